@@ -1,0 +1,244 @@
+"""Every method on the same held-out cases, in one table, and what the network's inference costs."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+import torch
+
+from IR2QSMLib import __version__
+from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.inversion.direct import GradientTikhonov, Tikhonov, TruncatedDivision
+from IR2QSMLib.inversion.frame import Frame
+from IR2QSMLib.inversion.learned import TILES, Learned, bundled, infer, load, prepared
+from IR2QSMLib.inversion.methods import Method
+from IR2QSMLib.io.weights import fit, read_weights
+from IR2QSMLib.metrics import roi_slope, score, xsim
+from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
+from IR2QSMLib.report import table
+from IR2QSMLib.runtime import Progress, choose_device, half_precision, release_freed_memory, silent
+from IR2QSMLib.simulation.cases import CASES, simulate
+from IR2QSMLib.simulation.head import Head
+from IR2QSMLib.volumes import LocalField
+
+THRESHOLDS = (0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4)
+STRENGTHS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+HEAD = ("method", "XSIM", "NRMSE %", "raw", "detrended", "HFEN", "corr", "slope", "s", "peak MB")
+SPEED_SHAPE = (160, 160, 160)
+"""The volume whose inference is timed [voxels]."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method at one or several settings; of several, the one that scores best against the truth is shown."""
+
+    name: str
+    settings: tuple[Method, ...]
+    labels: tuple[str, ...] = ("",)
+
+
+def contenders(weights: Path | None = None) -> list[Contender]:
+    """Every method at its default, and at its best setting where it has one."""
+    learned = Learned(weights)
+    reading = load(weights or bundled()).reading
+    first = GradientTikhonov(reading.floor, reading.per_noise, reading.n_steps)
+    return [
+        Contender("ir2qsm", (learned,)),
+        Contender("ir2qsm, no consistency", (replace(learned, consistency=0.0),)),
+        Contender("ir2qsm, resampled", (replace(learned, resampled=True),)),
+        Contender("its first inversion alone", (first,)),
+        Contender("tkd", (TruncatedDivision(),)),
+        Contender("tkd, best", tuple(TruncatedDivision(t) for t in THRESHOLDS), tuple(map(str, THRESHOLDS))),
+        Contender("tikhonov", (Tikhonov(),)),
+        Contender("tikhonov, best", tuple(Tikhonov(s) for s in STRENGTHS), tuple(map(str, STRENGTHS))),
+    ]
+
+
+def benchmark(
+    cases: Sequence[str] | None = None,
+    *,
+    weights: Path | None = None,
+    device: str = "auto",
+    speed: bool = True,
+    progress: Progress = silent,
+    emit: Callable[[str], None] = print,
+) -> None:
+    """Score every method on every case and emit one table a case, then the inference's speed, memory and tile error.
+
+    Raises ParameterInvalid for a case that there is not.
+    """
+    chosen = list(CASES) if not cases else list(cases)
+    for name in chosen:
+        if name not in CASES:
+            raise ParameterInvalid(f"The case is '{name}'; expected one of: {'; '.join(CASES)}.")
+    used = choose_device(device)
+    loaded = load(weights or bundled())
+    emit(
+        f"ir2qsm {__version__}, commit {_commit()}; {used.name} ({used.kind}), "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}; weights {loaded.name} "
+        f"sha256 {loaded.sha256[:16]}\nXSIM: uniform 5³ window. NRMSE: demeaned, raw and detrended. "
+        "Best: the best XSIM of its settings against the truth."
+    )
+    for i, name in enumerate(chosen):
+        progress(i / len(chosen), name)
+        head, field = simulate(CASES[name])
+        aligned = field.grid.voxel_size == (1.0, 1.0, 1.0) and abs(field.grid.b0_direction[2]) > 0.999
+        chosen_ones = [c for c in contenders(weights) if not (aligned and c.name.endswith("resampled"))]
+        rows = [_row(c, head, field, used.kind) for c in chosen_ones]
+        emit(f"\n### {name}\n\n{table(rows, HEAD)}")
+    if speed:
+        emit("\n" + tile_report(weights, used.kind))
+        emit("\n" + "\n".join(speed_report(loaded.network.config, weights or bundled(), used.kind)))
+
+
+def _row(contender: Contender, head: Head, field: LocalField, device: str) -> list[str]:
+    frame = Frame.around(field)
+    best: tuple[float, torch.Tensor, Cost, str] | None = None
+    for method, label in zip(contender.settings, contender.labels, strict=True):
+        with measured(device) as cost:
+            chi = frame.restore(method(frame.prepare(field.to(device)), silent).values.cpu())
+        chi = torch.where(head.mask, chi, 0.0)
+        found = xsim(chi, head.chi, head.mask)
+        if best is None or found > best[0]:
+            best = (found, chi, cost, label)
+    if best is None:
+        raise ParameterInvalid(f"The contender '{contender.name}' has no settings.")
+    _, chi, cost, label = best
+    scores = {**score(chi, head.chi, head.mask), "slope": roi_slope(chi, head.chi, head.labels)}
+    digits = {"xsim": 4, "correlation": 4, "slope": 3}
+    keys = ("xsim", "nrmse_demeaned", "nrmse", "nrmse_detrended", "hfen", "correlation", "slope")
+    name = f"{contender.name} ({label})" if label else contender.name
+    numbers = [f"{scores[k]:.{digits.get(k, 2)}f}" for k in keys]
+    return [name, *numbers, f"{cost.seconds:.2f}", f"{cost.peak / 1e6:.0f}"]
+
+
+@dataclass
+class Cost:
+    """What a block of code took."""
+
+    seconds: float = 0.0
+    peak: float = 0.0
+    """Bytes above what was in use before: resident memory, or the GPU's own count."""
+
+
+@contextmanager
+def measured(device: str) -> Iterator[Cost]:
+    """Measure seconds and peak memory of a block."""
+    cost, process, done = Cost(), psutil.Process(), threading.Event()
+    release_freed_memory()                  # else a block that reuses what an earlier one freed seems to take none
+    before = peak = process.memory_info().rss
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.005):
+            peak = max(peak, process.memory_info().rss)
+
+    gpu = device.startswith("cuda")
+    if gpu:
+        torch.cuda.reset_peak_memory_stats(device)
+        torch.cuda.synchronize(device)
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    start = time.perf_counter()
+    try:
+        yield cost
+    finally:
+        if gpu:
+            torch.cuda.synchronize(device)
+        cost.seconds = time.perf_counter() - start
+        done.set()
+        watcher.join()
+        cost.peak = torch.cuda.max_memory_allocated(device) if gpu else peak - before
+
+
+def tile_report(weights: Path | None, device: str) -> str:
+    """How far the map of blended tiles is from that of the whole volume, by tile size, on the first case."""
+    _, field = simulate(next(iter(CASES.values())))
+    frame = Frame.around(field)
+    prepared_field = frame.prepare(field.to(device))
+
+    def inside(tile: int | None) -> torch.Tensor:
+        return frame.restore(Learned(weights, tile=tile)(prepared_field, silent).values.cpu())[field.mask]
+
+    whole = inside(None)
+    spread = float(whole.kthvalue(int(0.99 * len(whole)))[0] - whole.kthvalue(max(1, int(0.01 * len(whole))))[0])
+    rows = []
+    for tile in (t for t in reversed(TILES) if t < max(frame.grid.shape)):
+        error = (inside(tile) - whole).abs() / spread
+        rows.append([str(tile), f"{100 * float(error.square().mean().sqrt()):.3f}", f"{100 * float(error.max()):.2f}"])
+    head = ["tile", "RMS %", "largest %"]
+    return f"### Tile error, of the map's 1st to 99th percentile range\n\n{table(rows, head)}"
+
+
+def speed_report(config: IR2UnetConfig, weights: Path, device: str) -> list[str]:
+    """Inference of `SPEED_SHAPE` against a plain float32 eager pass, in turn and each the better of two.
+
+    Memory is measured in a process of its own.
+    """
+    voxels, half = "×".join(map(str, SPEED_SHAPE)), "used" if half_precision(device) else "not used"
+    lines = [f"### Inference of {voxels} voxels on {device}, bfloat16 {half}\n"]
+    rows = []
+    for name, size in (("bundled", config), ("published size, random weights", IR2UnetConfig())):
+        image = torch.randn(size.n_inputs, *SPEED_SHAPE, generator=torch.Generator().manual_seed(0)) * 0.05
+        plain = IR2Unet(size).to(device).eval().requires_grad_(False)
+        if name == "bundled":
+            plain.load_state_dict(fit(read_weights(weights), plain.state_dict()))
+        image = image.to(device)
+        warm = image[:, :64, :64, :64]
+        fast_network = prepared(deepcopy(plain))
+        with torch.inference_mode():
+            plain(warm[None])
+        infer(fast_network, warm, None, half_precision(device), silent)
+        slow, fast = math.inf, math.inf
+        for _ in range(2):
+            with torch.inference_mode(), measured(device) as cost:
+                expected = plain(image[None]).chi[0, 0]
+            slow = min(slow, cost.seconds)
+            with measured(device) as cost:
+                chi, _ = infer(fast_network, image, None, half_precision(device), silent)
+            fast = min(fast, cost.seconds)
+        error = float((chi - expected).square().mean().sqrt() / expected.std())
+        rows.append([name, f"{slow:.2f}", f"{fast:.2f}", f"{slow / fast:.2f}",
+                     f"{100 * error:.3f}", f"{_resident(size):.0f}"])  # fmt: skip
+    head = ["network", "plain float32 s", "ours s", "ratio", "difference %", "peak resident MB"]
+    return [*lines, table(rows, head)]
+
+
+def _resident(size: IR2UnetConfig) -> float:
+    """Peak resident memory [MB] of a process that runs the network once on `SPEED_SHAPE` voxels on the CPU."""
+    code = (
+        "import os, resource, torch\n"
+        "from IR2QSMLib.benchmark import IR2Unet, IR2UnetConfig, half_precision, infer, prepared, silent\n"
+        f"network = prepared(IR2Unet({size!r}).eval().requires_grad_(False))\n"
+        f"image = torch.zeros({(size.n_inputs, *SPEED_SHAPE)})\n"
+        "infer(network, image, None, half_precision('cpu'), silent)\n"
+        "own = [line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')] "
+        "if os.path.exists('/proc/self/status') else [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]\n"
+        "print(own[0])\n"      # Linux's ru_maxrss is at least that of the process that started this one
+    )
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    return float(done.stdout) / 1e3
+
+
+def _commit() -> str:
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():        # an installation must not tell of a repository it happens to lie in
+        return "unknown"
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return "unknown"
+    return found.stdout.strip() or "unknown"

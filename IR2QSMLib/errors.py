@@ -1,0 +1,63 @@
+"""The one family of errors: a message says what came, what was expected and what to do."""
+
+from __future__ import annotations
+
+
+class IR2QSMError(Exception):
+    """Base of every error that a user can cause or mend."""
+
+    @property
+    def kind(self) -> str:
+        """Name of the error as the worker's protocol reports it."""
+        return type(self).__name__
+
+
+class GridMismatch(IR2QSMError):
+    """Two images do not lie on the same grid."""
+
+
+class GridInvalid(IR2QSMError):
+    """An image's geometry cannot be used: sheared, singular, or not three-dimensional."""
+
+
+class MaskInvalid(IR2QSMError):
+    """A mask is empty or not binary."""
+
+
+class FieldInvalid(IR2QSMError):
+    """A field is not finite or cannot be in the unit that was said."""
+
+
+class ParameterInvalid(IR2QSMError):
+    """A parameter is missing or out of range."""
+
+
+class FileUnreadable(IR2QSMError):
+    """A file is missing, truncated or of an unknown format."""
+
+
+class OutputUnwritable(IR2QSMError):
+    """A result cannot be written where it was asked for."""
+
+
+class WeightsInvalid(IR2QSMError):
+    """A weights file is missing, altered or does not fit its network."""
+
+
+class DeviceUnavailable(IR2QSMError):
+    """The device that was named cannot run."""
+
+
+class OutOfMemory(IR2QSMError):
+    """No device and no tile size holds the volume."""
+
+
+class PackageMissing(IR2QSMError):
+    """An optional package that this command needs is not installed."""
+
+
+class Cancelled(IR2QSMError):
+    """The run was cancelled; nothing half-written stays."""
+
+    def __init__(self, message: str = "The run was cancelled; nothing was written.") -> None:
+        super().__init__(message)

@@ -1,0 +1,49 @@
+"""What this installation is: versions, devices that ran a kernel, weights."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from IR2QSMLib import __version__
+from IR2QSMLib.errors import WeightsInvalid
+from IR2QSMLib.inversion.methods import METHODS
+from IR2QSMLib.io.weights import models_folder, read_weights
+from IR2QSMLib.runtime import devices, half_precision
+
+
+def information() -> dict[str, Any]:
+    """Versions, methods, devices (each probed with a kernel) and the bundled weights, ready for JSON."""
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "simpleitk": version("SimpleITK"),
+        "numpy": version("numpy"),
+        "methods": {name: {"sentence": m.sentence, "citation": m.citation} for name, m in METHODS.items()},
+        "devices": [
+            {**asdict(d), "bfloat16": d.problem is None and half_precision(d.kind) is not None} for d in devices()
+        ],
+        "weights": _weights(),
+    }
+
+
+def _weights() -> list[dict[str, Any]]:
+    try:
+        files = sorted(models_folder().glob("*.safetensors"))
+    except WeightsInvalid as error:
+        return [{"problem": str(error)}]
+    found: list[dict[str, Any]] = []
+    for path in files:
+        try:
+            weights = read_weights(path)
+            config = json.dumps(weights.header.get("config"))
+            found.append({"name": weights.name, "sha256": weights.sha256, "config": config})
+        except WeightsInvalid as error:
+            found.append({"name": path.name, "problem": str(error)})
+    return found

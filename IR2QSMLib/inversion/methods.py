@@ -1,0 +1,67 @@
+"""The methods by name, for the command line, the panel, the benchmark and the provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
+from IR2QSMLib.inversion.learned import Learned
+from IR2QSMLib.runtime import Progress
+from IR2QSMLib.volumes import LocalField, Susceptibility
+
+Method = Callable[[LocalField, Progress], Susceptibility]
+"""What every method is: a prepared field [ppm] in, a map on its grid out."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a method is called and where it comes from."""
+
+    make: Callable[..., Method]
+    """Its dataclass; called without arguments it has the method's defaults."""
+    sentence: str
+    citation: str
+
+
+METHODS = {
+    "ir2qsm": Entry(
+        Learned,
+        "A U-net run T times with reverse concatenations and a recurrent middle, then the measured field again.",
+        "Li et al. 2025, Medical Physics, doi 10.1002/mp.17747",
+    ),
+    "tkd": Entry(
+        TruncatedDivision,
+        "Division by the dipole kernel in k-space, truncated near its zeros.",
+        "Shmueli et al. 2009, Magn Reson Med, doi 10.1002/mrm.22135",
+    ),
+    "tikhonov": Entry(
+        Tikhonov,
+        "Least squares with an L2 penalty on the susceptibility, in closed form.",
+        "Bilgic et al. 2014, Magn Reson Med, doi 10.1002/mrm.25029",
+    ),
+}
+
+
+def method(name: str, **parameters: Any) -> Method:
+    """The method of that name with the given parameters of its dataclass.
+
+    Raises ParameterInvalid for a name or parameter that there is not, or a value out of range.
+    """
+    if name not in METHODS:
+        raise ParameterInvalid(f"The method is '{name}'; expected one of {', '.join(METHODS)}.")
+    try:
+        return METHODS[name].make(**parameters)
+    except TypeError as error:
+        raise ParameterInvalid(f"The method '{name}' does not take what was given ({error}).") from error
+
+
+def describe(chosen: Method) -> dict[str, Any]:
+    """Name, citation and parameters of a method, for the provenance."""
+    for name, entry in METHODS.items():
+        if isinstance(entry.make, type) and isinstance(chosen, entry.make):
+            parameters = {k: getattr(v, "name", v) for k, v in vars(chosen).items()}
+            return {"name": name, "citation": entry.citation, "parameters": parameters}
+    return {"name": type(chosen).__name__, "citation": None, "parameters": {}}

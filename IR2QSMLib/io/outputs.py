@@ -1,0 +1,175 @@
+"""The files of one run: each is written under a temporary name, and all take their own names together at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import SimpleITK as sitk
+from torch import Tensor
+
+from IR2QSMLib.errors import Cancelled, FileUnreadable, OutputUnwritable
+from IR2QSMLib.grid import Grid
+from IR2QSMLib.io.images import image_of, nifti_data
+
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+TWO_FILE_SUFFIXES = (".nhdr", ".mhd", ".hdr", ".img")
+
+
+def check_writable(path: Path | str, suffixes: Sequence[str] = VOLUME_SUFFIXES) -> None:
+    """Raise OutputUnwritable unless a file with one of `suffixes` (none: any) can be made at `path`."""
+    path = Path(path)
+    known = ", ".join(suffixes)
+    if suffixes and not path.name.lower().endswith(tuple(suffixes)):
+        if path.suffix.lower() in TWO_FILE_SUFFIXES:
+            raise OutputUnwritable(
+                f"{path.name} would become two files, a header and its data; expected one of {known}."
+            )
+        raise OutputUnwritable(f"{path.name} has no known suffix; expected one of {known}.")
+    try:
+        if path.is_dir():
+            raise OutputUnwritable(f"{path.name} is a folder; give the name of a file.")
+        if not path.parent.exists():
+            raise OutputUnwritable(f"{path.name} cannot be written: its folder does not exist; create it first.")
+        if not path.parent.is_dir():
+            raise OutputUnwritable(f"{path.name} cannot be written: its parent is a file; choose a folder.")
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # a name that is too long shows here
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OutputUnwritable:
+    return OutputUnwritable(f"{path.name} cannot be written ({error.strerror}); choose another place for it.")
+
+
+class Outputs:
+    """All files of one run, in place together when the with-block ends, or none of them when it fails.
+
+    Raises OutputUnwritable when a file cannot be written and Cancelled once `discard` was called.
+    """
+
+    def __init__(self) -> None:
+        self._pending: dict[Path, Path] = {}  # temporary -> destination
+        self._discarded = False
+        self.kept = False
+        """Whether the files are in place."""
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Outputs:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._keep()
+        finally:
+            self.discard()
+
+    def volume(self, path: Path | str, values: Tensor, grid: Grid) -> None:
+        """Add a volume (x, y, z) on `grid`: bool and uint8 values as uint8, real ones as float32, compressed."""
+        check_writable(path)
+        image = image_of(values, grid)
+
+        def write(temporary: Path) -> None:
+            sitk.WriteImage(image, str(temporary), useCompression=True)
+            if ".nii" in temporary.suffixes:  # ITK does not notice when the disk is full while it writes NIfTI
+                reader = sitk.ImageFileReader()
+                reader.SetFileName(str(temporary))
+                reader.ReadImageInformation()
+                nifti_data(temporary, reader)
+
+        suffix = next(s for s in VOLUME_SUFFIXES if Path(path).name.lower().endswith(s))
+        self._add(Path(path), suffix, write)
+
+    def json(self, path: Path | str, content: Mapping[str, object]) -> None:
+        """Add a JSON file; raises OutputUnwritable when a number in it is not finite."""
+        check_writable(path, (".json",))
+        try:
+            text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        except ValueError as error:
+            raise OutputUnwritable(
+                f"{Path(path).name} would hold NaN or infinity, which JSON does not know; give null instead."
+            ) from error
+        self.text(path, text + "\n")
+
+    def text(self, path: Path | str, content: str) -> None:
+        """Add a text file (UTF-8)."""
+        self.bytes(path, content.encode())
+
+    def bytes(self, path: Path | str, content: bytes) -> None:
+        """Add a file of bytes."""
+        check_writable(path, ())
+        self._add(Path(path), Path(path).suffix, lambda temporary: _write_bytes(temporary, content))
+
+    def discard(self) -> None:
+        """Remove what is not in place yet and refuse more; may be called from any thread, any number of times."""
+        with self._lock:
+            self._discarded = True
+            for temporary in list(self._pending):
+                self._remove(temporary)
+
+    def _add(self, path: Path, suffix: str, write: Callable[[Path], None]) -> None:
+        path = Path(os.path.abspath(path))
+        temporary = path.with_name(f".ir2qsm-{uuid.uuid4().hex[:12]}{suffix}")
+        with self._lock:
+            if self._discarded:
+                raise Cancelled
+            if any(os.path.normcase(path) == os.path.normcase(other) for other in self._pending.values()):
+                raise OutputUnwritable(f"{path.name} is named for two results; give each its own file.")
+            self._pending[temporary] = path
+        # The lock is not held meanwhile: a watchdog must be able to discard while a long write goes on.
+        try:
+            write(temporary)
+        except BaseException as error:
+            with self._lock:
+                self._remove(temporary)
+                if self._discarded and isinstance(error, Exception):
+                    raise Cancelled from error
+            if isinstance(error, OSError):
+                raise _unwritable(path, error) from error
+            if isinstance(error, RuntimeError | FileUnreadable):
+                raise OutputUnwritable(
+                    f"{path.name} could not be written in full; see whether the disk is full or was removed."
+                ) from error
+            raise
+        with self._lock:
+            if self._discarded:
+                self._remove(temporary)
+                raise Cancelled
+
+    def _keep(self) -> None:
+        with self._lock:
+            if self._discarded:
+                raise Cancelled
+            for temporary, path in list(self._pending.items()):
+                try:
+                    os.replace(temporary, path)
+                except OSError as error:
+                    raise _unwritable(path, error) from error
+                del self._pending[temporary]
+            self.kept = True
+
+    def _remove(self, temporary: Path) -> None:
+        """Remove a temporary file; one that another thread still holds open (Windows) is tried again later."""
+        try:
+            temporary.unlink(missing_ok=True)
+        except OSError:
+            return
+        self._pending.pop(temporary, None)
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)

@@ -1,0 +1,1 @@
+"""The networks: one file each, tensors (batch, channel, x, y, z)."""

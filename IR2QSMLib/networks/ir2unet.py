@@ -1,0 +1,209 @@
+"""IR2U-net: a U-net run T times with reverse concatenations and a recurrent middle.
+
+Li et al., "IR2QSM: Quantitative susceptibility mapping via deep neural networks with iterative reverse
+concatenations and recurrent modules", Medical Physics 2025, doi 10.1002/mp.17747.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.networks.blocks import ConvBlock, FeatureNoise, Pool, UpBlock
+
+N_LEVELS = 3
+MULTIPLE = 2**N_LEVELS
+"""Every axis of the input is a multiple of this."""
+
+
+@dataclass(frozen=True)
+class IR2UnetConfig:
+    """Size of an IR2U-net: the published one is the default; raises ParameterInvalid for values it cannot have."""
+
+    width: float = 1.0
+    """Factor on the channels (16, 32, 64, 128)."""
+    n_passes: int = 4
+    n_inputs: int = 1
+    """Channels of the input; the last one is the image that is corrected."""
+    uncertainty: bool = False
+    """Whether a second head gives log(σ) [ppm]."""
+    feature_noise: float = 0.7
+    """Probability of feature noise at each of its four sites, in training only."""
+    dropout: float = 0.05
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.width, int | float) and isfinite(self.width)
+        if not number or self.channels[0] < 1:
+            raise ParameterInvalid(f"The width is {self.width!r}; expected a number above 1/32, so a channel is left.")
+        if not isinstance(self.n_passes, int) or self.n_passes < 1:
+            raise ParameterInvalid(f"The passes are {self.n_passes!r}; expected a whole number from 1.")
+        if self.n_inputs not in (1, 2):
+            raise ParameterInvalid(f"The input channels are {self.n_inputs!r}; expected 1 or 2.")
+        for name, value in (("dropout", self.dropout), ("feature noise", self.feature_noise)):
+            if not isinstance(value, int | float) or not 0.0 <= value < 1.0:
+                raise ParameterInvalid(f"The {name} is {value!r}; expected a probability from 0 to below 1.")
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels at the four scales, the finest first."""
+        return tuple(round(16 * self.width) * 2**level for level in range(N_LEVELS + 1))
+
+
+class Estimate(NamedTuple):
+    """What the network returns; every tensor is (n, 1, x, y, z)."""
+
+    chi: Tensor
+    """Susceptibility [ppm]."""
+    iterates: list[Tensor]
+    """The estimate of each pass [ppm]."""
+    log_sigma: Tensor | None
+    """Logarithm of the standard error [ppm], for a network with an uncertainty head."""
+
+
+class RecurrentUnit(nn.Module):
+    """The middle: a gate u and a candidate o update the state that one pass hands to the next."""
+
+    def __init__(self, c: int) -> None:
+        super().__init__()
+        self.gate = ConvBlock(c, c)
+        self.candidate = ConvBlock(c, c)
+
+    def forward(self, x: Tensor, state: Tensor | None) -> Tensor:
+        u = torch.sigmoid(self.gate(x))
+        o = self.candidate(x)
+        h = x if state is None else state
+        return h + u * (o - h)
+
+
+class Encoder(nn.Module):
+    """One level down: reverse concatenation (from the second pass on), skip, and a pooled output."""
+
+    def __init__(self, c: int, dropout: float, *, reverse: bool) -> None:
+        super().__init__()
+        self.reverse = ConvBlock(2 * c, c) if reverse else None
+        self.dropout = nn.Dropout(dropout)
+        self.skip = ConvBlock(c, c)
+        self.down = ConvBlock(c, 2 * c)
+        self.pool = Pool()
+
+    def forward(self, x: Tensor, handed: Tensor | None) -> tuple[Tensor, Tensor]:
+        if self.reverse is not None and handed is not None:
+            x = self.reverse(torch.cat([x, handed], dim=1))
+        skip = self.skip(self.dropout(x))
+        return self.pool(self.down(skip)), skip
+
+
+class Decoder(nn.Module):
+    """One level up: the result is also what the next pass's encoder receives at this scale."""
+
+    def __init__(self, c: int, dropout: float) -> None:
+        super().__init__()
+        self.up = UpBlock(2 * c, c)
+        self.wide = ConvBlock(2 * c, 2 * c)
+        self.dropout = nn.Dropout(dropout)
+        self.narrow = ConvBlock(2 * c, c)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = torch.cat([self.up(x), skip], dim=1)
+        x = self.wide(x)
+        return self.narrow(self.dropout(x))
+
+
+class UnetPass(nn.Module):
+    """One pass: a U-net that corrects the image it is given."""
+
+    def __init__(self, config: IR2UnetConfig, *, first: bool) -> None:
+        super().__init__()
+        c = config.channels
+        p = config.dropout
+        self.pre = nn.Sequential(
+            ConvBlock(config.n_inputs if first else 1, c[0]), nn.Dropout(p), ConvBlock(c[0], c[0])
+        )
+        self.encoders = nn.ModuleList(Encoder(c[level], p, reverse=not first) for level in range(N_LEVELS))
+        self.dropout = nn.Dropout(p)
+        self.middle = RecurrentUnit(c[N_LEVELS])
+        self.decoders = nn.ModuleList(Decoder(c[level], p) for level in range(N_LEVELS))
+        self.post = ConvBlock(c[0], c[0])
+        self.head = nn.Conv3d(c[0], 1, 1)
+        self.noise = FeatureNoise(config.feature_noise)
+
+    def forward(
+        self, image: Tensor, given: Tensor, handed: list[Tensor | None], state: Tensor | None
+    ) -> tuple[Tensor, Tensor, list[Tensor | None], Tensor]:
+        """Correct `given`, the network's input, from `image`, the pass's own.
+
+        Return the corrected image, the last features, the decoder features by level, and the state.
+        """
+        x = self.noise(self.pre(image))                             # (n, 16, x, y, z)
+        skips = []
+        for level, encoder in enumerate(self.encoders):
+            x, skip = encoder(x, handed[level])                     # halves each axis, doubles the channels
+            skips.append(skip)
+            handed[level] = None                                    # large: let it go as soon as it is used
+        x = self.dropout(self.noise(x))                             # (n, 128, x/8, y/8, z/8)
+        state = self.middle(x, state)
+        x = self.noise(state)
+        for level in reversed(range(N_LEVELS)):
+            x = self.decoders[level](x, skips.pop())
+            handed[level] = x
+        features = self.post(self.noise(x))                         # (n, 16, x, y, z)
+        return self.head(features) + given, features, handed, state
+
+
+class IR2Unet(nn.Module):
+    """IR2U-net: (n, n_inputs, x, y, z) [ppm] to susceptibility (n, 1, x, y, z) [ppm].
+
+    x, y and z are multiples of 8. The last input channel is the image that is corrected: the field, or a
+    first inversion of it.
+    """
+
+    multiple = MULTIPLE
+
+    def __init__(self, config: IR2UnetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.passes = nn.ModuleList(UnetPass(config, first=t == 0) for t in range(config.n_passes))
+        self.head = nn.Conv3d(config.n_passes, 1, 1)
+        c = config.channels[0]
+        self.sigma_head = nn.Sequential(ConvBlock(c, c), nn.Conv3d(c, 1, 1)) if config.uncertainty else None
+
+    def forward(self, image: Tensor) -> Estimate:
+        """Run every pass on an image [ppm]: (n, n_inputs, x, y, z)."""
+        handed: list[Tensor | None] = [None] * N_LEVELS
+        state = None
+        iterates: list[Tensor] = []
+        for unet in self.passes:
+            current = iterates[-1] if iterates else image
+            x, features, handed, state = unet(current, image[:, -1:], handed, state)
+            iterates.append(x)
+        # The iterates are alike and the head weighs their small differences: half precision would lose them.
+        with torch.autocast(image.device.type, enabled=False):
+            chi = self.head(torch.cat(iterates, dim=1).float()) + image[:, -1:]
+        log_sigma = self.sigma_head(features) if self.sigma_head is not None else None
+        return Estimate(chi, iterates, log_sigma)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the published initial weights, N(0, 0.01), and start from the input: the heads add nothing to it.
+
+        The result is the input plus a weighted sum of the iterates, which add it too: it is let in once by the last
+        iterate less the first. From zero, the weights of that sum would take a thousand steps to grow.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+                nn.init.normal_(module.weight, std=0.01, generator=generator)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        for unet in self.passes:
+            nn.init.zeros_(cast(UnetPass, unet).head.weight)
+        nn.init.zeros_(self.head.weight)
+        if len(self.passes) > 1:
+            with torch.no_grad():
+                self.head.weight[0, 0], self.head.weight[0, -1] = -1.0, 1.0
+        if self.sigma_head is not None:
+            last = cast(nn.Conv3d, self.sigma_head[1])
+            nn.init.zeros_(last.weight)
+            nn.init.constant_(cast(Tensor, last.bias), -4.0)

@@ -1,0 +1,1 @@
+"""Fourier transforms, resampling and the dipole operator."""

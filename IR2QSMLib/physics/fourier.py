@@ -1,0 +1,60 @@
+"""The one FFT convention (DC first, real to half spectrum) and the one padding function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from IR2QSMLib.grid import Grid
+
+
+def fft(x: Tensor) -> Tensor:
+    """Real (..., x, y, z) to its half spectrum (..., x, y, z/2 + 1)."""
+    return torch.fft.rfftn(x, dim=(-3, -2, -1))
+
+
+def ifft(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Half spectrum (..., x, y, z/2 + 1) to real (..., *shape)."""
+    return torch.fft.irfftn(x, s=tuple(shape), dim=(-3, -2, -1))
+
+
+def frequencies(grid: Grid, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
+    """Spatial frequencies [cycles/mm] of the half spectrum, each broadcastable to (x, y, z/2 + 1), float64."""
+    (nx, ny, nz), (dx, dy, dz) = grid.shape, grid.voxel_size
+    device = "cpu" if torch.device(device).type == "mps" else device        # which knows no float64
+    kx = torch.fft.fftfreq(nx, dx, dtype=torch.float64, device=device).view(-1, 1, 1)
+    ky = torch.fft.fftfreq(ny, dy, dtype=torch.float64, device=device).view(1, -1, 1)
+    # Not rfftfreq, whose Nyquist frequency is positive: axes must not differ, or D would hang on their order.
+    kz = torch.fft.fftfreq(nz, dz, dtype=torch.float64, device=device)[: nz // 2 + 1].view(1, 1, -1)
+    return kx, ky, kz
+
+
+def blur(x: Tensor, grid: Grid, width: float) -> Tensor:
+    """Gaussian filter of σ = `width` [mm], periodic on the grid: (x, y, z) to the same."""
+    k = frequencies(grid, x.device)
+    gx, gy, gz = (torch.exp(-2.0 * (math.pi * width * f) ** 2).float().to(x.device) for f in k)
+    return ifft(fft(x).mul_(gx).mul_(gy * gz), grid.shape)
+
+
+def good_size(n: int, multiple: int = 8) -> int:
+    """The smallest size from `n` up that is `multiple` times a product of 2, 3 and 5: a fast transform."""
+    m = -(-n // multiple)
+    while True:
+        rest = m
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return m * multiple
+        m += 1
+
+
+def pad(x: Tensor, shape: Sequence[int], start: Sequence[int] = (0, 0, 0)) -> Tensor:
+    """Place (..., x, y, z) at `start` in zeros of (..., *shape); a negative start or smaller shape crops."""
+    sides: list[int] = []
+    for n, new, begin in zip(reversed(x.shape[-3:]), reversed(shape), reversed(start), strict=True):
+        sides += [begin, new - n - begin]
+    return torch.nn.functional.pad(x, sides)

@@ -1,0 +1,95 @@
+"""Figures: maps side by side in three planes, one grey scale, with a bar in ppm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from IR2QSMLib.errors import PackageMissing
+from IR2QSMLib.grid import Grid
+from IR2QSMLib.inversion.frame import Frame
+from IR2QSMLib.volumes import LocalField
+
+WINDOW = (-0.1, 0.1)
+"""The default window [ppm]."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One column of a figure."""
+
+    title: str
+    values: Tensor
+    """[ppm]: (x, y, z)."""
+
+
+def figure(
+    path: Path, panels: Sequence[Panel], mask: Tensor, grid: Grid, *, title: str = "", at: Sequence[int] | None = None
+) -> None:
+    """Draw an axial, a coronal and a sagittal row, the patient's right on the left, through voxel `at`.
+
+    `at` is an index of `grid`; the middle of the mask when None. Every panel has the window −0.1 to 0.1 ppm. Raises
+    PackageMissing without matplotlib.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise PackageMissing("Figures need matplotlib; install it with: pip install 'ir2qsm[demo]'.") from error
+    upright = grid.with_b0(None)        # the planes are the patient's, wherever B0 pointed
+    frame = Frame.around(LocalField(torch.zeros_like(mask, dtype=torch.float32), mask, upright), margin=2)
+    inside = frame.bring(mask)
+    if at is None:
+        centre = [int(c) for c in inside.nonzero().float().mean(0).round().tolist()]
+    else:
+        marked = torch.zeros_like(mask)
+        marked[tuple(at)] = True
+        centre = frame.bring(marked).nonzero()[0].tolist()
+    size = frame.grid.voxel_size
+    extent = [n * v for n, v in zip(frame.grid.shape, size, strict=True)]
+    # The frame's axes are left, posterior and superior: an image's rows run down, its columns to the patient's left.
+    planes = [(2, 0, 1, False), (1, 0, 2, True), (0, 1, 2, True)]
+    widths = max(extent[c] for _, c, _, _ in planes)
+    heights = [extent[r] for _, _, r, _ in planes]
+    unit = 2.0 / widths
+    canvas = Figure(figsize=(2.1 * len(panels) + 0.8, unit * sum(heights) + 0.9), facecolor="black")
+    FigureCanvasAgg(canvas)
+    layout = canvas.add_gridspec(
+        3, len(panels) + 1, height_ratios=heights, width_ratios=[*[1.0] * len(panels), 0.06],
+        left=0.005, right=0.94, bottom=0.01, top=1.0 - 0.75 / canvas.get_figheight(), wspace=0.03, hspace=0.03,
+    )  # fmt: skip
+    shown: Any = None
+    for column, panel in enumerate(panels):
+        values = torch.where(inside, frame.bring(panel.values.float()), 0.0)
+        for row, (through, across, down, upward) in enumerate(planes):
+            axes = canvas.add_subplot(layout[row, column])
+            image = values.select(through, centre[through]).T.numpy()
+            shown = axes.imshow(
+                image, cmap="gray", vmin=WINDOW[0], vmax=WINDOW[1], origin="lower" if upward else "upper",
+                extent=(0, extent[across], 0, extent[down]), interpolation="nearest",
+            )  # fmt: skip
+            axes.set_axis_off()
+            if row == 0:
+                axes.set_title(panel.title, color="white", fontsize=10)
+    bar = canvas.colorbar(shown, cax=canvas.add_subplot(layout[:, -1]))
+    bar.set_label("ppm", color="white")
+    bar.ax.tick_params(colors="white", labelsize=8)
+    canvas.suptitle(title, color="white", fontsize=11)
+    canvas.savefig(path, dpi=110, facecolor="black")
+
+
+def table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> str:
+    """A table in Markdown that also reads well as plain text; the first column is left-aligned."""
+    widths = [max(len(str(r[i])) for r in [head, *rows]) for i in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
+        return "| " + " | ".join(padded) + " |"
+
+    rule = "|" + "|".join("-" * (w + 1) + (":" if i else "-") for i, w in enumerate(widths)) + "|"
+    return "\n".join([line(head), rule, *(line(r) for r in rows)])

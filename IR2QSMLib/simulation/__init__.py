@@ -1,0 +1,1 @@
+"""Simulated heads and their fields: for training, the demo and the benchmark."""

@@ -1,0 +1,171 @@
+"""Brains drawn from the ICBM 152 maps that nilearn carries: deformed, filled with susceptibility, never twice alike.
+
+The maps (Fonov 2011, doi 10.1016/j.neuroimage.2010.07.033) give folding and proportions; every value of
+susceptibility is drawn. No measured susceptibility map is used.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from IR2QSMLib.errors import PackageMissing
+from IR2QSMLib.grid import Grid
+from IR2QSMLib.physics.fourier import blur
+from IR2QSMLib.simulation.dice import Dice
+from IR2QSMLib.simulation.head import Head, add_lesions, ball, finish, positions, tubes
+
+
+@dataclass(frozen=True)
+class Nucleus:
+    """A deep grey nucleus as an ellipsoid in MNI space [mm] with its range of susceptibility [ppm]."""
+
+    name: str
+    centre: tuple[float, float, float]
+    """Of the right one; the left one mirrors it."""
+    radii: tuple[float, float, float]
+    chi: tuple[float, float]
+
+
+NUCLEI = (
+    Nucleus("thalamus", (11.0, -18.0, 8.0), (7.5, 13.0, 8.0), (-0.01, 0.03)),
+    Nucleus("caudate", (12.5, 13.0, 8.0), (4.5, 9.0, 8.5), (0.02, 0.09)),
+    Nucleus("putamen", (26.0, 3.0, 0.0), (5.0, 14.0, 9.0), (0.02, 0.11)),
+    Nucleus("pallidum", (19.0, -3.0, -2.0), (4.2, 8.0, 6.0), (0.08, 0.22)),
+    Nucleus("subthalamic nucleus", (11.0, -13.0, -7.5), (3.0, 4.5, 2.5), (0.04, 0.16)),
+    Nucleus("substantia nigra", (10.0, -18.0, -12.0), (3.0, 6.0, 4.0), (0.06, 0.20)),
+    Nucleus("red nucleus", (5.0, -21.0, -9.0), (3.0, 3.3, 4.0), (0.05, 0.17)),
+    Nucleus("dentate nucleus", (15.0, -58.0, -33.0), (6.0, 8.0, 5.0), (0.04, 0.15)),
+)
+ROOM = 8
+"""Voxels of air kept around the template."""
+
+
+@lru_cache(maxsize=2)
+def template(device: str) -> tuple[Tensor, Tensor]:
+    """Grey share, white share, T1 contrast and depth below the surface [mm]: (4, x, y, z), and MNI's zero [voxel]."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from nilearn import datasets
+            from scipy.ndimage import distance_transform_edt
+    except ImportError as error:
+        raise PackageMissing("Simulated brains need nilearn; install it with: pip install 'ir2qsm[demo]'.") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = datasets.load_mni152_gm_template(resolution=1)
+        grey = torch.from_numpy(image.get_fdata(dtype="float32"))
+        white = torch.from_numpy(datasets.load_mni152_wm_template(resolution=1).get_fdata(dtype="float32"))
+        t1 = torch.from_numpy(datasets.load_mni152_template(resolution=1).get_fdata(dtype="float32"))
+        brain = datasets.load_mni152_brain_mask(resolution=1).get_fdata(dtype="float32") > 0.5
+    depth = torch.from_numpy(distance_transform_edt(brain) - distance_transform_edt(~brain)).float()
+    inside = torch.from_numpy(brain).nonzero()
+    low, high = inside.amin(0) - ROOM, inside.amax(0) + 1 + ROOM
+    zero = torch.from_numpy(-image.affine[:3, 3]).float() - low
+    maps = torch.stack([grey, white, t1, depth])
+    sides = [s for a in (2, 1, 0) for s in (int(-low[a]), int(high[a]) - maps.shape[a + 1])]
+    maps = torch.nn.functional.pad(maps, sides)
+    maps[3][maps[3] == 0.0] = -float(ROOM)
+    return maps.to(device), zero.to(device)
+
+
+def draw_brain(dice: Dice, grid: Grid, *, lesions: bool = True) -> Head:
+    """A brain on `grid`, whose voxel axes are right, anterior and superior up to a random turn of the head.
+
+    Tissue means, smooth modulation, texture at several scales, nuclei with rough boundaries, branching veins
+    and (with `lesions`) now and then calcifications and haemorrhages; the mask is eroded and ragged by 0 to 4 mm.
+    Raises PackageMissing without nilearn.
+    """
+    device = dice.device
+    maps, zero = template(str(device))
+    mni = _deform(dice, positions(grid, device), grid)
+    grey, white, t1, depth = _sample(maps, mni + zero.view(3, 1, 1, 1))
+    csf = (1.0 - grey - white).clamp(0.0, 1.0)
+
+    def modulated(mean: float, spread: float) -> Tensor:
+        return mean + spread * dice.smooth(grid, dice.uniform(4.0, 20.0))
+
+    chi = (
+        grey * modulated(dice.uniform(0.0, 0.05), dice.uniform(0.002, 0.02))
+        + white * modulated(dice.uniform(-0.06, -0.005), dice.uniform(0.002, 0.02))
+        + csf * modulated(dice.uniform(-0.03, 0.03), dice.uniform(0.001, 0.01))
+    )
+    chi = chi + dice.uniform(-0.1, 0.1) * (t1 - blur(t1, grid, 3.0))
+    chi, labels = _add_nuclei(dice, chi, mni, grid)
+    chi = chi + _texture(dice, grid, grey, white)
+    erosion, raggedness = dice.uniform(0.0, 4.0), dice.uniform(0.0, 1.5)
+    mask = depth > erosion + raggedness * dice.smooth(grid, dice.uniform(2.0, 6.0))
+    if bool(mask.any()):
+        veins = tubes(dice, mask, grid, dice.integer(15, 70), (0.25, 1.6))
+        chi = chi + veins * (dice.uniform(0.1, 0.4) - chi)
+        if lesions:
+            chi = add_lesions(dice, chi, mni, mask, grid)
+    chi = chi * dice.uniform(0.7, 1.4)
+    return finish(chi, mask, white, labels, grid)
+
+
+def _rotation(angles: list[float], device: torch.device) -> Tensor:
+    out = torch.eye(3, device=device)
+    for axis, angle in enumerate(angles):
+        i, j = [a for a in range(3) if a != axis]
+        turn = torch.eye(3, device=device)
+        turn[i, i] = turn[j, j] = math.cos(angle)
+        turn[i, j], turn[j, i] = -math.sin(angle), math.sin(angle)
+        out = out @ turn
+    return out
+
+
+def _deform(dice: Dice, p: Tensor, grid: Grid) -> Tensor:
+    """Positions on the grid [mm] to positions in MNI space [mm]: a random affine and a smooth displacement."""
+    turn = _rotation([math.radians(dice.uniform(-limit, limit)) for limit in (15, 8, 8)], p.device)
+    scale = torch.tensor([dice.uniform(0.88, 1.18) for _ in range(3)], device=p.device)
+    shear = torch.eye(3, device=p.device) + 0.03 * torch.triu(dice.normal(3, 3), 1)
+    affine = torch.diag(1.0 / scale) @ shear @ turn
+    extent = [n * v for n, v in zip(grid.shape, grid.voxel_size, strict=True)]
+    middle = torch.tensor([0.0, -18.0, 8.0], device=p.device)
+    # What does not fit a small grid is cut, at a place that changes from head to head.
+    shift = torch.tensor(
+        [dice.uniform(-1, 1) * max(3.0, 0.5 * (s - e)) for e, s in zip(extent, (140, 175, 145), strict=True)],
+        device=p.device,
+    )
+    mni = torch.einsum("ij,jxyz->ixyz", affine, p) + (middle + shift).view(3, 1, 1, 1)
+    for width, size in ((25.0, dice.uniform(0.0, 4.0)), (9.0, dice.uniform(0.0, 1.5))):
+        mni = mni + size * torch.stack([dice.smooth(grid, width) for _ in range(3)])
+    return mni
+
+
+def _sample(maps: Tensor, index: Tensor) -> Tensor:
+    """Trilinear values of (c, x, y, z) at voxel indices (3, x, y, z); beyond the edge, the edge's."""
+    size = torch.tensor(maps.shape[1:], device=maps.device).view(3, 1, 1, 1)
+    where = (2.0 * index / (size - 1) - 1.0).flip(0).permute(1, 2, 3, 0)
+    return grid_sample(maps[None], where[None], align_corners=True, padding_mode="border")[0]
+
+
+def _add_nuclei(dice: Dice, chi: Tensor, mni: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+    labels = torch.zeros(grid.shape, dtype=torch.int16, device=chi.device)
+    wobble = dice.smooth(grid, 2.5) * dice.uniform(0.2, 1.2)
+    inside = dice.smooth(grid, 2.5)
+    mirrored = torch.cat([mni[:1].abs(), mni[1:]])
+    right = torch.sign(mni[0])
+    for number, nucleus in enumerate(NUCLEI, start=1):
+        value = dice.uniform(*nucleus.chi)
+        centre = torch.tensor([c + dice.uniform(-1.5, 1.5) for c in nucleus.centre], device=chi.device)
+        radii = torch.tensor([r * dice.uniform(0.8, 1.2) for r in nucleus.radii], device=chi.device)
+        share = ball(mirrored, centre, radii, dice.uniform(0.7, 2.0), wobble)
+        inner = value * (1.0 + dice.uniform(-0.15, 0.15) * right + dice.uniform(0.0, 0.2) * inside)
+        chi = torch.lerp(chi, inner, share)
+        labels[share > 0.5] = number
+    return chi, labels
+
+
+def _texture(dice: Dice, grid: Grid, grey: Tensor, white: Tensor) -> Tensor:
+    fine = dice.loguniform(0.001, 0.015) * dice.rough(grid, dice.uniform(1.0, 2.5))
+    coarse = dice.loguniform(0.001, 0.010) * dice.smooth(grid, dice.uniform(0.8, 3.0))
+    weight = dice.uniform(0.3, 1.0) + grey * dice.uniform(0.0, 0.7) + white * dice.uniform(0.0, 0.7)
+    return weight * (fine + coarse)

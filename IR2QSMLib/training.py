@@ -1,0 +1,315 @@
+"""One training loop: a schedule by time, an averaged copy of the weights, checkpoints that resume exactly."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from IR2QSMLib.errors import PackageMissing, ParameterInvalid, WeightsInvalid
+from IR2QSMLib.inversion.frame import Frame
+from IR2QSMLib.inversion.learned import Reading, infer
+from IR2QSMLib.io.weights import model_card, weights_bytes
+from IR2QSMLib.metrics import nrmse, xsim
+from IR2QSMLib.networks.blocks import settle_batch_norm
+from IR2QSMLib.networks.ir2unet import Estimate, IR2Unet, IR2UnetConfig
+from IR2QSMLib.runtime import Progress, half_precision, keep_freed_memory, silent
+from IR2QSMLib.simulation.acquisition import acquire
+from IR2QSMLib.training_data import Feed, draw_round, validation_cases
+
+LOSSES = ("squared", "absolute")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a run learns; raises ParameterInvalid when parts do not fit."""
+
+    network: IR2UnetConfig = IR2UnetConfig(n_inputs=Reading().n_channels)
+    reading: Reading = Reading()
+    feed: Feed = Feed()
+    loss: str = "squared"
+    """Error summed over the result and, halved from each pass to the one before, over the iterates."""
+    learning_rate: float = 1e-3
+    averaging: float = 0.999
+    """Decay of the averaged weights, a step."""
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise ParameterInvalid(f"The loss is '{self.loss}'; expected one of {', '.join(LOSSES)}.")
+        if self.network.n_inputs != self.reading.n_channels:
+            raise ParameterInvalid(
+                f"The network has {self.network.n_inputs} input channels and reads {self.reading.n_channels}."
+            )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Recipe:
+        """The recipe that `asdict` described."""
+        parts = {"network": IR2UnetConfig, "reading": Reading, "feed": Feed}
+        return cls(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
+
+
+def loss_of(estimate: Estimate, truth: Tensor, mask: Tensor, loss: str) -> Tensor:
+    """The published loss, per voxel of the mask in units of 0.01 ppm, and the likelihood of the error.
+
+    Σ e² of the result plus Σ_t 0.5^(T−1−t) Σ e_t² of the iterates (Li 2025), or absolute errors. A network with
+    an uncertainty head adds 0.1 × (½ e²/σ² + log σ) with the error held fixed.
+    """
+    n = mask.sum().clamp_min(1.0)
+
+    def size(x: Tensor) -> Tensor:
+        e = 100.0 * (x.float() - truth) * mask
+        return (e.square() if loss == "squared" else e.abs()).sum() / n
+
+    total = size(estimate.chi)
+    for back, iterate in enumerate(reversed(estimate.iterates)):
+        total = total + 0.5**back * size(iterate)
+    if estimate.log_sigma is not None:
+        log_sigma = estimate.log_sigma.float().clamp(-9.0, 1.0)
+        error = (estimate.chi.detach().float() - truth).abs()
+        likelihood = 0.5 * (error * torch.exp(-log_sigma)).square() + log_sigma
+        total = total + 0.1 * (likelihood * mask).sum() / n
+    return total
+
+
+@torch.inference_mode()
+def validate(network: IR2Unet, reading: Reading, device: torch.device) -> dict[str, Any]:
+    """Mean XSIM and demeaned NRMSE [%] over the validation cases, without data consistency."""
+    network.eval()
+    scores = []
+    for head, discrepancy, dice in validation_cases(device):
+        field = acquire(head, discrepancy, dice)
+        frame = Frame.around(field)
+        found, _ = infer(network, reading(frame.prepare(field)), None, half_precision(str(device)), silent)
+        chi = torch.where(head.mask, frame.restore(found), 0.0)
+        scores.append((xsim(chi, head.chi, head.mask), nrmse(chi, head.chi, head.mask)))
+    return {
+        "xsim": sum(s[0] for s in scores) / len(scores),
+        "nrmse": sum(s[1] for s in scores) / len(scores),
+        "xsims": [round(float(s[0]), 4) for s in scores],
+    }
+
+
+def learning_rate(recipe: Recipe, fraction: float, step: int) -> float:
+    """Thirty steps of warm-up, then a cosine over the time given."""
+    cosine = 0.5 * (1.0 + math.cos(math.pi * min(fraction, 1.0)))
+    return recipe.learning_rate * max(cosine, 1e-3) * min(1.0, (step + 1) / 30)
+
+
+class Run:
+    """A training run in a folder: recipe.json, checkpoint.pt, log.jsonl and weights.safetensors with its card.
+
+    `minutes` is the run's whole time over all its sittings, and `sitting` that of this one; both include the writing
+    and judging of checkpoints. A run that is in the folder goes on where it stopped, with the recipe it has there.
+    Several devices run through Lightning Fabric; the first of them tells the progress of this sitting, batch by
+    batch. Raises PackageMissing without Fabric, ParameterInvalid for times or a number of devices that cannot be.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        minutes: float,
+        *,
+        sitting: float | None = None,
+        device: str = "cpu",
+        n_devices: int = 1,
+        save_every: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+        progress: Progress = silent,
+    ) -> None:
+        try:
+            from lightning_fabric import Fabric
+        except ImportError as error:
+            raise PackageMissing(
+                "Training needs lightning-fabric; install it with: pip install 'ir2qsm[train]'."
+            ) from error
+        if not minutes > 0 or (sitting is not None and not sitting > 0):
+            raise ParameterInvalid(f"The time is {minutes:g} minutes ({sitting} a sitting); expected positive numbers.")
+        if n_devices < 1:
+            raise ParameterInvalid(f"The number of devices is {n_devices}; expected 1 or more.")
+        self.folder, self.recipe, self.minutes = folder, recipe, minutes
+        self.sitting, self.save_every = sitting or minutes, save_every
+        self.clock, self.progress = clock, progress
+        if (folder / "recipe.json").exists():
+            self.recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
+        bf16 = half_precision(device) is not None
+        kind, _, index = device.partition(":")
+        self.fabric = Fabric(
+            accelerator=kind,
+            devices=[int(index)] if index and n_devices == 1 else n_devices,
+            strategy="ddp" if n_devices > 1 else "auto",
+            precision="bf16-mixed" if bf16 else "32-true",
+        )
+        self.step = self.round = 0
+        self.elapsed = self.reserve = 0.0       # seconds
+        self.slowest_round = self.slowest_save = 0.0
+        self.scores: dict[str, Any] = {}
+
+    def __call__(self) -> dict[str, Any]:
+        """Train until the time is used up; return the last validation."""
+        fabric, recipe = self.fabric, self.recipe
+        keep_freed_memory()
+        torch.set_flush_denormal(True)
+        fabric.launch()
+        self.start = self.clock()
+        self._set_up()
+        self.start -= self.elapsed
+        self.sat_down, self.end = self.elapsed, min(60.0 * self.minutes, self.elapsed + 60.0 * self.sitting)
+        if self.step == 0:
+            self._save()
+        saved = self.elapsed
+        self._keep_reserve()
+        while self.elapsed + self.reserve < self.end:
+            began = self.elapsed
+            torch.manual_seed(recipe.feed.seed + 1_000_003 * self.round + fabric.global_rank)
+            schedule = learning_rate(recipe, self.elapsed / max(60.0 * self.minutes - self.reserve, 1.0), self.step)
+            for group in self.optimizer.param_groups:
+                group["lr"] = schedule
+            loss = self._train_round()
+            self._tick()
+            self.slowest_round = max(self.slowest_round, self.elapsed - began)
+            self._log({"loss": loss})
+            if self.elapsed - saved >= 60.0 * self.save_every:
+                self._save()
+                saved = self.elapsed
+            self._keep_reserve()
+        if self.elapsed > saved:
+            self._save()
+        return self.scores
+
+    def _set_up(self) -> None:
+        network = IR2Unet(self.recipe.network)
+        network.initialise(torch.Generator().manual_seed(self.recipe.feed.seed))
+        network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        optimizer = torch.optim.Adam(network.parameters(), self.recipe.learning_rate)
+        self.model, self.optimizer = self.fabric.setup(network, optimizer)
+        self.network = network
+        self.average = {k: v.detach().clone() for k, v in network.named_parameters()}
+        if (self.folder / "checkpoint.pt").exists():
+            self._resume()
+
+    def _train_round(self) -> float:
+        """All batches of the next round; return their mean loss."""
+        fabric, recipe, n = self.fabric, self.recipe, self.recipe.reading.n_channels
+        total, n_batches = torch.zeros((), device=fabric.device), 0
+        self.model.train()
+        for batch in draw_round(
+            recipe.reading, recipe.feed, self.round, fabric.device, fabric.global_rank, fabric.world_size
+        ):
+            self.optimizer.zero_grad()
+            estimate = self.model(batch[:, :n].contiguous(memory_format=torch.channels_last_3d))
+            loss = loss_of(estimate, batch[:, n : n + 1], batch[:, n + 1 :], recipe.loss)
+            fabric.backward(loss)
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 20.0)
+            self.optimizer.step()
+            self.step += 1
+            decay = min(recipe.averaging, (1.0 + self.step) / (10.0 + self.step))
+            with torch.no_grad():
+                for name, parameter in self.network.named_parameters():
+                    self.average[name].lerp_(parameter, 1.0 - decay)
+            total += loss.detach()
+            n_batches += 1
+            if fabric.is_global_zero:
+                done = (self.clock() - self.start - self.sat_down) / (self.end - self.sat_down)
+                self.progress(min(done, 1.0), "training")
+        self.round += 1
+        return float(total) / n_batches
+
+    def _keep_reserve(self) -> None:
+        self.reserve = self.fabric.broadcast(1.2 * (self.slowest_save + self.slowest_round))
+
+    def _tick(self) -> None:
+        self.elapsed = self.fabric.broadcast(self.clock() - self.start)     # one clock decides for all ranks
+
+    def _resume(self) -> None:
+        path = self.folder / "checkpoint.pt"
+        try:
+            state = torch.load(path, map_location=self.fabric.device, weights_only=True)
+        except (RuntimeError, EOFError, OSError, UnpicklingError, ValueError, KeyError) as error:
+            raise WeightsInvalid(f"'{path.name}' cannot be read; delete it to start the run again.") from error
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average = state["average"]
+        self.step, self.round, self.elapsed = state["step"], state["round"], state["elapsed"]
+        self.slowest_round, self.slowest_save = state.get("slowest", (0.0, 0.0))
+        self.scores = state.get("scores", {})
+
+    def _save(self) -> None:
+        """Write the checkpoint, and the averaged weights with settled statistics and their scores."""
+        self._tick()
+        began = self.elapsed
+        if self.fabric.is_global_zero:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            averaged = self.averaged()
+            self.scores = validate(averaged, self.recipe.reading, self.fabric.device)
+            header = self._header()
+            content = weights_bytes(averaged.state_dict(), header)
+            _write(self.folder / "weights.safetensors", content)
+            _write(self.folder / "weights.json", json.dumps(model_card(content, header), indent=2).encode())
+            self._log(self.scores)
+            self.elapsed = self.clock() - self.start
+            self.slowest_save = max(self.slowest_save, self.elapsed - began)
+            state = {
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "average": self.average,
+                "step": self.step,
+                "round": self.round,
+                "elapsed": self.elapsed,
+                "slowest": (self.slowest_round, self.slowest_save),
+                "scores": self.scores,
+            }
+            beside = self.folder / "checkpoint.pt.part"
+            torch.save(state, beside)
+            if not (self.folder / "recipe.json").exists():      # only now is there a run that can be resumed
+                _write(self.folder / "recipe.json", json.dumps(asdict(self.recipe), indent=2).encode())
+            os.replace(beside, self.folder / "checkpoint.pt")
+        self.fabric.barrier()
+        self._tick()
+
+    def averaged(self) -> IR2Unet:
+        """A copy of the network with the averaged weights, its statistics settled on heads of their own."""
+        device, reading = self.fabric.device, self.recipe.reading
+        network = IR2Unet(replace(self.recipe.network, feature_noise=0.0, dropout=0.0)).to(device)
+        network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        network.load_state_dict({**self.network.state_dict(), **self.average})
+        feed = replace(self.recipe.feed, seed=self.recipe.feed.seed + 500)
+        batches = [batch[:, : reading.n_channels] for batch in draw_round(reading, feed, 0, device)]
+        with torch.autocast(device.type, torch.bfloat16, enabled=half_precision(str(device)) is not None):
+            settle_batch_norm(network, batches)
+        return network
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "network": "ir2unet",
+            "config": asdict(replace(self.recipe.network, feature_noise=0.0, dropout=0.0)),
+            "reading": asdict(self.recipe.reading),
+            "recipe": asdict(self.recipe),
+            "steps": self.step,
+            "minutes": round(self.elapsed / 60.0, 2),
+            "device": str(self.fabric.device),
+            "validation": self.scores,
+        }
+
+    def _log(self, values: dict[str, Any]) -> None:
+        if self.fabric.is_global_zero:
+            n_patches = self.step * self.recipe.feed.batch * self.fabric.world_size
+            line = {"step": self.step, "round": self.round, "minutes": round(self.elapsed / 60, 2), **values}
+            line["patches_per_second"] = round(n_patches / max(self.elapsed, 1e-6), 2)
+            with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def _write(path: Path, content: bytes) -> None:
+    beside = path.with_name(path.name + ".part")
+    beside.write_bytes(content)
+    os.replace(beside, path)

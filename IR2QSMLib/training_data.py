@@ -1,0 +1,119 @@
+"""What a training run is fed: heads drawn by seed, their fields, and patches of them, on the device that trains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.grid import Grid
+from IR2QSMLib.inversion.frame import Frame
+from IR2QSMLib.inversion.learned import Reading
+from IR2QSMLib.physics.fourier import pad
+from IR2QSMLib.simulation.acquisition import Discrepancy, acquire, draw_discrepancy
+from IR2QSMLib.simulation.brain import draw_brain
+from IR2QSMLib.simulation.cases import FIRST_TRAINING_SEED
+from IR2QSMLib.simulation.dice import Dice
+from IR2QSMLib.simulation.head import Head
+from IR2QSMLib.simulation.phantom import draw_phantom
+from IR2QSMLib.simulation.shapes import draw_shapes
+
+SHAPES = ((96, 96, 96), (96, 112, 96), (112, 128, 112), (144, 176, 144))
+"""Sizes of training volumes [voxels]."""
+
+
+@dataclass(frozen=True)
+class Feed:
+    """How patches are cut and batched; raises ParameterInvalid for values that no round can have."""
+
+    patch: int = 48
+    """Edge of a patch [voxels]."""
+    batch: int = 8
+    volumes: int = 4
+    """Heads drawn for a round."""
+    patches: int = 20
+    """Patches cut from each head."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ParameterInvalid(f"The seed is {self.seed}; expected 0 or more: below lie the held-out heads.")
+        # A patch of 16 is 2 voxels wide at the coarsest scale, where oneDNN's bfloat16 gradients read foreign memory.
+        if self.patch % 8 or not 24 <= self.patch <= 96:
+            raise ParameterInvalid(f"The patch is {self.patch} voxels; expected a multiple of 8 from 24 to 96.")
+        if min(self.batch, self.volumes, self.patches) < 1 or (self.volumes * self.patches) % self.batch:
+            raise ParameterInvalid(
+                f"A round of {self.volumes} heads × {self.patches} patches is no multiple of the batch of {self.batch}."
+            )
+
+
+def draw_training_grid(dice: Dice) -> Grid:
+    """A grid of 0.6 to 1.6 mm in the plane, 0.4 of the time with slices of up to 3 mm, and B0 up to 40° from z."""
+    size = dice.choice((1.0, dice.uniform(0.6, 1.6)))
+    slices = size * dice.uniform(1.0, 3.0) if dice.chance(0.4) else size
+    tilt, phi = math.radians(dice.uniform(0.0, 40.0) if dice.chance(0.6) else 0.0), dice.uniform(0.0, 2.0 * math.pi)
+    b = (math.sin(tilt) * math.cos(phi), math.sin(tilt) * math.sin(phi), math.cos(tilt))
+    return Grid(dice.choice(SHAPES), (size, size, min(slices, 3.0)), b0_given=b)
+
+
+def draw_head(dice: Dice, grid: Grid) -> Head:
+    """A brain, or for a third of the draws random shapes."""
+    while True:
+        head = draw_shapes(dice, grid) if dice.chance(0.35) else draw_brain(dice, grid)
+        if float(head.mask.float().mean()) > 0.02:
+            return head
+
+
+def cut_patches(reading: Reading, feed: Feed, dice: Dice) -> Tensor:
+    """Patches of one new head: (patches, n_channels + 2, p, p, p), the input, the truth [ppm] and the mask."""
+    head = draw_head(dice, draw_training_grid(dice))
+    field = acquire(head, draw_discrepancy(dice), dice)
+    frame = Frame.around(field, margin=dice.integer(8, 24))
+    prepared = frame.prepare(field)
+    volume = torch.cat([reading(prepared), frame.bring(head.chi)[None], prepared.mask[None].float()])
+    volume = pad(volume, [max(n, feed.patch) for n in volume.shape[1:]])
+    volume = volume.flip([a for a in (1, 2, 3) if dice.chance(0.5)])
+    found = volume[-1].nonzero()
+    half, out = feed.patch // 2, []
+    for index in (dice.rand(feed.patches) * len(found)).long().tolist():
+        low = [
+            min(max(int(c) - half + dice.integer(-half // 2, half // 2), 0), n - feed.patch)
+            for c, n in zip(found[index].tolist(), volume.shape[1:], strict=True)
+        ]
+        i, j, k = (slice(start, start + feed.patch) for start in low)
+        out.append(volume[:, i, j, k])
+    return torch.stack(out)
+
+
+def draw_round(
+    reading: Reading, feed: Feed, number: int, device: torch.device, rank: int = 0, n_ranks: int = 1
+) -> Iterator[Tensor]:
+    """Batches of one round: (batch, n_channels + 2, p, p, p); the same round of the same rank is the same data."""
+    first = FIRST_TRAINING_SEED * (1 + feed.seed) + (number * n_ranks + rank) * feed.volumes
+    patches = torch.cat([cut_patches(reading, feed, Dice(first + i, device)) for i in range(feed.volumes)])
+    order = torch.randperm(len(patches), generator=torch.Generator().manual_seed(first)).to(device)
+    yield from patches[order].split(feed.batch)
+
+
+def validation_cases(device: torch.device) -> list[tuple[Head, Discrepancy, Dice]]:
+    """Held-out brains and shapes, from seeds that are never trained on, and what no training head is.
+
+    The last two: a geometric phantom, and an oblique brain in thick slices whose discrepancy is mostly noise near
+    the edge and in veins.
+    """
+    cases = []
+    for seed, snr in enumerate((40.0, 40.0, 10.0, float("inf"))):
+        dice = Dice(900 + seed, device)
+        grid = Grid((96, 112, 96), (1.5, 1.5, 1.5))
+        head = draw_shapes(dice, grid) if seed == 1 else draw_brain(dice, grid, lesions=False)
+        cases.append((head, Discrepancy(snr), dice))
+    dice = Dice(904, device)
+    cases.append((draw_phantom(dice, grid), Discrepancy(40.0), dice))
+    dice, tilt = Dice(905, device), math.radians(25.0)
+    grid = Grid((144, 168, 56), (1.0, 1.0, 2.5), b0_given=(0.0, math.sin(tilt), math.cos(tilt)))
+    cases.append((draw_brain(dice, grid, lesions=False), Discrepancy(6.0, 0.4, 2.0, 1.0), dice))
+    return cases

@@ -1,0 +1,49 @@
+# `make demo` and `make test` set up everything they need in .venv and run; a second call installs nothing.
+# PYTHON=... chooses the interpreter; otherwise the first below that is 3.10 or newer and can make environments.
+
+TORCH   := torch==2.13.0
+PIP     := .venv/bin/python -m pip --disable-pip-version-check
+APT     := apt-get install -y python3-venv python3-pip
+PYTHONS  = $(or $(PYTHON),python3.12 python3.11 python3.10 python3)
+
+define find_python
+for p in $(PYTHONS); do \
+	if $$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then echo $$p; break; fi; \
+done
+endef
+
+.PHONY: demo test clean
+
+demo: .venv/installed-demo
+	.venv/bin/ir2qsm demo -o demo
+
+test: export OMP_NUM_THREADS ?= 2
+test: .venv/installed-test
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/pytest --cov --cov-report=term:skip-covered
+
+# Leaves .venv and runs/ alone.
+clean:
+	rm -rf demo dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.venv/installed-%: .venv/bin/python pyproject.toml
+	$(PIP) --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip
+	$(PIP) install $(TORCH)
+	$(PIP) install -e '.[$*]'
+	@touch $@
+
+.venv/bin/python:
+	@python=$$($(find_python)); \
+	if [ -z "$$python$(PYTHON)" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update && DEBIAN_FRONTEND=noninteractive $(APT); \
+		python=$$($(find_python)); \
+	fi; \
+	if [ -z "$$python" ]; then \
+		echo "None of '$(PYTHONS)' is Python 3.10 or newer with venv and ensurepip. Install them with" >&2; \
+		echo "    sudo $(APT)" >&2; \
+		echo "or name another interpreter: make PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi; \
+	echo "$$python -m venv .venv"; \
+	"$$python" -m venv --clear .venv

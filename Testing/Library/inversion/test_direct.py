@@ -1,0 +1,154 @@
+"""TKD and Tikhonov: optimality, exactness where the kernel is large, and what they refuse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.grid import Grid
+from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
+from IR2QSMLib.physics.dipole import DipoleOp
+from IR2QSMLib.physics.fourier import frequencies, ifft
+from IR2QSMLib.volumes import LocalField
+
+OBLIQUE = (0.2, 0.5, 0.8)
+GRIDS = [
+    Grid((12, 10, 14)),
+    Grid((11, 13, 9), (1.0, 0.7, 2.0), b0_given=OBLIQUE),
+    Grid((12, 10, 8), (0.5, 1.0, 1.5), b0_given=OBLIQUE),
+]
+METHODS: list[Callable[..., Callable[..., object]]] = [TruncatedDivision, Tikhonov]
+
+
+def local_field(values: torch.Tensor, grid: Grid, mask: torch.Tensor | None = None) -> LocalField:
+    return LocalField(values, torch.ones(grid.shape, dtype=torch.bool) if mask is None else mask, grid)
+
+
+def noise(grid: Grid, seed: int = 0) -> torch.Tensor:
+    return torch.randn(grid.shape, generator=torch.Generator().manual_seed(seed))
+
+
+def angle_kernel(grid: Grid) -> torch.Tensor:
+    """1/3 − cos²: the kernel from the angle between k and B0, on the half spectrum."""
+    k = torch.stack([f.expand(*grid.shape[:2], grid.shape[2] // 2 + 1) for f in frequencies(grid)])
+    cosine = (k * torch.tensor(grid.b0_direction).view(3, 1, 1, 1)).sum(0) / k.norm(dim=0).clamp_min(1e-12)
+    return torch.where(k.norm(dim=0) > 0, 1 / 3 - cosine**2, 0.0)
+
+
+def waves_with(grid: Grid, chosen: torch.Tensor) -> torch.Tensor:
+    """A random volume made of the chosen frequencies, the planes of no frequency of its own sign left out."""
+    spectrum = torch.where(chosen, torch.randn(chosen.shape, generator=torch.Generator().manual_seed(1)), 0.0)
+    spectrum[0, 0, 0] = 0
+    for axis, n in enumerate(grid.shape):
+        if n % 2 == 0:
+            spectrum.index_fill_(axis, torch.tensor([n // 2]), 0.0)
+    spectrum[..., 0] = 0
+    return ifft(spectrum.to(torch.complex64), grid.shape)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("strength", [0.3, 0.01, 1e-3])
+def test_tikhonov_meets_its_optimality_condition(grid: Grid, strength: float) -> None:
+    """The gradient of ‖D χ − f‖² + λ ‖χ‖² vanishes."""
+    f, operator = noise(grid), DipoleOp(grid)
+    chi = Tikhonov(strength)(local_field(f, grid)).values
+    gradient = operator.adjoint(operator(chi) - f) + strength * chi
+    assert gradient.norm() < 1e-5 * operator.adjoint(f).norm()
+    assert chi.norm() > 0.1 * f.norm()
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_truncated_division_is_exact_where_the_kernel_is_above_its_threshold(grid: Grid) -> None:
+    chi = waves_with(grid, angle_kernel(grid).abs() > 0.2)
+    field = local_field(DipoleOp(grid)(chi), grid)
+    torch.testing.assert_close(TruncatedDivision(0.19)(field).values, chi, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_truncated_division_attenuates_what_lies_near_the_cone(grid: Grid) -> None:
+    """There D/t·χ comes back: smaller, of the same sign, and the less the nearer to the cone."""
+    near = (angle_kernel(grid).abs() < 0.15) & (angle_kernel(grid).abs() > 0.01)
+    chi = waves_with(grid, near)
+    field = local_field(DipoleOp(grid)(chi), grid)
+    found = TruncatedDivision(0.15)(field).values
+    share = float((found * chi).sum() / chi.square().sum())
+    assert 0.1 < share < 0.99
+    wider = TruncatedDivision(0.3)(field).values
+    torch.testing.assert_close(wider, found / 2, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", [TruncatedDivision(), Tikhonov()])
+def test_a_constant_field_gives_no_susceptibility(method: Callable[[LocalField], object]) -> None:
+    grid = GRIDS[1]
+    f = noise(grid)
+    plain, shifted = (method(local_field(x, grid)).values for x in (f, f + 3.0))  # type: ignore[attr-defined]
+    torch.testing.assert_close(plain, shifted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("voxel", [1.0, 0.7, 1.3])
+def test_where_the_kernel_is_zero_its_sign_is_positive(voxel: float) -> None:
+    """The diagonals kx = ±ky = ±kz lie on the cone: D is rounding noise there, of any sign."""
+    grid = Grid((23, 23, 23), (voxel,) * 3)
+    index = torch.fft.fftfreq(23).mul(23).round().abs()
+    x, y, z = index.view(-1, 1, 1), index.view(1, -1, 1), index[:12].view(1, 1, -1)
+    f = waves_with(grid, (x == y) & (y == z))
+    found = TruncatedDivision(0.15)(local_field(f, grid)).values
+    torch.testing.assert_close(found, f / 0.15, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", [TruncatedDivision(), Tikhonov(1e-4)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_rounding_on_the_diagonal_of_k_space_is_not_amplified(
+    method: Callable[[LocalField], object], axis: int
+) -> None:
+    """On an isotropic grid D is 0 where kx = ky = kz, so a permuted array with its B0 must give the same map."""
+    grid = Grid((15, 15, 15))
+    f = noise(grid)
+    b = tuple(float(a == axis) for a in range(3))
+    chi = method(local_field(f, grid)).values  # type: ignore[attr-defined]
+    turned = method(local_field(f.transpose(axis, 2), grid.with_b0(b)))  # type: ignore[attr-defined]
+    torch.testing.assert_close(turned.values, chi.transpose(axis, 2), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("grid", GRIDS)
+def test_the_map_is_zero_outside_the_mask_and_the_same_inside(
+    method: Callable[..., Callable[..., object]], grid: Grid
+) -> None:
+    f, mask = noise(grid), noise(grid, 1) > 0
+    whole = method()(local_field(f, grid)).values  # type: ignore[attr-defined]
+    masked = method()(local_field(f, grid, mask)).values  # type: ignore[attr-defined]
+    assert not masked[~mask].any()
+    assert torch.equal(masked[mask], whole[mask])
+
+
+@pytest.mark.parametrize(("method", "values"), [(TruncatedDivision, (0.1, 0.2)), (Tikhonov, (0.01, 0.1))])
+def test_a_stronger_regularisation_gives_a_smaller_map(
+    method: Callable[..., Callable[..., object]], values: tuple[float, float]
+) -> None:
+    field = local_field(noise(GRIDS[0]), GRIDS[0])
+    weak, strong = (method(v)(field).values.norm() for v in values)  # type: ignore[attr-defined]
+    assert strong < 0.9 * weak
+
+
+@pytest.mark.parametrize("threshold", [0.0, -0.1, 2 / 3, 1.0, math.nan, math.inf])
+def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
+    with pytest.raises(ParameterInvalid, match=rf"^The TKD threshold is {threshold:g}; .* between 0 and 2/3\.$"):
+        TruncatedDivision(threshold)
+
+
+@pytest.mark.parametrize("strength", [0.0, -1.0, math.nan])
+def test_a_strength_out_of_range_is_refused(strength: float) -> None:
+    with pytest.raises(ParameterInvalid, match=rf"^The Tikhonov strength is {strength:g}; .* a positive number\.$"):
+        Tikhonov(strength)
+
+
+@pytest.mark.parametrize("method", [TruncatedDivision(), Tikhonov()])
+def test_progress_names_the_stage(method: Callable[..., object]) -> None:
+    told: list[tuple[float, str]] = []
+    method(local_field(noise(GRIDS[0]), GRIDS[0]), lambda *event: told.append(event))
+    assert told == [(0.0, "inversion")]

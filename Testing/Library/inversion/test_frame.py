@@ -1,0 +1,172 @@
+"""The frame: a round trip without loss, and the same numbers however the array was stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import permutations, product
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from IR2QSMLib.grid import Grid
+from IR2QSMLib.inversion.frame import Frame
+from IR2QSMLib.volumes import LocalField
+
+AXES = list(permutations((0, 1, 2)))
+FLIPS = list(product((False, True), repeat=3))
+
+
+def turned(field: LocalField, axes: tuple[int, ...], flipped: tuple[bool, ...]) -> LocalField:
+    """The same field in an array whose axes were permuted and flipped, its direction following."""
+    values, mask = (
+        x.permute(*axes).flip([a for a in range(3) if flipped[a]]).contiguous() for x in (field.values, field.mask)
+    )
+    return LocalField(values, mask, field.grid.reoriented(axes, flipped))
+
+
+def make_field(grid: Grid, seed: int = 0, share: float = 0.6) -> LocalField:
+    rng = np.random.default_rng(seed)
+    mask = torch.from_numpy(rng.random(grid.shape) < share)
+    mask[tuple(rng.integers(0, n) for n in grid.shape)] = True
+    return LocalField(torch.from_numpy(rng.standard_normal(grid.shape)).float(), mask, grid)
+
+
+def rotation(degrees: tuple[float, float, float]) -> tuple[float, ...]:
+    """Direction cosines after turns about the patient's x, y and z."""
+    result = np.eye(3)
+    for axis, angle in enumerate(degrees):
+        a, b = [i for i in range(3) if i != axis]
+        turn, t = np.eye(3), math.radians(angle)
+        turn[a, a] = turn[b, b] = math.cos(t)
+        turn[a, b], turn[b, a] = -math.sin(t), math.sin(t)
+        result = turn @ result
+    return tuple(result.ravel().tolist())
+
+
+@st.composite
+def fields(draw: st.DrawFn) -> LocalField:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    direction, _ = np.linalg.qr(rng.standard_normal((3, 3)))
+    shape, size = draw(st.tuples(*[st.integers(1, 12)] * 3)), draw(st.tuples(*[st.floats(0.5, 3.0)] * 3))
+    b0 = draw(st.none() | st.just(tuple(rng.standard_normal(3).tolist())))
+    grid = Grid(shape, size, tuple(direction.ravel().tolist()), tuple(rng.uniform(-90, 90, 3).tolist()), b0)
+    return make_field(grid, int(rng.integers(2**31)), draw(st.sampled_from([0.02, 0.6])))
+
+
+@settings(max_examples=60, deadline=None)
+@given(fields(), st.integers(0, 9))
+def test_a_field_comes_back_from_its_frame(field: LocalField, margin: int) -> None:
+    frame = Frame.around(field, margin)
+    prepared = frame.prepare(field)
+    assert prepared.values.shape == prepared.mask.shape == prepared.grid.shape
+    assert prepared.mask.sum() == field.mask.sum()
+    assert torch.equal(frame.restore(prepared.mask), field.mask)
+    assert torch.equal(frame.restore(prepared.values), torch.where(field.mask, field.values, 0.0))
+
+
+@settings(max_examples=60, deadline=None)
+@given(fields(), st.integers(0, 9))
+def test_the_frame_is_a_multiple_of_eight_with_the_margin_all_around(field: LocalField, margin: int) -> None:
+    prepared = Frame.around(field, margin).prepare(field)
+    inside = prepared.mask.nonzero()
+    assert all(n % 8 == 0 for n in prepared.grid.shape)
+    assert (inside.amin(0) >= margin).all()
+    assert (torch.tensor(prepared.grid.shape) - 1 - inside.amax(0) >= margin).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(fields())
+def test_every_voxel_of_the_frame_is_where_it_was_in_the_patient(field: LocalField) -> None:
+    grid = field.grid
+    frame = Frame.around(field, 2)
+    for axis in range(3):       # the position of every voxel, carried along as if it were the field
+        position = torch.tensor([grid.point(i)[axis] for i in np.ndindex(*grid.shape)]).view(grid.shape)
+        prepared = frame.prepare(replace(field, values=position))
+        for index in prepared.mask.nonzero()[:20].tolist():
+            assert prepared.grid.point(index)[axis] == pytest.approx(float(prepared.values[tuple(index)]), abs=1e-3)
+    np.testing.assert_allclose(
+        frame.grid.matrix @ frame.grid.b0_direction, grid.matrix @ grid.b0_direction, atol=1e-9
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(fields())
+def test_b0_is_nearest_to_the_frames_z_axis(field: LocalField) -> None:
+    x, y, z = Frame.around(field).grid.b0_direction
+    assert z >= max(abs(x), abs(y)) - 1e-6
+
+
+@settings(max_examples=30, deadline=None)
+@given(fields())
+def test_restoring_is_adjoint_to_bringing(require_adjoint: Callable[..., None], field: LocalField) -> None:
+    frame = Frame.around(field, 1)
+    require_adjoint(frame.bring, frame.restore, field.grid.shape, frame.grid.shape)
+
+
+@settings(max_examples=60, deadline=None)
+@given(fields(), st.sampled_from(AXES), st.sampled_from(FLIPS))
+def test_a_turned_array_is_prepared_as_the_very_same_numbers(
+    field: LocalField, axes: tuple[int, ...], flipped: tuple[bool, ...]
+) -> None:
+    other = turned(field, axes, flipped)
+    assert_same_preparation(field, other)
+
+
+def assert_same_preparation(field: LocalField, other: LocalField) -> None:
+    one, two = (Frame.around(f, 3).prepare(f) for f in (field, other))
+    assert torch.equal(one.values, two.values)
+    assert torch.equal(one.mask, two.mask)
+    assert one.grid.voxel_size == two.grid.voxel_size
+    np.testing.assert_allclose(two.grid.b0_direction, one.grid.b0_direction, atol=1e-6)
+    np.testing.assert_allclose(two.grid.corners(), one.grid.corners(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "b0"),
+    [
+        ((0, 0, 0), None),
+        ((0, 0, 45), None),             # x and y equally far to the left
+        ((45, 0, 0), None),             # y and z equally near to B0
+        ((30, 0, 0), None),
+        ((0, 0, 0), (1.0, 0.0, 0.0)),   # neither of the other axes points left
+        ((0, 0, 90), (0.0, 1.0, 0.0)),
+        ((0, 0, 0), (0.0, 1.0, 1.0)),
+        ((0, 0, 0), (1.0, 1.0, 1.0)),
+        ((20, 10, 5), (-0.3, 0.9, 0.1)),
+    ],
+)
+def test_ties_between_axes_do_not_depend_on_the_arrays_order(
+    degrees: tuple[float, float, float], b0: tuple[float, float, float] | None
+) -> None:
+    field = make_field(Grid((5, 6, 7), (1.0, 1.5, 2.0), rotation(degrees), (3.0, 4.0, 5.0), b0))
+    for axes, flipped in product(AXES, FLIPS):
+        assert_same_preparation(field, turned(field, axes, flipped))
+
+
+def test_rounded_direction_cosines_do_not_change_the_frame() -> None:
+    """NIfTI stores quaternions in single precision: what should be 0 is ±1e-8."""
+    field = make_field(Grid((5, 6, 7), (1.0, 1.5, 2.0)))
+    for seed in range(20):
+        noise = np.random.default_rng(seed).uniform(-1e-7, 1e-7, 9)
+        other = replace(field.grid, direction=tuple((np.eye(3).ravel() + noise).tolist()))
+        assert_same_preparation(field, replace(field, grid=other))
+
+
+def test_b0_given_along_x_becomes_the_frames_z() -> None:
+    field = make_field(Grid((5, 6, 7), (1.0, 1.5, 2.0), b0_given=(1.0, 0.0, 0.0)))
+    frame = Frame.around(field)
+    assert frame.axes[2] == 0
+    assert frame.grid.b0_direction == (0.0, 0.0, 1.0)
+    assert frame.grid.voxel_size[2] == 1.0
+
+
+def test_what_lies_outside_the_mask_is_not_brought_along() -> None:
+    field = make_field(Grid((8, 8, 8)))
+    nothing = replace(field, values=torch.where(field.mask, field.values, torch.nan))
+    assert torch.equal(Frame.around(field).prepare(nothing).values, Frame.around(field).prepare(field).values)
+    assert Frame.around(field).prepare(nothing).values.is_contiguous()

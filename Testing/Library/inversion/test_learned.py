@@ -1,0 +1,221 @@
+"""The learned inversion: what its network reads, data consistency, resampling, and the weights it is given."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.grid import Grid
+from IR2QSMLib.inversion import learned
+from IR2QSMLib.inversion.direct import Tikhonov
+from IR2QSMLib.inversion.learned import Learned, Reading, bundled
+from IR2QSMLib.io.weights import read_weights
+from IR2QSMLib.physics.dipole import DipoleOp
+from IR2QSMLib.volumes import LocalField
+
+MakeWeights = Callable[..., Path]
+GRID = Grid((24, 32, 16), (1.0, 1.0, 1.5), b0_given=(0.0, 0.3, 0.9))
+
+
+@pytest.fixture(autouse=True)
+def single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the processor: half precision would hide small differences. Its own test turns it on."""
+    monkeypatch.setattr(learned, "half_precision", lambda kind: None)
+
+
+def truth(grid: Grid) -> torch.Tensor:
+    """Smooth sources of both signs in the middle of the grid [ppm]."""
+    axes = [torch.linspace(-1, 1, n).view([-1 if a == i else 1 for a in range(3)]) for i, n in enumerate(grid.shape)]
+    x, y, z = axes
+    inside = (x.square() + y.square() + z.square() < 0.7).float()
+    chi = inside * (0.1 * torch.sin(5 * x + 1) * torch.cos(4 * y) + 0.05 * torch.sin(7 * z))
+    return chi - inside * chi.sum() / inside.sum()
+
+
+def simulated(grid: Grid = GRID, noise: float = 0.0) -> LocalField:
+    chi = truth(grid)
+    values = DipoleOp(grid)(chi) + noise * torch.randn(grid.shape, generator=torch.Generator().manual_seed(0))
+    return LocalField(torch.where(chi != 0, values, 0.0), chi != 0, grid)
+
+
+def noise_of(level: float) -> LocalField:
+    return simulated(noise=level)
+
+
+def residual(chi: torch.Tensor, field: LocalField) -> float:
+    """Norm of the field that a map leaves unexplained inside the mask."""
+    return float((DipoleOp(field.grid)(chi) - field.values)[field.mask].norm())
+
+
+# What the network reads.
+
+
+@pytest.mark.parametrize("floor", [0.03, 0.3])
+def test_an_untrained_network_returns_the_first_inversion_it_reads(make_weights: MakeWeights, floor: float) -> None:
+    field = simulated()
+    weights = make_weights(Reading("tikhonov", floor, per_noise=0.0, n_steps=1), scale=0.0)
+    found = Learned(weights, consistency=0.0)(field)
+    torch.testing.assert_close(found.values, Tikhonov(floor)(field).values, atol=1e-6, rtol=0)
+    assert found.uncertainty is None
+    assert found.notes["resampled"] is False
+
+
+def test_a_network_that_reads_both_corrects_the_first_inversion(make_weights: MakeWeights) -> None:
+    field = simulated()
+    channels = Reading("both")(field)
+    assert channels.shape == (2, *GRID.shape)
+    assert torch.equal(channels[0], field.values)
+    found = Learned(make_weights(Reading("both"), scale=0.0), consistency=0.0)(field).values
+    torch.testing.assert_close(found, channels[1], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("reads", ["tikhonov", "both"])
+def test_every_parameter_of_the_first_inversion_changes_what_is_read(reads: str) -> None:
+    field = noise_of(0.02)
+
+    def size(**change: float) -> float:
+        return float(Reading(reads, **change)(field)[-1].norm())  # type: ignore[arg-type]
+
+    assert size(floor=0.1) < 0.9 * size()
+    assert size(per_noise=10.0) < 0.9 * size(per_noise=0.0)
+    assert size(n_steps=1) < 0.9 * size()
+
+
+def test_the_field_is_read_as_it_is_whatever_the_first_inversion() -> None:
+    field = noise_of(0.02)
+    for change in ({"floor": 0.1}, {"per_noise": 1.0}):
+        assert torch.equal(Reading("field", **change)(field), Reading("field")(field))  # type: ignore[arg-type]
+        assert torch.equal(Reading("both", **change)(field)[0], field.values)  # type: ignore[arg-type]
+
+
+def test_what_lies_outside_the_mask_is_not_read() -> None:
+    field = simulated()
+    other = replace(field, values=torch.where(field.mask, field.values, 7.0))
+    assert torch.equal(Reading("field")(other), Reading("field")(field))
+
+
+def test_an_unknown_reading_is_refused() -> None:
+    with pytest.raises(ParameterInvalid, match="said to read 'phase'; expected one of field, tikhonov, both"):
+        Reading("phase")
+
+
+def test_a_network_that_reads_the_field_sees_it_along_b0_unless_told_not_to(make_weights: MakeWeights) -> None:
+    field = simulated()
+    weights = make_weights(Reading("field"), scale=0.0)
+    bare = Learned(weights, consistency=0.0)
+    aligned, direct = bare(field), replace(bare, resampled=False)(field)
+    assert aligned.notes["resampled"] is True
+    assert direct.notes["resampled"] is False
+    torch.testing.assert_close(direct.values, field.values, atol=1e-6, rtol=0)
+    # There and back through a grid along B0: the field again, apart from the interpolation and the mask's edge.
+    assert not torch.equal(aligned.values, direct.values)
+    inside = torch.nn.functional.max_pool3d((~field.mask)[None].float(), 5, 1, 2)[0] == 0
+    assert (aligned.values - field.values)[inside].norm() < 0.1 * field.values[inside].norm()
+
+
+# Repeatability and precision.
+
+
+@pytest.mark.parametrize("resampled", [False, True])
+def test_the_same_input_gives_the_same_bits(make_weights: MakeWeights, tmp_path: Path, resampled: bool) -> None:
+    weights, field = make_weights(scale=0.1, uncertainty=True), simulated()
+    copied = shutil.copy(weights, tmp_path / weights.name)          # loaded a second time
+    first, second = (Learned(path, resampled=resampled)(field) for path in (weights, copied))
+    assert torch.equal(first.values, second.values)
+    assert first.uncertainty is not None and second.uncertainty is not None
+    assert torch.equal(first.uncertainty, second.uncertainty)
+    assert first.notes == second.notes
+
+
+def test_half_precision_is_used_where_the_device_is_faster_with_it(
+    make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, field = make_weights(scale=0.1), simulated()
+    full = Learned(weights, consistency=0.0)(field)
+    monkeypatch.setattr(learned, "half_precision", lambda kind: torch.bfloat16)
+    half = Learned(weights, consistency=0.0)(field)
+    assert (full.notes["precision"], half.notes["precision"]) == ("float32", "bfloat16")
+    assert not torch.equal(full.values, half.values)
+    assert (full.values - half.values).norm() < 0.02 * full.values.norm()
+
+
+def test_the_uncertainty_is_a_positive_spread_inside_the_mask(make_weights: MakeWeights) -> None:
+    field = simulated()
+    sigma = Learned(make_weights(scale=0.0, uncertainty=True))(field).uncertainty
+    assert sigma is not None
+    torch.testing.assert_close(sigma[field.mask], torch.full_like(sigma[field.mask], math.exp(-4.0)))
+    assert not sigma[~field.mask].any()
+
+
+# Data consistency.
+
+
+@pytest.mark.parametrize("consistency", [0.02, 0.2])
+def test_consistency_leaves_the_exact_truth_nearly_alone(monkeypatch: pytest.MonkeyPatch, consistency: float) -> None:
+    field = simulated()
+    beyond = torch.where(field.mask, 0.0, 0.3)      # what a network says outside the mask must not matter
+    monkeypatch.setattr(Learned, "_run", lambda *_: (truth(GRID) + beyond, None, {}))
+    found = Learned(bundled(), consistency=consistency)(field).values
+    assert (found - truth(GRID)).norm() < 1e-4 * truth(GRID).norm()
+
+
+def test_consistency_brings_the_map_nearer_to_the_measured_field(make_weights: MakeWeights) -> None:
+    field = simulated(noise=1e-3)
+    weights = make_weights(Reading("tikhonov", 0.3, per_noise=0.0, n_steps=1), scale=0.0)
+    plain, weak, strong = (Learned(weights, consistency=c)(field).values for c in (0.0, 0.3, 0.02))
+    assert residual(strong, field) < residual(weak, field) < 0.9 * residual(plain, field)
+    assert (strong - truth(GRID)).norm() < (plain - truth(GRID)).norm()
+    assert not strong[~field.mask].any()
+
+
+@pytest.mark.parametrize("consistency", [-0.1, math.nan, math.inf])
+def test_a_consistency_out_of_range_is_refused(consistency: float) -> None:
+    with pytest.raises(ParameterInvalid, match=rf"data consistency is {consistency:g}; expected a λ, or 0 for none"):
+        Learned(consistency=consistency)
+
+
+# Weights and progress.
+
+
+def test_the_notes_name_the_weights_that_were_used(make_weights: MakeWeights) -> None:
+    one, two = make_weights(seed=1), make_weights(seed=2)
+    found, other = (Learned(path)(simulated()) for path in (one, two))
+    assert found.notes["weights"] == one.name
+    assert found.notes["weights_sha256"] == read_weights(one).sha256
+    assert not torch.equal(found.values, other.values)
+
+
+@pytest.mark.parametrize("resampled", [False, True])
+def test_progress_rises_through_named_stages(make_weights: MakeWeights, resampled: bool) -> None:
+    told: list[tuple[float, str]] = []
+    method = Learned(make_weights(), consistency=0.1, resampled=resampled)
+    method(simulated(), lambda *event: told.append(event))
+    fractions = [fraction for fraction, _ in told]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0.0 and fractions[-1] <= 1.0
+    stages = {stage for _, stage in told}
+    assert stages == {"first inversion", "inversion", "data consistency"} | ({"resampling"} if resampled else set())
+    assert len(told) > 20
+
+
+def test_a_run_can_be_cancelled_inside_a_pass(make_weights: MakeWeights) -> None:
+    class StopError(Exception):
+        pass
+
+    def stop(fraction: float, stage: str) -> None:
+        if fraction > 0.4:
+            raise StopError
+
+    weights, field = make_weights(), simulated()
+    with pytest.raises(StopError):
+        Learned(weights)(field, stop)
+    told: list[float] = []
+    Learned(weights)(field, lambda fraction, stage: told.append(fraction))
+    assert told == sorted(told)         # the interrupted run left no hook behind

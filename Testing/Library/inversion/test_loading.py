@@ -1,0 +1,103 @@
+"""Weights files become networks: headers that must say everything, and files that change."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from IR2QSMLib.errors import WeightsInvalid
+from IR2QSMLib.inversion.learned import Reading, bundled, load
+from IR2QSMLib.io.weights import read_weights, weights_bytes
+from IR2QSMLib.networks.ir2unet import IR2UnetConfig
+
+MakeWeights = Callable[..., Path]
+
+
+@pytest.fixture
+def refused(make_weights: MakeWeights, tmp_path: Path) -> Callable[[dict[str, Any]], str]:
+    """What is said of a weights file whose header was changed."""
+
+    def refuse(change: dict[str, Any]) -> str:
+        weights = read_weights(make_weights(Reading("field")))
+        path = tmp_path / "other.safetensors"
+        path.write_bytes(weights_bytes(weights.tensors, {**weights.header, **change}, half=False))
+        with pytest.raises(WeightsInvalid) as caught:
+            load(path)
+        return str(caught.value)
+
+    return refuse
+
+
+def header_of(make_weights: MakeWeights) -> dict[str, Any]:
+    return read_weights(make_weights(Reading("field"))).header
+
+
+def test_the_bundled_weights_load_and_agree_with_their_card() -> None:
+    loaded = load(bundled())
+    card = json.loads(bundled().with_suffix(".json").read_text(encoding="utf-8"))
+    assert loaded.sha256 == card["sha256"]
+    assert loaded.network.config.n_inputs == loaded.reading.n_channels
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("config", {"widht": 1}, "lacks or misnames a setting (IR2UnetConfig.__init__() got an unexpected keyword"),
+        ("config", {"width": 0.25}, "have (2, 1, 3, 3, 3) for 'passes.0.pre.0.0.weight', expected (4, 1, 3, 3, 3)"),
+        ("config", {"n_passes": 3}, "do not fit the network: "),
+        ("reading", {"reads": "both"}, "reads 2 channels ('both') and its network takes 1"),
+    ],
+)
+def test_a_header_that_does_not_describe_its_tensors_is_refused(
+    refused: Callable[..., str], make_weights: MakeWeights, part: str, change: dict[str, Any], message: str
+) -> None:
+    assert message in refused({part: {**header_of(make_weights)[part], **change}})
+
+
+def test_another_network_is_refused(refused: Callable[..., str]) -> None:
+    assert "is for a network 'unet', which this version does not know" in refused({"network": "unet"})
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [("reading", f.name) for f in fields(Reading)] + [("config", f.name) for f in fields(IR2UnetConfig)],
+)
+def test_no_setting_that_a_header_lacks_is_made_up(
+    refused: Callable[..., str], make_weights: MakeWeights, part: str, name: str
+) -> None:
+    rest = {k: v for k, v in header_of(make_weights)[part].items() if k != name}
+    assert f"'other.safetensors' lacks or misnames a setting ('{name}'); import or train it again." in refused(
+        {part: rest}
+    )
+
+
+@pytest.mark.parametrize("part", ["reading", "config"])
+@pytest.mark.parametrize("value", [None, [1], "both"])
+def test_settings_that_are_no_object_are_refused(refused: Callable[..., str], part: str, value: object) -> None:
+    assert "lacks or misnames a setting" in refused({part: value})
+
+
+def test_a_file_is_read_once_and_anew_when_it_was_rewritten(make_weights: MakeWeights, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    contents = [make_weights(seed=seed).read_bytes() for seed in (1, 2)]
+    assert len(contents[0]) == len(contents[1])
+    path.write_bytes(contents[0])
+    os.utime(path, ns=(10**18, 10**18))
+    first = load(path)
+    assert load(path) is first
+    path.write_bytes(contents[1])
+    os.utime(path, ns=(10**18, 10**18 + 1000))
+    second = load(path)
+    assert second.sha256 != first.sha256 and second.sha256 == read_weights(path).sha256
+    path.write_bytes(make_weights(uncertainty=True).read_bytes())       # another size, the same time
+    os.utime(path, ns=(10**18, 10**18 + 1000))
+    assert load(path).network.config.uncertainty
+    path.unlink()
+    with pytest.raises(WeightsInvalid, match="cannot be read"):
+        load(path)

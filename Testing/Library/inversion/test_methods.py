@@ -1,0 +1,67 @@
+"""The methods by name, and what the provenance says of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
+from IR2QSMLib.inversion.learned import Learned
+from IR2QSMLib.inversion.methods import METHODS, describe, method
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "expected"),
+    [
+        ("tkd", {}, TruncatedDivision(0.15)),
+        ("tkd", {"threshold": 0.2}, TruncatedDivision(0.2)),
+        ("tikhonov", {"strength": 0.05}, Tikhonov(0.05)),
+        ("ir2qsm", {"tile": 96}, Learned(tile=96)),
+    ],
+)
+def test_a_name_and_parameters_make_the_method(name: str, parameters: dict[str, float], expected: object) -> None:
+    assert method(name, **parameters) == expected
+
+
+def test_an_unknown_method_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ParameterInvalid, match=r"^The method is 'medi'; expected one of ir2qsm, tkd, tikhonov\.$"):
+        method("medi")
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("tkd", {"strength": 0.1}), ("tikhonov", {"tile": 64}), ("tkd", {"threshold": "high"})]
+)
+def test_a_parameter_of_another_method_or_type_is_refused(name: str, parameters: dict[str, object]) -> None:
+    with pytest.raises(ParameterInvalid, match=rf"^The method '{name}' does not take what was given \("):
+        method(name, **parameters)
+
+
+def test_a_value_out_of_range_is_refused_by_the_method_itself() -> None:
+    with pytest.raises(ParameterInvalid, match="The TKD threshold is 1; expected"):
+        method("tkd", threshold=1.0)
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_a_description_makes_the_same_method_again(name: str) -> None:
+    made = method(name)
+    described = json.loads(json.dumps(describe(made)))
+    assert described["name"] == name
+    assert "doi" in described["citation"]
+    assert method(name, **described["parameters"]) == made
+
+
+def test_a_description_holds_no_folder() -> None:
+    described = describe(Learned(Path("/home/someone/weights.safetensors"), consistency=0.1))
+    assert described["parameters"]["weights"] == "weights.safetensors"
+    assert described["parameters"]["consistency"] == 0.1
+    assert "someone" not in json.dumps(described)
+
+
+def test_a_method_of_the_users_own_is_described_by_its_type() -> None:
+    class Mine:
+        pass
+
+    assert describe(Mine()) == {"name": "Mine", "citation": None, "parameters": {}}  # type: ignore[arg-type]

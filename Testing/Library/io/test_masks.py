@@ -1,0 +1,104 @@
+"""Masks and label maps: what makes one, and one sentence for each thing that can be wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from IR2QSMLib.errors import GridMismatch, MaskInvalid
+from IR2QSMLib.grid import Grid
+from IR2QSMLib.io.images import image_of, read_labels, read_mask
+
+SHAPE = (9, 10, 11)
+GRID = Grid(SHAPE, (0.5, 1.0, 2.0), (0, 0, 1, 1, 0, 0, 0, 1, 0), (-10.0, 20.0, 30.0))
+
+
+def ramp() -> torch.Tensor:
+    """A volume in which no two voxels are equal."""
+    return torch.arange(torch.Size(SHAPE).numel(), dtype=torch.float32).reshape(SHAPE)
+
+
+def labelled(tmp_path: Path, *labels: float, dtype: Callable[[object], np.ndarray] = np.int16) -> Path:
+    """A label map on GRID whose first voxels along x carry `labels`, the others 0."""
+    values = np.zeros(SHAPE)
+    values[: len(labels)] = np.reshape(labels, (-1, 1, 1))
+    image = sitk.GetImageFromArray(dtype(values).T)
+    image.CopyInformation(image_of(ramp(), GRID))
+    sitk.WriteImage(image, str(tmp_path / "mask.nii.gz"))
+    return tmp_path / "mask.nii.gz"
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(1, np.uint8), (255, np.uint8), (0.5, np.float32), (-1, np.int16)])
+def test_a_mask_is_where_its_one_value_is(tmp_path: Path, value: float, dtype: Callable[[object], np.ndarray]) -> None:
+    mask = read_mask(labelled(tmp_path, value, value, dtype=dtype), GRID, "field.nii")
+    assert mask.dtype == torch.bool
+    assert mask[:2].all()
+    assert not mask[2:].any()
+
+
+def test_a_mask_of_several_labels_lists_them_and_offers_the_option(tmp_path: Path) -> None:
+    with pytest.raises(MaskInvalid) as caught:
+        read_mask(labelled(tmp_path, 1, 2, 5), GRID, "field.nii")
+    assert str(caught.value) == (
+        "mask.nii.gz has 3 labels (1, 2, 5); expected 0 and one other value. Say which of them make up the mask with "
+        "--mask-labels."
+    )
+
+
+def test_only_ten_labels_are_shown(tmp_path: Path) -> None:
+    values = ramp().to(torch.uint8)
+    sitk.WriteImage(image_of(values, GRID), str(tmp_path / "mask.nii"))
+    with pytest.raises(MaskInvalid, match=r"has 255 labels \(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, …\)"):
+        read_mask(tmp_path / "mask.nii", GRID, "field.nii")
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_chosen_labels_are_joined(tmp_path: Path, dtype: Callable[[object], np.ndarray]) -> None:
+    mask = read_mask(labelled(tmp_path, 1, 2, 5, dtype=dtype), GRID, "field.nii", labels=[1, 5])
+    assert mask[:, 0, 0].tolist() == [True, False, True] + [False] * 6
+
+
+@pytest.mark.parametrize("labels", [[2, 7], [7], [0, 7]])
+def test_a_chosen_label_that_is_absent_is_refused(tmp_path: Path, labels: list[int]) -> None:
+    with pytest.raises(MaskInvalid, match=r"has no label .*7; it has 2 labels \(1, 2\): choose among them"):
+        read_mask(labelled(tmp_path, 1, 2), GRID, "field.nii", labels=labels)
+
+
+def test_choosing_no_label_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MaskInvalid, match=r"No label of mask\.nii\.gz was chosen; it has 1 label \(1\)"):
+        read_mask(labelled(tmp_path, 1), GRID, "field.nii", labels=[])
+
+
+def test_an_empty_mask_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MaskInvalid, match=r"mask\.nii\.gz is empty: every voxel is 0; give a mask"):
+        read_mask(labelled(tmp_path), GRID, "field.nii")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_mask_that_is_not_finite_is_refused(tmp_path: Path, value: float) -> None:
+    with pytest.raises(MaskInvalid, match=r"holds NaN or infinity in 110 of its voxels"):
+        read_mask(labelled(tmp_path, 1, value, dtype=np.float32), GRID, "field.nii")
+
+
+def test_a_mask_on_another_grid_is_refused_with_both_names(tmp_path: Path) -> None:
+    elsewhere = Grid(SHAPE, GRID.voxel_size, GRID.direction, (0.0, 20.0, 30.0))
+    with pytest.raises(GridMismatch, match=r"mask\.nii\.gz and field\.nii lie apart along the patient's x axis"):
+        read_mask(labelled(tmp_path, 1), elsewhere, "field.nii")
+
+
+def test_labels_keep_their_numbers_whatever_the_file_stores(tmp_path: Path) -> None:
+    for dtype in (np.int16, np.float32):
+        labels = read_labels(labelled(tmp_path, 3, 300, dtype=dtype), GRID, "field.nii")
+        assert labels.dtype == torch.int32
+        assert labels[:3, 4, 5].tolist() == [3, 300, 0]
+
+
+@pytest.mark.parametrize("value", [0.5, 3e9])
+def test_labels_that_are_not_whole_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    with pytest.raises(MaskInvalid, match=r"has 1 label \((0\.5|3000000000)\) that are not 32-bit whole numbers"):
+        read_labels(labelled(tmp_path, 1, value, dtype=np.float64), GRID, "field.nii")

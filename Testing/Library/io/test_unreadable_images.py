@@ -1,0 +1,90 @@
+"""Files that are missing, foreign, truncated or damaged: refused in one sentence that names the file."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk
+import torch
+
+from IR2QSMLib.errors import FileUnreadable
+from IR2QSMLib.grid import Grid
+from IR2QSMLib.io.images import image_of, read_image, read_volume
+
+SHAPE = (9, 10, 11)
+VALUES = torch.arange(9.0 * 10 * 11).reshape(SHAPE)
+
+
+def write(path: Path, values: torch.Tensor, *, compressed: bool = True) -> Path:
+    sitk.WriteImage(image_of(values, Grid(tuple(values.shape))), str(path), useCompression=compressed)
+    return path
+
+
+def test_a_missing_file_is_refused_by_name_only(tmp_path: Path) -> None:
+    with pytest.raises(FileUnreadable) as caught:
+        read_image(tmp_path / "phase.nii.gz")
+    assert str(caught.value) == "phase.nii.gz does not exist; check the path."
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileUnreadable, match=r"cannot be opened \(Is a directory\)"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello" * 200])
+def test_a_file_of_another_format_is_refused_with_those_known(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "phase.nii"
+    path.write_bytes(content)
+    with pytest.raises(FileUnreadable, match=r"^phase\.nii is not a NIfTI-1, NRRD or MetaImage file .*; convert it"):
+        read_image(path)
+
+
+def test_a_picture_is_not_a_volume(tmp_path: Path) -> None:
+    sitk.WriteImage(sitk.Image([16, 16], sitk.sitkUInt8), str(tmp_path / "a.png"))
+    with pytest.raises(FileUnreadable, match=r"a\.png is not a NIfTI-1, NRRD or MetaImage file"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("kept", [0.99, 0.6])
+def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str, compressed: bool, kept: float) -> None:
+    path = write(tmp_path / f"phase{suffix}", torch.rand(SHAPE), compressed=compressed)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(FileUnreadable, match=rf"^phase{suffix} is truncated or damaged.*; copy or export it again\.$"):
+        read_image(path)
+
+
+def test_one_missing_byte_of_a_nifti_file_is_noticed(tmp_path: Path) -> None:
+    path = write(tmp_path / "phase.nii", VALUES)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(FileUnreadable, match="the 4,312 bytes that its header promises cannot all be read"):
+        read_image(path)
+
+
+def test_a_damaged_gzip_stream_is_noticed_by_its_checksum(tmp_path: Path) -> None:
+    whole = write(tmp_path / "whole.nii", torch.rand(40, 40, 40)).read_bytes()
+    packed = bytearray(gzip.compress(whole))
+    packed[-8] ^= 0xFF
+    (tmp_path / "a.nii.gz").write_bytes(packed)
+    with pytest.raises(FileUnreadable, match=r"a\.nii\.gz is .* damaged"):
+        read_image(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize(("header", "data"), [("a.mhd", "a.raw"), ("a.nhdr", "a.raw"), ("a.hdr", "a.img")])
+@pytest.mark.parametrize("kept", [0.9, 0.0])
+def test_a_short_or_missing_data_file_is_refused(tmp_path: Path, header: str, data: str, kept: float) -> None:
+    if header == "a.hdr":
+        sitk.WriteImage(image_of(VALUES, Grid(SHAPE)), str(tmp_path / "a.img"))
+    else:
+        write(tmp_path / header, VALUES, compressed=False)
+    assert torch.equal(read_volume(tmp_path / header)[0], VALUES)
+    content = (tmp_path / data).read_bytes()
+    (tmp_path / data).unlink()
+    if kept:
+        (tmp_path / data).write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(FileUnreadable, match=r"truncated or damaged|is not a NIfTI"):
+        read_image(tmp_path / header)

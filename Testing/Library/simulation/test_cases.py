@@ -1,0 +1,159 @@
+"""The held-out cases: no seed of theirs is trained on, each holds what its name says, and its files say the same."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from IR2QSMLib import training_data
+from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.inversion.learned import Reading
+from IR2QSMLib.io.images import read_labels, read_mask, read_volume
+from IR2QSMLib.io.outputs import Outputs
+from IR2QSMLib.simulation import cases
+from IR2QSMLib.simulation.cases import CASES, FIRST_TRAINING_SEED, Case, simulate, write_case
+from IR2QSMLib.simulation.dice import Dice
+from IR2QSMLib.training_data import Feed, draw_round, validation_cases
+
+SMALL = Case(0, 40.0, shape=(48, 56, 48), voxel_size=(3.0, 3.0, 3.0))
+CPU = torch.device("cpu")
+
+
+class Seen(Exception):
+    """Ends a draw once its seed is known."""
+
+
+def test_every_case_is_below_the_first_training_seed() -> None:
+    assert all(0 <= case.seed < FIRST_TRAINING_SEED for case in CASES.values())
+
+
+@pytest.mark.parametrize("feed", [Feed(), Feed(seed=1), Feed(seed=7, volumes=2, patches=4), Feed(seed=500)])
+def test_no_training_seed_is_a_held_out_one(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+
+    def noted(seed: int, device: torch.device) -> Dice:
+        seeds.append(seed)
+        return Dice(seed, device)
+
+    monkeypatch.setattr(training_data, "Dice", noted)
+    monkeypatch.setattr(training_data, "cut_patches", lambda reading, feed, dice: torch.zeros(feed.patches, 1))
+    for number in (0, 1, 2, 1000):
+        for rank in range(3):
+            list(draw_round(Reading(), feed, number, CPU, rank, 3))
+    assert len(seeds) == len(set(seeds)) == 4 * 3 * feed.volumes        # and none is drawn twice
+    assert min(seeds) >= FIRST_TRAINING_SEED
+
+
+def test_the_validation_seeds_are_held_out_and_not_the_benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+
+    def noted(seed: int, device: torch.device) -> Dice:
+        seeds.append(seed)
+        return Dice(seed, device)
+
+    monkeypatch.setattr(training_data, "Dice", noted)
+    for name in ("draw_brain", "draw_shapes", "draw_phantom"):
+        monkeypatch.setattr(training_data, name, lambda *_, **__: None)
+    validation_cases(CPU)
+    assert len(seeds) == 6 and max(seeds) < FIRST_TRAINING_SEED
+    assert set(seeds).isdisjoint(case.seed for case in CASES.values())
+
+
+def test_the_cases_are_those_that_the_benchmark_promises() -> None:
+    snrs = {case.power_snr for case in CASES.values()}
+    assert snrs == {math.inf, 40.0, 10.0}
+    assert any(case.phantom for case in CASES.values()) and any(case.haemorrhage for case in CASES.values())
+    assert any(case.voxel_size == (1.0, 1.0, 3.0) for case in CASES.values())
+    assert any(case.tilt == 30.0 for case in CASES.values())
+    assert len({case.seed for case in CASES.values() if not case.phantom}) >= 2
+
+
+def test_an_oblique_case_has_b0_at_its_tilt_from_the_slices_normal() -> None:
+    (oblique,) = (case for case in CASES.values() if case.tilt)
+    b = oblique.grid().b0_direction
+    assert math.degrees(math.acos(b[2])) == pytest.approx(30.0, abs=1e-6)
+    assert b[0] == pytest.approx(0.0, abs=1e-9)             # turned about the left-right axis
+    assert SMALL.grid().b0_direction == pytest.approx((0.0, 0.0, 1.0))
+
+
+@pytest.mark.parametrize("case", [SMALL, replace(SMALL, tilt=30.0), Case(0, 1.0, (9, 12, 8), (1.0, 2.0, 3.0))])
+def test_a_cases_grid_is_centred_on_the_scanner_with_the_patients_right_first(case: Case) -> None:
+    grid = case.grid()
+    np.testing.assert_allclose(grid.corners().mean(0), 0.0, atol=1e-9)
+    np.testing.assert_allclose(grid.matrix[:, 0], (-1.0, 0.0, 0.0), atol=1e-12)      # LPS: the x axis points right
+    assert grid.matrix[1, 1] < -0.8 and grid.matrix[2, 2] > 0.8
+    assert grid.voxel_size == case.voxel_size
+
+
+def test_a_case_is_repeatable_and_its_noise_is_of_the_power_it_says() -> None:
+    (head, field), (_, again), (_, other) = simulate(SMALL), simulate(SMALL), simulate(replace(SMALL, seed=1))
+    clean = simulate(replace(SMALL, power_snr=math.inf))[1]
+    assert torch.equal(field.values, again.values)
+    assert not torch.equal(field.mask, other.mask)
+    noise = (field.values - clean.values)[head.mask]
+    assert float(clean.values[head.mask].square().mean() / noise.square().mean()) == pytest.approx(40.0, rel=0.01)
+
+
+def test_a_haemorrhage_has_its_volume_and_its_susceptibility() -> None:
+    case = Case(3, math.inf, (80, 96, 80), (2.0, 2.0, 2.0))
+    (plain, _), (bleeding, _) = simulate(case), simulate(replace(case, haemorrhage=2.0))
+    added = bleeding.chi - plain.chi
+    added = torch.where(bleeding.mask, added - added[bleeding.mask].median(), 0.0)      # the mean was taken out anew
+    inside = (bleeding.chi > 0.3) & (added.abs() > 0.2)
+    assert float(inside.sum()) * 8.0 / 1000.0 == pytest.approx(2.0, rel=0.2)
+    assert float(bleeding.chi[inside].quantile(0.9)) == pytest.approx(0.6, abs=0.03)
+    x = inside.nonzero()[:, 0].float()
+    assert float(x.max()) < 40.0                # one hemisphere, the patient's left
+    assert torch.equal(plain.mask, bleeding.mask)
+
+
+def test_a_phantom_case_holds_the_phantom() -> None:
+    head, _ = simulate(Case(4, 40.0, (48, 48, 48), phantom=True))
+    assert head.labels.unique().tolist() == list(range(9))
+    assert not bool(head.white.any())
+
+
+def test_a_case_draws_no_lesions_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def noted(dice: Dice, grid: object, *, lesions: bool) -> None:
+        asked.append(lesions)
+        raise Seen
+
+    monkeypatch.setattr(cases, "draw_brain", noted)
+    with pytest.raises(Seen):
+        simulate(SMALL)
+    assert asked == [False]
+
+
+def test_a_head_off_the_grid_is_refused() -> None:
+    with pytest.raises(ParameterInvalid, match=r"No voxel of the head lies on a grid of \(8, 8, 8\) voxels; give"):
+        simulate(Case(0, 40.0, (8, 8, 8), (0.5, 0.5, 0.5)))
+
+
+def test_the_files_of_a_case_read_back(tmp_path: Path) -> None:
+    head, field = simulate(replace(SMALL, tilt=30.0))
+    folder = tmp_path / "new" / "case"
+    with Outputs() as outputs:
+        write_case(outputs, folder, head, field)
+        assert not (folder / "mask.nii.gz").exists()            # all appear together
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "chi_truth.nii.gz", "labels.nii.gz", "localfield.nii.gz", "mask.nii.gz", "params.json",
+    ]  # fmt: skip
+    values, grid = read_volume(folder / "localfield.nii.gz")
+    assert torch.equal(values, field.values)
+    grid.require_match(field.grid, "file", "case")
+    np.testing.assert_allclose(grid.b0_direction, field.grid.b0_direction, atol=1e-5)
+    assert torch.equal(read_volume(folder / "chi_truth.nii.gz")[0], head.chi)
+    assert torch.equal(read_mask(folder / "mask.nii.gz", grid, "localfield"), head.mask)
+    labels = read_labels(folder / "labels.nii.gz", grid, "localfield")
+    assert torch.equal(labels.to(head.labels.dtype), head.labels)
+    params = json.loads((folder / "params.json").read_text(encoding="utf-8"))
+    assert params["B0_dir"] == pytest.approx([0.0, -0.5, math.cos(math.radians(30))])       # y points forward
+    assert params["voxel_size"] == [3.0, 3.0, 3.0] and params["Units"] == "ppm"
