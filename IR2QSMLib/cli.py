@@ -150,7 +150,10 @@ def _train(args: argparse.Namespace, console: Console) -> Answer:
     network = IR2UnetConfig(
         args.width, args.passes, reading.n_channels, not args.no_uncertainty, args.feature_noise, args.dropout
     )
-    recipe = Recipe(network, reading, Feed(args.patch, args.batch, args.heads, args.patches, args.seed), args.loss)
+    recipe = Recipe(
+        network, reading, Feed(args.patch, args.batch, args.heads, args.patches, args.seed), args.loss,
+        args.learning_rate,
+    )  # fmt: skip
     run = Run(
         args.folder or args.resume, recipe, args.minutes, sitting=args.sitting, n_devices=args.devices,
         device=choose_device(args.device).kind, save_every=args.save_every, progress=console.progress,
@@ -250,6 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--passes", type=int, default=4)
     p.add_argument("--no-uncertainty", action="store_true", help="leave out the second head")
     p.add_argument("--loss", choices=("squared", "absolute"), default="squared")
+    p.add_argument("--learning-rate", type=float, default=1e-3, help="the highest; a cosine takes it to zero")
     p.add_argument("--feature-noise", type=float, default=0.7, metavar="P", help="probability, in training")
     p.add_argument("--dropout", type=float, default=0.05, metavar="P")
     p.add_argument("--patch", type=int, default=48, help="edge of patches [voxels]")

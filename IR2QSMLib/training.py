@@ -43,6 +43,8 @@ class Recipe:
     """Decay of the averaged weights, a step."""
 
     def __post_init__(self) -> None:
+        if not 0.0 < self.learning_rate < 1.0:
+            raise ParameterInvalid(f"The learning rate is {self.learning_rate:g}; expected a number between 0 and 1.")
         if self.loss not in LOSSES:
             raise ParameterInvalid(f"The loss is '{self.loss}'; expected one of {', '.join(LOSSES)}.")
         if self.network.n_inputs != self.reading.n_channels:

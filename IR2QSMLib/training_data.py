@@ -52,12 +52,14 @@ class Feed:
 
 
 def draw_training_grid(dice: Dice) -> Grid:
-    """A grid of 0.6 to 1.6 mm in the plane, 0.4 of the time with slices of up to 3 mm, and B0 up to 40° from z."""
+    """Voxels of 0.6 to 1.6 mm, 0.4 of the time up to 3 mm long on one axis, and B0 up to 40° from z."""
     size = dice.choice((1.0, dice.uniform(0.6, 1.6)))
-    slices = size * dice.uniform(1.0, 3.0) if dice.chance(0.4) else size
+    voxel = [size] * 3
+    if dice.chance(0.4):
+        voxel[dice.choice((0, 1, 2, 2))] = min(size * dice.uniform(1.0, 3.0), 3.0)
     tilt, phi = math.radians(dice.uniform(0.0, 40.0) if dice.chance(0.6) else 0.0), dice.uniform(0.0, 2.0 * math.pi)
     b = (math.sin(tilt) * math.cos(phi), math.sin(tilt) * math.sin(phi), math.cos(tilt))
-    return Grid(dice.choice(SHAPES), (size, size, min(slices, 3.0)), b0_given=b)
+    return Grid(dice.choice(SHAPES), (voxel[0], voxel[1], voxel[2]), b0_given=b)
 
 
 def draw_head(dice: Dice, grid: Grid) -> Head:

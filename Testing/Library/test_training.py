@@ -139,6 +139,8 @@ def test_a_recipe_whose_parts_do_not_fit_is_refused() -> None:
     assert Recipe().network.n_inputs == Recipe().reading.n_channels
     with pytest.raises(ParameterInvalid, match="The loss is 'cubed'; expected one of squared, absolute"):
         replace(RECIPE, loss="cubed")
+    with pytest.raises(ParameterInvalid, match="The learning rate is 0; expected a number between 0 and 1"):
+        Recipe(learning_rate=0.0)
     with pytest.raises(ParameterInvalid, match="The network has 1 input channels and reads 2"):
         replace(RECIPE, reading=Reading("both"))
 

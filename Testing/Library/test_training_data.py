@@ -53,9 +53,10 @@ def test_training_grids_cover_voxel_sizes_slices_and_tilts() -> None:
     grids = [draw_training_grid(Dice(seed)) for seed in range(400)]
     sizes = torch.tensor([grid.voxel_size for grid in grids])
     tilts = torch.tensor([math.degrees(math.acos(min(1.0, grid.b0_direction[2]))) for grid in grids])
-    assert bool((sizes[:, 0] == sizes[:, 1]).all())
     assert float(sizes.min()) >= 0.6 and float(sizes.max()) <= 3.0
-    assert float((sizes[:, 2] > 1.05 * sizes[:, 0]).float().mean()) == pytest.approx(0.4, abs=0.1)
+    thick = sizes > 1.05 * sizes.amin(1, keepdim=True)
+    assert int(thick.sum(1).max()) == 1                                 # at most one long axis, and any of the three
+    assert thick.float().mean(0).tolist() == pytest.approx([0.1, 0.1, 0.2], abs=0.06)
     assert 35.0 < float(tilts.max()) <= 40.0 and float((tilts == 0.0).float().mean()) == pytest.approx(0.4, abs=0.1)
     assert {grid.shape for grid in grids} == set(training_data.SHAPES)
     around = torch.tensor([grid.b0_direction[:2] for grid in grids]).sign()
