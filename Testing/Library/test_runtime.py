@@ -129,11 +129,30 @@ def test_freed_memory_goes_back_to_the_system() -> None:
     assert len(keep) == 100_000
 
 
-def test_half_precision_is_a_matter_of_the_processor() -> None:
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        expected = torch.bfloat16 if "avx512_bf16" in file.read() else None
+@pytest.mark.parametrize(
+    ("vendor", "vectors", "matrices", "expected"),
+    [
+        ("AuthenticAMD", True, False, torch.bfloat16),
+        ("GenuineIntel", True, False, None),
+        ("GenuineIntel", True, True, torch.bfloat16),
+        ("AuthenticAMD", False, False, None),
+    ],
+)
+def test_half_precision_is_a_matter_of_the_processor(
+    monkeypatch: pytest.MonkeyPatch, vendor: str, vectors: bool, matrices: bool, expected: torch.dtype | None
+) -> None:
+    monkeypatch.setattr(runtime, "processor", lambda entry: vendor)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: vectors, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: matrices, raising=False)
     assert half_precision("cpu") == expected
     assert half_precision("mps") is None
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="the description is Linux's")
+def test_the_processor_names_its_maker() -> None:
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        described = file.read()
+    assert runtime.processor("vendor_id") in described and runtime.processor() in described
 
 
 def test_a_part_of_the_progress_maps_to_its_share() -> None:
