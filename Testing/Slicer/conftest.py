@@ -1,0 +1,215 @@
+"""Slicer without its application: real scene, nodes, logics and `slicer.util`; Qt widgets on PySide6, off screen.
+
+`standins/` has what `slicer-core` lacks. Where SLICER_SOURCE names a Slicer source tree, Slicer's own
+ScriptedLoadableModule, parameterNodeWrapper, i18n, packaging and SampleData run in place of the stand-ins for them.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parent / "standins"))
+
+import harness  # noqa: E402
+
+APP = harness.install()
+
+import qt  # noqa: E402
+import slicer  # noqa: E402
+from PySide6.QtCore import QEvent, QEventLoop, QTimer  # noqa: E402
+from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QFileDialog, QMessageBox, QWidget  # noqa: E402
+
+
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
+    """Run a test inside the event loop, where Slicer's code runs, and fail it for errors that slots only print."""
+    wanted = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    loop, raised, before = QEventLoop(), [], sys.excepthook
+
+    def run() -> None:
+        try:
+            pyfuncitem.obj(**wanted)
+        except BaseException as error:
+            raised.insert(0, error)
+        loop.quit()
+
+    sys.excepthook = lambda kind, error, trace: raised.append(error)
+    try:
+        QTimer.singleShot(0, run)
+        loop.exec()
+    finally:
+        sys.excepthook = before
+    if raised:
+        raise raised[0]
+    return True
+
+
+@pytest.fixture(scope="session")
+def app() -> Any:
+    """The one application, which is also `slicer.app`."""
+    return APP
+
+
+@pytest.fixture
+def scene(app: Any) -> Iterator[Any]:
+    """A fresh scene as `slicer.mrmlScene`, with fresh logics and views."""
+    app.reset(slicer.vtkMRMLScene())
+    yield slicer.mrmlScene
+    slicer.mrmlScene.Clear(False)
+    vars(slicer.modules).pop("sampleDataSources", None)
+    qt.QSettings().clear()
+    gc.collect()
+
+
+@pytest.fixture(scope="session")
+def wait_until(app: Any) -> Callable[..., None]:
+    """Spin the event loop until a condition holds; fail when it does not within the seconds given."""
+
+    def wait(condition: Callable[[], Any], seconds: float = 10.0, what: str = "") -> None:
+        end = time.monotonic() + seconds
+        loop = QEventLoop()
+        while not condition():
+            assert time.monotonic() < end, f"not within {seconds:g} s: {what or condition}"
+            QTimer.singleShot(20, loop.quit)
+            loop.exec()
+
+    return wait
+
+
+class Dialogs:
+    """Answers every modal dialog: the next of `answers`, by button text or role, or a path for a file dialog.
+
+    A dialog that no answer was prepared for is rejected, and the test fails.
+    """
+
+    def __init__(self) -> None:
+        self.answers: list[Any] = []
+        self.texts: list[str] = []
+        self.unexpected: list[str] = []
+
+    def answer(self, *answers: Any) -> None:
+        """Prepare answers: "OK", "Cancel", "Yes"…, or the path to choose."""
+        self.answers += answers
+
+    def look(self) -> None:
+        """Answer the dialog that is open, if one is."""
+        dialog = QApplication.activeModalWidget()
+        if dialog is None:
+            return
+        text = dialog.text() if isinstance(dialog, QMessageBox) else dialog.windowTitle()
+        self.texts.append("\n".join([text, dialog.detailedText()]) if isinstance(dialog, QMessageBox) else text)
+        if not self.answers:
+            self.unexpected.append(self.texts[-1])
+            dialog.reject() if isinstance(dialog, QDialog) else dialog.close()
+            return
+        answer = self.answers.pop(0)
+        if isinstance(dialog, QFileDialog):
+            dialog.selectFile(str(answer))
+            dialog.accept()
+            return
+        buttons = {button.text().replace("&", ""): button for button in dialog.findChildren(QAbstractButton)}
+        assert answer in buttons, f"'{text}' has the buttons {sorted(buttons)}, not '{answer}'"
+        buttons[answer].click()
+
+
+@pytest.fixture
+def dialogs(app: Any) -> Iterator[Dialogs]:
+    """What dialogs said, and the answers to give them."""
+    shown, timer = Dialogs(), QTimer()
+    timer.timeout.connect(shown.look)
+    timer.start(20)
+    yield shown
+    timer.stop()
+    assert not shown.unexpected, f"dialogs that no test answered: {shown.unexpected}"
+    assert not shown.answers, f"answers to dialogs that never came: {shown.answers}"
+
+
+@pytest.fixture
+def module_widget(scene: Any, dialogs: Dialogs) -> Iterator[Callable[..., Any]]:
+    """Load a module as Slicer does at start-up, make its widget, enter it, and return the Python widget."""
+    loaded: list[tuple[str, Any, list[str]]] = []
+
+    def load(path: Path = ROOT / "IR2QSM" / "IR2QSM.py") -> Any:
+        name = path.stem
+        qt.STRICT.update({name, f"{name}Gui"})
+        before = [n for n in sys.modules if re.fullmatch(rf"{name}(Gui)?(\..*)?", n)]
+        for stale in before:
+            del sys.modules[stale]
+        sys.path.insert(0, str(path.parent))
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+        parent = SimpleNamespace(path=str(path), name=name)
+        instance = getattr(sys.modules[name], name)(parent)
+        module = SimpleNamespace(name=name, path=str(path), parent=parent, widgetRepresentation=lambda: representation)
+        setattr(slicer.modules, name.lower(), module)
+        setattr(slicer.modules, f"{name}Instance", instance)
+        slicer.app.startupCompleted.emit()
+        slicer.app.startupCompleted.disconnect()
+        representation = slicer.qSlicerScriptedLoadableModuleWidget(name)
+        loaded.append((name, representation, [str(path.parent)]))
+        widget = representation.self()
+        if hasattr(widget, "enter"):
+            widget.enter()
+        return widget
+
+    yield load
+    for name, representation, paths in loaded:
+        widget = representation.self()
+        if hasattr(widget, "exit"):
+            widget.exit()
+        slicer.app.moduleManager().unload(name)
+        representation.deleteLater()
+        QApplication.sendPostedEvents(None, QEvent.DeferredDelete)
+        delattr(slicer.modules, f"{name}Widget")
+        for path in paths:
+            sys.path.remove(path)
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pictures go: the folder that IR2QSM_PICTURES names, or a temporary one."""
+    folder = Path(os.environ.get("IR2QSM_PICTURES") or tmp_path_factory.mktemp("pictures"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def screenshot(pictures: Path) -> Callable[..., Path]:
+    """Save a widget as it looks at a width [pixels] and the height that it then needs."""
+
+    def save(widget: QWidget, name: str, width: int = 400) -> Path:
+        widget.setFixedWidth(width)
+        widget.show()
+        for _ in range(3):  # folding and word wrap settle one level a round
+            QApplication.sendPostedEvents(None, 0)
+            QApplication.processEvents()
+            widget.adjustSize()
+        path = pictures / f"{name}.png"
+        assert widget.grab().save(str(path))
+        return path
+
+    return save
+
+
+@pytest.fixture
+def render_slices(scene: Any, pictures: Path) -> Callable[..., Path]:
+    """Draw volumes side by side, as the slice views of the present layout or of one made for them would show them."""
+    import slice_pictures
+
+    def render(nodes: list[Any], name: str, **options: Any) -> Path:
+        return slice_pictures.render(nodes, pictures / f"{name}.png", **options)
+
+    return render

@@ -1,0 +1,379 @@
+"""The harness itself, on a module that is thrown away: what a module's tests may lean on."""
+
+from __future__ import annotations
+
+import enum
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import qt
+import slicer
+from PySide6.QtWidgets import QApplication, QComboBox, QPushButton
+
+STANDINS = Path(__file__).resolve().parent / "standins"
+
+UI = """<?xml version="1.0" encoding="UTF-8"?>
+<ui version="4.0"><class>Toy</class>
+<widget class="qMRMLWidget" name="Toy"><layout class="QVBoxLayout">
+ <item><widget class="qMRMLNodeComboBox" name="field">
+  <property name="nodeTypes"><stringlist><string>vtkMRMLScalarVolumeNode</string></stringlist></property>
+  <property name="noneEnabled"><bool>true</bool></property>
+  <property name="addEnabled"><bool>false</bool></property>
+  <property name="SlicerParameterName" stdset="0"><string>field</string></property></widget></item>
+ <item><widget class="ctkCollapsibleButton" name="more">
+  <property name="text"><string>Advanced</string></property>
+  <property name="collapsed"><bool>true</bool></property>
+  <layout class="QFormLayout">
+   <item row="0" column="0"><widget class="QLabel" name="label"><property name="text"><string>Strength</string></property>
+    </widget></item>
+   <item row="0" column="1"><widget class="QDoubleSpinBox" name="strength">
+    <property name="SlicerParameterName" stdset="0"><string>strength</string></property></widget></item>
+   <item row="1" column="1"><widget class="QComboBox" name="colour">
+    <property name="SlicerParameterName" stdset="0"><string>colour</string></property></widget></item>
+   <item row="2" column="1"><widget class="QCheckBox" name="legend">
+    <property name="SlicerParameterName" stdset="0"><string>legend</string></property></widget></item>
+   <item row="3" column="1"><widget class="QLineEdit" name="note">
+    <property name="SlicerParameterName" stdset="0"><string>note</string></property></widget></item>
+   <item row="4" column="1"><widget class="QSpinBox" name="count">
+    <property name="SlicerParameterName" stdset="0"><string>count</string></property></widget></item>
+  </layout></widget></item>
+ <item><widget class="QPushButton" name="apply"><property name="text"><string>Apply</string></property></widget></item>
+</layout></widget>
+<customwidgets>
+ <customwidget><class>qMRMLWidget</class><extends>QWidget</extends><container>1</container></customwidget>
+ <customwidget><class>qMRMLNodeComboBox</class><extends>QWidget</extends></customwidget>
+ <customwidget><class>ctkCollapsibleButton</class><extends>QWidget</extends><container>1</container></customwidget>
+</customwidgets>
+<connections><connection><sender>Toy</sender><signal>mrmlSceneChanged(vtkMRMLScene*)</signal>
+ <receiver>field</receiver><slot>setMRMLScene(vtkMRMLScene*)</slot></connection></connections></ui>
+"""
+
+CODE = '''
+import enum, sys
+from typing import Annotated
+import qt, slicer
+from slicer import vtkMRMLScalarVolumeNode
+from slicer.i18n import tr as _
+from slicer.parameterNodeWrapper import Choice, Default, WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import *
+from slicer.util import VTKObservationMixin
+
+class Colour(enum.Enum):
+    GREY = "grey"
+    RED = "red"
+
+@parameterNodeWrapper
+class Parameters:
+    field: vtkMRMLScalarVolumeNode
+    strength: Annotated[float, WithinRange(0.0, 2.0)] = 0.5
+    colour: Colour
+    legend: bool = True
+    note: str
+    count: Annotated[int, WithinRange(1, 9), Default(3)]
+
+class Toy(ScriptedLoadableModule):
+    def __init__(self, parent):
+        super().__init__(parent)
+        parent.title = _("Toy")
+        slicer.app.startupCompleted.connect(lambda *_: setattr(self, "started", True))
+
+class ToyLogic(ScriptedLoadableModuleLogic):
+    def getParameterNode(self):
+        return Parameters(super().getParameterNode())
+
+class ToyWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        ui = slicer.util.loadUI(self.resourcePath("UI/Toy.ui"))
+        self.layout.addWidget(ui)
+        self.ui = slicer.util.childWidgetVariables(ui)
+        ui.setMRMLScene(slicer.mrmlScene)
+        self.logic, self.node, self.lines, self.code, self.clean, self.changes = ToyLogic(), None, [], None, False, 0
+        self.ui.apply.clicked.connect(self.run)
+        self.ui.field.currentNodeChanged.connect(self.changed)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.attach)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.attach)
+
+    def changed(self, *_):
+        self.changes += 1
+
+    def enter(self):
+        self.attach()
+
+    def attach(self, *_):
+        self.detach()
+        self.node = self.logic.getParameterNode()
+        self.tag = self.node.connectGui(self.ui)
+
+    def detach(self):
+        if self.node is not None:
+            self.node.disconnectGui(self.tag)
+        self.node = None
+
+    def cleanup(self):
+        self.removeObservers()
+        self.detach()
+        self.clean = True
+
+    def run(self, *_):
+        script = "import sys, time, os\\nprint(os.environ['WHO'])\\nsys.stdout.flush()\\ntime.sleep(float(sys.argv[1]))"
+        self.process = slicer.util.launchConsoleProcess(
+            [sys.executable, "-c", script, str(self.node.strength)], useStartupEnvironment=False, blocking=False,
+            updateEnvironment={"WHO": self.node.note}, logCallback=self.lines.append, completedCallback=self.done)
+
+    def done(self, code):
+        self.code = code
+        self.process.stdout.close()
+
+    def read_wrongly(self, what):
+        label = qt.QLabel("x")
+        return {
+            "getter": lambda: label.text(), "value": lambda: label.text, "assignment": lambda: setattr(label, "text", "y"),
+            "attribute": lambda: setattr(label, "mine", 1), "string": lambda: self.ui.apply.connect("clicked()", self.run),
+            "exec": lambda: qt.QDialog().exec(), "lawful": lambda: label.property("text"),
+        }[what]()
+'''
+
+
+@pytest.fixture
+def toy(tmp_path: Path, module_widget: Callable[..., Any]) -> Any:
+    (tmp_path / "Resources" / "UI").mkdir(parents=True)
+    (tmp_path / "Resources" / "UI" / "Toy.ui").write_text(UI)
+    (tmp_path / "Toy.py").write_text(CODE)
+    return module_widget(tmp_path / "Toy.py")
+
+
+@pytest.fixture
+def volume(scene: Any) -> Callable[..., Any]:
+    def add(name: str) -> Any:
+        return slicer.util.addVolumeFromArray(np.linspace(-0.1, 0.1, 24 * 20 * 16, dtype=np.float32).reshape(16, 20, 24), name=name)
+
+    return add
+
+
+# The panel.
+
+
+def test_a_panel_is_loaded_and_a_click_reaches_its_code(toy: Any, wait_until: Callable[..., None]) -> None:
+    toy.ui.note.setText("me")
+    toy.ui.strength.setValue(0.0)
+    toy.ui.apply.click()
+    wait_until(lambda: toy.code is not None, 20)
+    assert (toy.code, toy.lines) == (0, ["me"])
+    assert slicer.modules.ToyInstance.started
+
+
+def test_a_selector_follows_the_scene(toy: Any, volume: Callable[..., Any]) -> None:
+    box = toy.ui.field.findChild(QComboBox)
+    assert toy.ui.field.currentNode() is None and box.count() == 1
+    first, second = volume("first"), volume("second")
+    assert [box.itemText(i) for i in range(box.count())] == ["None", "first", "second"]
+    before = toy.changes
+    box.setCurrentIndex(2)
+    assert toy.node.field is second and toy.changes > before
+    second.SetName("renamed")
+    assert box.currentText() == "renamed"
+    slicer.mrmlScene.RemoveNode(second)
+    assert toy.ui.field.currentNode() is first
+    slicer.mrmlScene.Clear(False)
+    assert toy.ui.field.currentNode() is None and box.count() == 1
+
+
+def test_a_selector_without_a_scene_is_dead(app: Any, volume: Callable[..., Any]) -> None:
+    volume("there")
+    selector = slicer.qMRMLNodeComboBox()
+    selector.setNodeTypes(["vtkMRMLScalarVolumeNode"])
+    assert not selector.isEnabled() and selector.nodeCount() == 0
+    selector.setMRMLScene(slicer.mrmlScene)
+    assert selector.isEnabled() and selector.currentNode().GetName() == "there"
+    made = selector.addNode()
+    assert selector.currentNode() is made and selector.currentNodeID == made.GetID()
+    selector.setMRMLScene(None)
+
+
+def test_a_folded_section_takes_no_room(toy: Any, tmp_path: Path, screenshot: Callable[..., Path]) -> None:
+    screenshot(toy.parent, "harness-folded", 300)
+    folded = toy.parent.height()
+    assert toy.ui.strength.isHidden()
+    toy.ui.more.click()
+    path = screenshot(toy.parent, "harness-unfolded", 300)
+    assert not toy.ui.strength.isHidden() and toy.parent.height() > folded + 50
+    picture = qt.QImage(str(path))
+    assert picture.width() == 300 and len({picture.pixel(x, y) for x in range(0, 300, 3) for y in range(0, 60, 3)}) > 3
+
+
+@pytest.mark.parametrize("what", ["getter", "value", "assignment", "attribute", "string", "exec"])
+def test_what_fails_in_slicer_or_in_pyside_fails_here(toy: Any, what: str) -> None:
+    with pytest.raises(AttributeError):
+        toy.read_wrongly(what)
+    assert toy.read_wrongly("lawful") == "x"
+
+
+def test_nothing_of_pyside_is_in_qt() -> None:
+    for name in ("Signal", "Slot", "Property"):
+        assert not hasattr(qt, name)
+
+
+# Parameters.
+
+
+def test_parameters_and_widgets_follow_each_other(toy: Any, volume: Callable[..., Any]) -> None:
+    node = volume("chi")
+    toy.node.field = node
+    toy.node.strength, toy.node.colour = 1.5, type(toy.node.colour)["RED"]
+    toy.node.legend, toy.node.note, toy.node.count = False, "text", 7
+    assert toy.ui.field.currentNode() is node
+    assert (toy.ui.strength.value(), toy.ui.colour.currentText(), toy.ui.count.value()) == (1.5, "RED", 7)
+    assert not toy.ui.legend.isChecked() and toy.ui.note.text() == "text"
+    toy.ui.strength.setValue(0.25)
+    toy.ui.colour.setCurrentIndex(0)
+    toy.ui.legend.click()
+    assert (toy.node.strength, toy.node.colour.name, toy.node.legend) == (0.25, "GREY", True)
+
+
+def test_a_default_is_where_it_was_said(toy: Any) -> None:
+    assert (toy.node.strength, toy.node.legend, toy.node.note, toy.node.count) == (0.5, True, "", 3)
+    assert toy.node.colour.name == "GREY" and toy.node.field is None
+    assert toy.node.isCached("strength") and toy.node.default("count").value == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [("strength", 2.5, ValueError), ("strength", "1", TypeError), ("count", 1.5, TypeError), ("note", None, ValueError),
+     ("legend", 1, TypeError), ("colour", "RED", TypeError), ("field", 3, TypeError)],
+)  # fmt: skip
+def test_a_value_of_the_wrong_kind_is_refused(toy: Any, name: str, value: object, error: type[Exception]) -> None:
+    before = getattr(toy.node, name)
+    with pytest.raises(error):
+        setattr(toy.node, name, value)
+    assert getattr(toy.node, name) == before
+
+
+def test_one_change_of_many_parameters_is_one_event(toy: Any) -> None:
+    seen: list[str] = []
+    tag = toy.node.AddObserver("ModifiedEvent", lambda *_: seen.append(toy.ui.note.text()))
+    with slicer.util.NodeModify(toy.node):
+        toy.node.strength, toy.node.note = 0.1, "b"
+    toy.node.RemoveObserver(tag)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("ending", ["mrb", "mrml"])
+def test_parameters_are_saved_with_the_scene(
+    toy: Any, volume: Callable[..., Any], tmp_path: Path, ending: str
+) -> None:
+    toy.node.field, toy.node.strength, toy.node.note = volume("kept"), 1.25, "kept too"
+    path = tmp_path / f"saved.{ending}"
+    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        assert slicer.util.saveNode(node, str(tmp_path / f"{node.GetName()}.nrrd"))
+    assert slicer.util.saveScene(str(path))
+    slicer.mrmlScene.Clear(False)
+    assert (toy.node.field, toy.node.strength, toy.node.note) == (None, 0.5, "")
+    slicer.util.loadScene(str(path))
+    assert toy.node.field.GetName() == "kept" and (toy.node.strength, toy.node.note) == (1.25, "kept too")
+    assert toy.ui.field.currentNode() is toy.node.field and toy.ui.strength.value() == 1.25
+
+
+def test_a_reloaded_module_keeps_its_parameters(toy: Any) -> None:
+    toy.node.note = "kept"
+    toy.onReload()
+    again = slicer.modules.ToyWidget
+    assert toy.clean and again is not toy
+    again.enter()
+    assert again.node.note == "kept" and again.ui.note.text() == "kept"
+
+
+def test_a_widget_that_is_gone_hears_nothing(toy: Any) -> None:
+    node = toy.logic.getParameterNode()
+    slicer.app.moduleManager().unload("Toy")
+    toy.ui.note.deleteLater()
+    QApplication.sendPostedEvents()
+    node.note = "nobody listens"
+    assert toy.clean
+
+
+# Processes.
+
+
+def test_a_killed_process_is_reported(toy: Any, wait_until: Callable[..., None]) -> None:
+    toy.node.strength, toy.node.note = 2.0, "killed"
+    toy.ui.apply.click()
+    wait_until(lambda: toy.lines, 20)
+    toy.process.kill()
+    wait_until(lambda: toy.code is not None, 1)
+    assert toy.code == -9
+
+
+# Dialogs, packages, sample data.
+
+
+@pytest.mark.parametrize(("button", "answer"), [("OK", True), ("Cancel", False)])
+def test_a_dialog_is_answered_by_a_click(dialogs: Any, scene: Any, button: str, answer: bool) -> None:
+    dialogs.answer(button)
+    assert slicer.util.confirmOkCancelDisplay("Install?") is answer
+    assert dialogs.texts == ["Install?\n"]
+
+
+def test_an_error_is_shown(dialogs: Any, scene: Any) -> None:
+    dialogs.answer("OK")
+    slicer.util.errorDisplay("It failed", detailedText="why")
+    assert dialogs.texts == ["It failed\nwhy"]
+
+
+def test_a_file_dialog_returns_a_path_and_no_filter(dialogs: Any, scene: Any, tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"")
+    dialogs.answer(tmp_path / "w.safetensors")
+    assert qt.QFileDialog.getOpenFileName(None, "Weights", str(tmp_path)) == str(tmp_path / "w.safetensors")
+
+
+def test_declined_packages_are_an_error_and_not_installed(dialogs: Any, scene: Any, tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text("# needed\nnumpy>=1.20\nno-such-package-anywhere>=1\n")
+    wanted = slicer.packaging.load_requirements(tmp_path / "r.txt")
+    assert [slicer.packaging.pip_check(one) for one in wanted] == [True, False]
+    dialogs.answer("Cancel")
+    with pytest.raises(RuntimeError, match="declined"):
+        slicer.packaging.pip_ensure(wanted, requester="Toy")
+    assert "no-such-package-anywhere" in dialogs.texts[0]
+    slicer.packaging.pip_ensure("numpy>=1.20", requester="Toy")
+
+
+def test_sample_data_is_registered_once(scene: Any) -> None:
+    import SampleData
+
+    for _ in range(2):
+        SampleData.SampleDataLogic.registerCustomSampleDataSource(
+            category="Toys", sampleName="A", uris=["file:///a"], fileNames=["a.nrrd"], nodeNames=["a"], checksums=["SHA256:0"]
+        )
+    assert len(slicer.modules.sampleDataSources["Toys"]) == 1
+
+
+# The views.
+
+
+def test_a_layout_makes_its_views_and_they_are_linked(scene: Any, volume: Callable[..., Any]) -> None:
+    manager = slicer.app.layoutManager()
+    assert set(manager.sliceViewNames()) == {"Red", "Green", "Yellow"}
+    slicer.util.setSliceViewerLayers(background=volume("x"), fit=True)
+    assert all(manager.sliceWidget(n).sliceLogic().GetBackgroundLayer().GetVolumeNode() for n in manager.sliceViewNames())
+
+
+# Nothing is kinder or heavier than it must be.
+
+
+def test_the_stand_ins_are_small() -> None:
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in STANDINS.rglob("*.py")) < 600
+
+
+def test_the_harness_loads_no_torch() -> None:
+    code = "import sys, harness; harness.install(); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(STANDINS)}, check=True)
