@@ -1,0 +1,35 @@
+"""IR2QSM in 3D Slicer: what the module is; everything that it does is in IR2QSMGui and IR2QSMLib."""
+
+import os
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule
+
+from IR2QSMGui.logic import IR2QSMLogic
+from IR2QSMGui.sample_data import register
+from IR2QSMGui.self_test import IR2QSMTest
+from IR2QSMGui.widget import IR2QSMWidget
+
+__all__ = ["IR2QSM", "IR2QSMLogic", "IR2QSMTest", "IR2QSMWidget"]
+
+
+class IR2QSM(ScriptedLoadableModule):
+    """The module as Slicer lists it."""
+
+    def __init__(self, parent):
+        super().__init__(parent)
+        parent.title = "IR2QSM"
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Quantification")]
+        parent.dependencies = []
+        parent.contributors = ["IR2QSM developers"]
+        parent.helpText = _(
+            "Turns the local field of an MRI scan into a map of magnetic susceptibility (QSM), in ppm. Choose a local "
+            "field and a mask, press Apply. See the {link_start}tutorial{link_end}. Research software, not for diagnosis."
+        ).format(link_start='<a href="https://github.com/IR2QSM/IR2QSM/blob/main/docs/slicer.md">', link_end="</a>")
+        parent.acknowledgementText = _(
+            "The method is that of Li et al., Medical Physics 2025 (doi 10.1002/mp.17747). Weights were trained on "
+            "simulated heads deformed from the ICBM 152 maps."
+        )
+        slicer.app.startupCompleted.connect(lambda *_: register(os.path.dirname(parent.path)))

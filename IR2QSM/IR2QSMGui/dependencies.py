@@ -1,0 +1,72 @@
+"""What the library needs and Slicer does not bring: asked for once, installed by Slicer's own means."""
+
+import subprocess
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+TORCH = "torch>=2.3"
+
+
+class DependenciesMissing(RuntimeError):
+    """What is missing and why it was not installed."""
+
+
+def requirements():
+    """What the library needs besides torch, as a file that pip reads too."""
+    return slicer.packaging.load_requirements(Path(__file__).resolve().parent.parent / "Resources" / "requirements.txt")
+
+
+def missing():
+    """Requirements that are not met, without importing any of them."""
+    return [str(r) for r in (TORCH, *requirements()) if not slicer.packaging.pip_check(r)]
+
+
+def require():
+    """Raise DependenciesMissing, naming them, unless all is there."""
+    lacking = missing()
+    if lacking:
+        raise DependenciesMissing(
+            _("{names} must be installed first: press Apply in the module's panel, or call "
+              "IR2QSMGui.dependencies.install().").format(names=", ".join(lacking))
+        )  # fmt: skip
+
+
+def install(ask=True):
+    """Install what is missing after one question; raises DependenciesMissing when declined or failed.
+
+    torch comes through the PyTorch extension, which knows the machine's GPU; nothing that Slicer brings is replaced.
+    """
+    lacking = missing()
+    if not lacking:
+        return
+    if ask and not slicer.util.confirmOkCancelDisplay(
+        _("IR2QSM needs Python packages that Slicer does not bring:\n\n{names}\n\nThe download is about 250 MB for "
+          "a processor and 3 GB for a graphics card. Slicer's own packages stay as they are. Install now?").format(
+            names="\n".join(f"• {name}" for name in lacking)),
+        _("IR2QSM: install Python packages"),
+    ):  # fmt: skip
+        raise DependenciesMissing(_("Nothing was installed, so nothing can be reconstructed yet."))
+    try:
+        if TORCH in lacking:
+            _install_torch()
+        slicer.packaging.pip_ensure(requirements(), prompt_install=False, requester="IR2QSM")
+    except (RuntimeError, subprocess.CalledProcessError, OSError) as error:
+        raise DependenciesMissing(_("The installation failed: {reason}").format(reason=error)) from error
+    lacking = missing()
+    if lacking:
+        raise DependenciesMissing(_("The installation ended, but {names} is missing.").format(names=", ".join(lacking)))
+
+
+def _install_torch():
+    try:
+        import PyTorchUtils
+    except ImportError as error:
+        raise RuntimeError(
+            _("the extension PyTorch is missing; install it with the Extensions Manager and restart Slicer.")
+        ) from error
+    name, _sign, version = TORCH.partition(">=")
+    wanted = f">={version}"
+    if PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=False, torchVersionRequirement=wanted) is None:
+        raise RuntimeError(_("{name} was not installed.").format(name=name))

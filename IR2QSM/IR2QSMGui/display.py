@@ -1,0 +1,103 @@
+"""How maps are shown: window, colours, legend, and several volumes side by side in linked views."""
+
+import slicer
+from slicer.i18n import tr as _
+
+from IR2QSMGui.parameters import Colours
+from IR2QSMGui.runner import library_folder
+
+DIVERGING = "IR2QSM diverging"
+LAYOUT = 5900
+"""Layout of one view; that of n views follows at LAYOUT + n − 1."""
+TITLE = "χ [ppm]"
+
+
+def show_map(node, window, colours, legend):
+    """Set a map's window [ppm], colours and legend."""
+    display = node.GetDisplayNode()
+    low, high = window
+    if colours is Colours.DIVERGING:        # zero in the middle, whatever the window
+        high = max(abs(low), abs(high))
+        low = -high
+    with slicer.util.NodeModify(display):
+        display.SetAutoWindowLevel(False)
+        display.SetWindowLevelMinMax(low, high)
+        display.SetAndObserveColorNodeID(_colour_node(colours).GetID())
+        display.SetInterpolate(True)
+    show_legend(node, legend)
+
+
+def show_uncertainty(node, window):
+    """Set an uncertainty map's window: from zero to half the map's own upper end."""
+    display = node.GetDisplayNode()
+    with slicer.util.NodeModify(display):
+        display.SetAutoWindowLevel(False)
+        display.SetWindowLevelMinMax(0.0, 0.5 * window[1])
+        display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+
+
+def show_legend(node, visible):
+    """Show or hide a map's colour legend."""
+    display = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
+    if display is None:
+        if not visible:
+            return
+        display = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(node)
+    with slicer.util.NodeModify(display):
+        display.SetTitleText(TITLE)
+        display.SetLabelFormat("%.2f")
+        display.SetNumberOfLabels(5)
+        display.SetMaxNumberOfColors(256)
+        display.SetVisibility(visible)
+
+
+def _colour_node(colours):
+    if colours is Colours.GREY:
+        return slicer.mrmlScene.GetNodeByID("vtkMRMLColorTableNodeGrey")
+    node = slicer.mrmlScene.GetFirstNodeByName(DIVERGING)
+    if node is None:
+        path = library_folder() / "Resources" / "Colors" / "IR2QSM-Diverging.ctbl"
+        node = slicer.modules.colors.logic().LoadColorFile(str(path), DIVERGING)
+        node.SetHideFromEditors(False)
+        node.SetAttribute("Category", _("Susceptibility"))
+    return node
+
+
+def side_by_side(nodes):
+    """Show volumes beside each other: one view each, slice, zoom and place linked."""
+    manager = slicer.app.layoutManager()
+    layout = manager.layoutLogic().GetLayoutNode()
+    number = LAYOUT + len(nodes) - 1
+    description = _layout(len(nodes))
+    if layout.IsLayoutDescription(number):
+        layout.SetLayoutDescription(number, description)
+    else:
+        layout.AddLayoutDescription(number, description)
+    manager.setLayout(number)
+    for name, node in zip(_names(len(nodes)), nodes, strict=True):
+        widget = manager.sliceWidget(name)
+        composite = widget.mrmlSliceCompositeNode()
+        composite.SetLinkedControl(True)
+        composite.SetHotLinkedControl(True)
+        composite.SetBackgroundVolumeID(node.GetID())
+        composite.SetForegroundVolumeID(None)
+        composite.SetLabelVolumeID(None)
+    for name in _names(len(nodes)):
+        view = manager.sliceWidget(name)
+        view.mrmlSliceNode().SetOrientation("Axial")
+        view.sliceLogic().FitSliceToBackground()
+
+
+def _names(n):
+    return [f"IR2QSM{i + 1}" for i in range(n)]
+
+
+def _layout(n):
+    views = "".join(
+        f'<item><view class="vtkMRMLSliceNode" singletontag="{name}">'
+        '<property name="orientation" action="default">Axial</property>'
+        f'<property name="viewlabel" action="default">{i + 1}</property>'
+        '<property name="viewcolor" action="default">#8C8C8C</property></view></item>'
+        for i, name in enumerate(_names(n))
+    )
+    return f'<layout type="horizontal">{views}</layout>'
