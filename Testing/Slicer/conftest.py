@@ -207,7 +207,7 @@ def screenshot(pictures: Path) -> Callable[..., Path]:
 @pytest.fixture
 def render_slices(scene: Any, pictures: Path) -> Callable[..., Path]:
     """Draw volumes side by side, as the slice views of the present layout or of one made for them would show them."""
-    import slice_pictures
+    from Testing.Slicer import slice_pictures
 
     def render(nodes: list[Any], name: str, **options: Any) -> Path:
         return slice_pictures.render(nodes, pictures / f"{name}.png", **options)

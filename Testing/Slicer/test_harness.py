@@ -377,3 +377,30 @@ def test_the_stand_ins_are_small() -> None:
 def test_the_harness_loads_no_torch() -> None:
     code = "import sys, harness; harness.install(); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(STANDINS)}, check=True)
+
+
+def test_a_slice_picture_shows_window_colours_and_legend(
+    scene: Any, volume: Callable[..., Any], render_slices: Callable[..., Path]
+) -> None:
+    grey, colour = volume("grey"), volume("colour")
+    for node, table in ((grey, "Grey"), (colour, "Rainbow")):
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().AutoWindowLevelOff()
+        node.GetDisplayNode().SetWindowLevelMinMax(-0.1, 0.1)
+        node.GetDisplayNode().SetAndObserveColorNodeID(f"vtkMRMLColorTableNode{table}")
+    plain = qt.QImage(str(render_slices([grey, colour], "harness-plain")))
+    legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(grey)
+    legend.SetTitleText("χ [ppm]")
+    with_legend = qt.QImage(str(render_slices([grey, colour], "harness-legend")))
+    grey.GetDisplayNode().SetWindowLevelMinMax(-0.1, 0.0)
+    windowed = qt.QImage(str(render_slices([grey, colour], "harness-window")))
+
+    def colours(picture: Any, columns: range) -> set[int]:
+        return {picture.pixel(x, y) for x in columns for y in range(60, 280, 4)}
+
+    assert plain.width() == 2 * 320 + 4
+    middle = qt.QColor(plain.pixel(160, 160))
+    assert abs(middle.red() - 128) < 12 and middle.red() == middle.green() == middle.blue()
+    assert any(len({qt.QColor(c).red(), qt.QColor(c).blue()}) == 2 for c in colours(plain, range(330, 640, 8)))
+    assert colours(with_legend, range(240, 320)) - colours(plain, range(240, 320))
+    assert qt.QColor(windowed.pixel(160, 160)).red() > 240

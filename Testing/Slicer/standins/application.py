@@ -1,5 +1,7 @@
 """`slicer.app`, `slicer.modules` and the slice views, on Slicer's own logics."""
 
+import atexit
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -22,7 +24,7 @@ LOGICS = {
 
 
 class SliceView:
-    """What `sliceWidget(name)` and its parts answer: one slice logic, drawn off screen by Slicer's own managers."""
+    """What `sliceWidget(name)` and its parts answer: one slice logic."""
 
     def __init__(self, node):
         self._logic = slicer.vtkMRMLSliceLogic()
@@ -30,7 +32,26 @@ class SliceView:
         self._logic.SetMRMLScene(slicer.mrmlScene)
         self._logic.SetSliceNode(node)
         slicer.app.applicationLogic().GetSliceLogics().AddItem(self._logic)
-        self._corners, self._window = vtk.vtkCornerAnnotation(), None
+        self._corners, self._window, self._interactor = (
+            vtk.vtkCornerAnnotation(), vtk.vtkRenderWindow(), vtk.vtkGenericRenderWindowInteractor()
+        )  # fmt: skip
+        renderer, image = vtk.vtkRenderer(), vtk.vtkActor2D()
+        self._window.SetOffScreenRendering(True)
+        self._window.SetMultiSamples(0)
+        self._window.AddRenderer(renderer)
+        self._interactor.SetRenderWindow(self._window)
+        self._mapper = vtk.vtkImageMapper()
+        image.SetMapper(self._mapper)
+        self._mapper.SetColorWindow(255)
+        self._mapper.SetColorLevel(127.5)
+        renderer.AddViewProp(image)
+        renderer.AddViewProp(self._corners)
+        factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
+        factory.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+        if not factory.IsDisplayableManagerRegistered("vtkMRMLColorLegendDisplayableManager"):
+            factory.RegisterDisplayableManager("vtkMRMLColorLegendDisplayableManager")
+        self._managers = factory.InstantiateDisplayableManagers(renderer)
+        self._managers.SetMRMLDisplayableNode(node)
 
     def sliceLogic(self):
         return self._logic
@@ -53,39 +74,18 @@ class SliceView:
         return self._corners
 
     def renderWindow(self):
-        if self._window is None:
-            renderer, self._window = vtk.vtkRenderer(), vtk.vtkRenderWindow()
-            self._window.SetOffScreenRendering(True)
-            self._window.SetMultiSamples(0)
-            self._window.AddRenderer(renderer)
-            self._interactor = vtk.vtkGenericRenderWindowInteractor()
-            self._interactor.SetRenderWindow(self._window)
-            image, mapper = vtk.vtkActor2D(), vtk.vtkImageMapper()
-            mapper.SetColorWindow(255)
-            mapper.SetColorLevel(127.5)
-            mapper.SetInputConnection(self._logic.GetImageDataConnection())
-            image.SetMapper(mapper)
-            renderer.AddViewProp(image)
-            renderer.AddViewProp(self._corners)
-            factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
-            factory.SetMRMLApplicationLogic(slicer.app.applicationLogic())
-            if not factory.IsDisplayableManagerRegistered("vtkMRMLColorLegendDisplayableManager"):
-                factory.RegisterDisplayableManager("vtkMRMLColorLegendDisplayableManager")
-            self._managers = factory.InstantiateDisplayableManagers(renderer)
-            self._managers.SetMRMLDisplayableNode(self.mrmlSliceNode())
         return self._window
 
     def forceRender(self):
-        width, height, _ = self.mrmlSliceNode().GetDimensions()
-        self.renderWindow().SetSize(width, height)
+        self._mapper.SetInputConnection(self._logic.GetImageDataConnection())
+        self._window.SetSize(*self.mrmlSliceNode().GetDimensions()[:2])
         self._window.Render()
 
-    scheduleRender = forceRender
+    def scheduleRender(self):
+        """Nothing is on a screen; a test renders when it wants a picture."""
 
     def close(self):
-        if self._window is not None:
-            self._managers.SetMRMLDisplayableNode(None)
-            self._window.Finalize()
+        self._managers.SetMRMLDisplayableNode(None)
         self._logic.SetMRMLScene(None)
 
 
@@ -204,7 +204,7 @@ class Application(QApplication):
     """`slicer.app`, which its own code and a module see as in PythonQt."""
 
     startupCompleted = Signal()
-    temporaryPath = tempfile.gettempdir()
+    temporaryPath = tempfile.mkdtemp(prefix="slicer-")
     slicerHome = str(Path(sys.executable).parent)
     revision, majorVersion, minorVersion = "00000", 5, 12
 
@@ -213,6 +213,8 @@ class Application(QApplication):
         self.setApplicationName("Slicer")
         self.setApplicationVersion("5.12.0")
         self.setOrganizationName("IR2QSM-test")
+        Path(self.temporaryPath, ".slicer-cache").touch()
+        atexit.register(shutil.rmtree, self.temporaryPath, ignore_errors=True)
         self._io, self._modules = IOManager(), ModuleManager()
         self._window = QMainWindow()
         self._window.setObjectName("qSlicerMainWindow")
@@ -221,7 +223,8 @@ class Application(QApplication):
         """Begin with a scene: every logic anew."""
         slicer.mrmlScene = scene
         self._logic = slicer.vtkSlicerApplicationLogic()
-        self._logic.SetHomeDirectory(self.slicerHome)
+        self._logic.SetHomeDirectory(self.temporaryPath)
+        self._logic.SetShareDirectory(self.temporaryPath)
         self._logic.SetMRMLScene(scene)
         self._remote, self._data = slicer.vtkMRMLRemoteIOLogic(), slicer.vtkDataIOManagerLogic()
         self._remote.SetMRMLScene(scene)

@@ -1,0 +1,61 @@
+"""Pictures of slice views, drawn off screen by Slicer's own slice logic and displayable managers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+
+def view_image(view: Any) -> np.ndarray:
+    """A slice view as (rows, columns, RGB), top row first: window, colours, legend and corners as its nodes say."""
+    view.sliceView().forceRender()
+    grabber = vtk.vtkWindowToImageFilter()
+    grabber.SetInput(view.sliceView().renderWindow())
+    grabber.ReadFrontBufferOff()
+    grabber.Update()
+    width, height, _ = grabber.GetOutput().GetDimensions()
+    return vtk_to_numpy(grabber.GetOutput().GetPointData().GetScalars()).reshape(height, width, 3)[::-1].copy()
+
+
+def write_png(path: Path, pixels: np.ndarray) -> Path:
+    """Write (rows, columns, RGB), top row first."""
+    data, (height, width, _) = vtk.vtkImageData(), pixels.shape
+    data.SetDimensions(width, height, 1)
+    data.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(pixels[::-1]).reshape(-1, 3), deep=True))
+    writer = vtk.vtkPNGWriter()
+    writer.SetFileName(str(path))
+    writer.SetInputData(data)
+    writer.Write()
+    return path
+
+
+def render(nodes: list[Any], path: Path, *, views: list[str] | None = None, size: int = 320, gap: int = 4) -> Path:
+    """Draw views side by side into a PNG file: those named, as they are, or one axial view a volume."""
+    manager = slicer.app.layoutManager()
+    if views is None:
+        items = "".join(
+            f'<item><view class="vtkMRMLSliceNode" singletontag="Picture{i}">'
+            '<property name="orientation" action="default">Axial</property></view></item>'
+            for i in range(len(nodes))
+        )
+        layout = manager.layoutLogic().GetLayoutNode()
+        layout.AddLayoutDescription(900 + len(nodes), f'<layout type="horizontal">{items}</layout>')
+        manager.setLayout(900 + len(nodes))
+        views = [f"Picture{i}" for i in range(len(nodes))]
+    for i, name in enumerate(views):
+        view = manager.sliceWidget(name)
+        view.mrmlSliceNode().SetDimensions(size, size, 1)
+        if i < len(nodes):
+            view.mrmlSliceCompositeNode().SetBackgroundVolumeID(nodes[i].GetID())
+            view.sliceLogic().FitSliceToBackground()
+            if not view.cornerAnnotation().GetText(vtk.vtkCornerAnnotation.UpperLeft):
+                view.cornerAnnotation().SetText(vtk.vtkCornerAnnotation.UpperLeft, nodes[i].GetName())
+        view.mrmlSliceNode().UpdateMatrices()
+    tiles = [view_image(manager.sliceWidget(name)) for name in views]
+    space = np.full((size, gap, 3), 255, np.uint8)
+    return write_png(path, np.concatenate([part for tile in tiles for part in (tile, space)][:-1], axis=1))
