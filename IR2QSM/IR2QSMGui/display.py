@@ -34,9 +34,10 @@ def show_uncertainty(node, window):
         display.SetAutoWindowLevel(False)
         display.SetWindowLevelMinMax(0.0, 0.5 * window[1])
         display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+    show_legend(node, True, _("± [ppm]"))
 
 
-def show_legend(node, visible):
+def show_legend(node, visible, title=TITLE):
     """Show or hide a map's colour legend."""
     display = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
     if display is None:
@@ -44,7 +45,7 @@ def show_legend(node, visible):
             return
         display = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(node)
     with slicer.util.NodeModify(display):
-        display.SetTitleText(TITLE)
+        display.SetTitleText(title)
         display.SetLabelFormat("%.2f")
         display.SetNumberOfLabels(5)
         display.SetMaxNumberOfColors(256)
@@ -82,10 +83,14 @@ def side_by_side(nodes):
         composite.SetBackgroundVolumeID(node.GetID())
         composite.SetForegroundVolumeID(None)
         composite.SetLabelVolumeID(None)
-    for name in _names(len(nodes)):
+    for name, node in zip(_names(len(nodes)), nodes, strict=True):
         view = manager.sliceWidget(name)
         view.mrmlSliceNode().SetOrientation("Axial")
         view.sliceLogic().FitSliceToBackground()
+        legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
+        if legend is not None:      # a view shows only legends that are younger than itself
+            slicer.mrmlScene.RemoveNode(legend)
+            show_legend(node, bool(legend.GetVisibility()), legend.GetTitleText())
 
 
 def _names(n):

@@ -72,7 +72,7 @@ def _problem_of_mask(mask, part):
         return _("Choose the mask: a segmentation, a labelmap or a volume.")
     parts = scene.parts_of(mask)
     if not parts:
-        return _("'{name}' holds no image; choose another mask.").format(name=mask.GetName())
+        return _("'{name}' is empty; choose another mask.").format(name=mask.GetName())
     if part and part not in [str(identifier) for identifier, _name in parts]:
         return _("The part that was chosen is no longer in '{name}'; choose another.").format(name=mask.GetName())
     return ""
@@ -177,10 +177,8 @@ class Reconstruction:
             result["chi"], self._field, name=_("{field} QSM IR2QSM").format(field=title), output=output,
             sidecar=sidecar, reference=region,
         )  # fmt: skip
-        fresh = output is None or not output.GetAttribute("IR2QSM.Shown")
-        if fresh:
-            display.show_map(self.chi, Window.NARROW.value, Colours.GREY, False)
-            self.chi.SetAttribute("IR2QSM.Shown", "1")
+        if self.chi.GetNodeReference("IR2QSM.field") is None:       # an updated map keeps the display it was given
+            display.show_map(self.chi, Window.NARROW.value, Colours.GREY, True)
         if result["uncertainty"]:
             self.uncertainty = scene.import_map(
                 result["uncertainty"], self._field, name=_("{field} QSM IR2QSM uncertainty").format(field=title),

@@ -58,7 +58,7 @@ class Tile(Enum):
 
     def label(self):
         """The name on the panel."""
-        return _("Only when memory is short") if self.value == 0 else _("{n} voxels").format(n=self.value)
+        return _("Automatic") if self.value == 0 else _("{n} voxels").format(n=self.value)
 
 
 class Window(Enum):

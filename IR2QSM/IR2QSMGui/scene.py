@@ -13,6 +13,8 @@ from IR2QSMGui.parameters import InputProblem
 
 QUANTITY = ("126396", "DCM", "Magnetic Susceptibility")
 PPM = ("ppm", "UCUM", "ppm")
+N_LABELS = 64
+"""More different values than these are not labels."""
 TENTH = 0.1
 """Voxels by which corners of one grid may differ; the library's own rule."""
 
@@ -53,20 +55,36 @@ def mask_on(node, part, field):
 
 
 def parts_of(node):
-    """What can be chosen of a mask: pairs of an identifier and a name, all of it first."""
+    """What can be chosen of a mask: pairs of an identifier and a name, all of it first; empty when it holds nothing."""
     if node is None:
         return []
     if node.IsA("vtkMRMLSegmentationNode"):
         segmentation = node.GetSegmentation()
         found = [segmentation.GetNthSegmentID(i) for i in range(segmentation.GetNumberOfSegments())]
-        return [("", _("All segments"))] + [(i, segmentation.GetSegment(i).GetName()) for i in found]
-    if node.GetImageData() is None:
+        every = [("", _("All segments"))] if found else []
+        return every + [(i, segmentation.GetSegment(i).GetName()) for i in found]
+    image = node.GetImageData()
+    if image is None:
         return []
-    values = np.unique(slicer.util.arrayFromVolume(node))
-    labels = [int(v) for v in values if v != 0]
-    if len(values) > 64 or not np.array_equal(values, values.astype(int)):
+    known = _parts.get(node.GetID())
+    if known is None or known[0] != image.GetMTime():
+        _parts.clear()
+        known = _parts[node.GetID()] = (image.GetMTime(), _labels(slicer.util.arrayFromVolume(node)))
+    return known[1]
+
+
+_parts = {}
+"""The parts of the mask that was looked at last, by its ID, with the time of its image."""
+
+
+def _labels(values):
+    labels = np.unique(values[np.isfinite(values) & (values != 0)])
+    if len(labels) == 0:
+        return []
+    if len(labels) > N_LABELS or not np.array_equal(labels, labels.astype(int)):
         return [("", _("All that is not zero"))]
-    return [("", _("All labels"))] + ([(str(n), _("Label {n}").format(n=n)) for n in labels] if len(labels) > 1 else [])
+    found = [(str(n), _("Label {n}").format(n=n)) for n in labels.astype(int)]
+    return [("", _("All labels")), *(found if len(found) > 1 else [])]
 
 
 def _segments(node, part, field):

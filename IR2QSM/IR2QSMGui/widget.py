@@ -27,7 +27,8 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent=None):
         self.logic = self.ui = None
         self._parameters = self._gui = self._run = self._inspection = self._probe = self._import = None
-        self._seen, self._closed, self._fraction, self._stage = "", False, 0.0, ""
+        self._latest = self._shown = None
+        self._closed, self._began, self._fraction, self._stage = False, 0.0, 0.0, ""
         VTKObservationMixin.__init__(self)
         ScriptedLoadableModuleWidget.__init__(self, parent)
 
@@ -92,6 +93,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._detach()
         self._parameters = self.logic.parameters()
         self._gui = self._parameters.connectGui(self.ui)
+        self._shown = self._looks()
         self.addObserver(self._parameters.parameterNode, "ModifiedEvent", self._update)
         self._update()
 
@@ -305,7 +307,9 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._say(" ".join([_("Done in {spent}.").format(spent=_clock(run.seconds)), *run.notes]))
         self._latest = run
         slicer.util.setSliceViewerLayers(background=run.chi, fit=True)
-        self._show()
+        if self._parameters is not None:
+            self._shown = None if self._parameters.chi is None else self._shown
+            self._show()
 
     def _say(self, text, bad=False):
         self.ui.statusLabel.setText(text)
@@ -327,9 +331,12 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _show(self):
         chi, _nodes = self._maps()
         self.ui.sideBySideButton.setEnabled(chi is not None)
-        parameters = self._parameters
-        if chi is not None and parameters is not None:
-            display.show_map(chi, parameters.window.value, parameters.colours, parameters.legend)
+        if chi is not None and self._shown != self._looks():    # what was set elsewhere stays until it is changed here
+            self._shown = self._looks()
+            display.show_map(chi, *self._shown)
+
+    def _looks(self):
+        return self._parameters.window.value, self._parameters.colours, self._parameters.legend
 
     def _side_by_side(self, *_args):
         display.side_by_side(self._maps()[1])

@@ -196,7 +196,7 @@ def screenshot(pictures: Path) -> Callable[..., Path]:
         for _ in range(3):  # folding and word wrap settle one level a round
             QApplication.sendPostedEvents(None, 0)
             QApplication.processEvents()
-            widget.adjustSize()
+            widget.resize(width, widget.layout().totalHeightForWidth(width))     # as in Slicer's scrolling panel
         path = pictures / f"{name}.png"
         assert widget.grab().save(str(path))
         return path
@@ -213,3 +213,29 @@ def render_slices(scene: Any, pictures: Path) -> Callable[..., Path]:
         return slice_pictures.render(nodes, pictures / f"{name}.png", **options)
 
     return render
+
+
+SAMPLE = ROOT / "IR2QSM" / "Resources" / "SampleData"
+
+
+@pytest.fixture
+def sample(scene: Any) -> tuple[Any, Any]:
+    """The module's own sample in the scene: its field and its mask, a labelmap."""
+    field = slicer.util.loadVolume(str(SAMPLE / "localfield.nrrd"), {"name": "Patient Name", "show": False})
+    mask = slicer.util.loadVolume(str(SAMPLE / "mask.nrrd"), {"name": "mask", "labelmap": True})
+    return field, mask
+
+
+@pytest.fixture
+def panel(module_widget: Callable[..., Any]) -> Any:
+    """The module's panel, entered."""
+    return module_widget()
+
+
+@pytest.fixture
+def ready(panel: Any, sample: tuple[Any, Any]) -> Any:
+    """The panel with the sample chosen, so that Apply can be pressed."""
+    panel.ui.fieldSelector.setCurrentNode(sample[0])
+    panel.ui.maskSelector.setCurrentNode(sample[1])
+    assert panel.ui.applyButton.isEnabled()
+    return panel

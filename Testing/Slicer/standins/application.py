@@ -237,6 +237,7 @@ class Application(QApplication):
             logic.SetMRMLScene(scene)
             setattr(slicer.modules, name, SimpleNamespace(name=name, logic=lambda logic=logic: logic))
         self._logic.SetColorLogic(slicer.modules.colors.logic())
+        self._logic.SetModuleLogic("Colors", slicer.modules.colors.logic())
         self._layout = LayoutManager()
 
     def applicationLogic(self):

@@ -55,7 +55,7 @@ class ctkCollapsibleButton(QAbstractButton):
         super().childEvent(event)
 
     def sizeHint(self):
-        inside = self.layout().sizeHint() if self.layout() and not self._collapsed else QSize(0, 0)
+        inside = self.layout().totalSizeHint() if self.layout() and not self._collapsed else QSize(0, 0)
         width = self.fontMetrics().horizontalAdvance(self.text()) + 32
         return QSize(max(width, inside.width()), max(self.header(), inside.height()))
 

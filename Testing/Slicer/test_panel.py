@@ -1,0 +1,482 @@
+"""The panel, clicked: real nodes, the real worker and the bundled weights on the sample that comes with the module."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import qt
+import slicer
+from PySide6.QtGui import QFontMetrics
+from PySide6.QtWidgets import QAbstractButton, QComboBox, QLabel, QWidget
+
+Wait = Callable[..., None]
+
+
+def workers() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children(recursive=True) if p.is_running() and p.status() != "zombie"]
+
+
+def left_over() -> list[str]:
+    return sorted(p.name for p in Path(slicer.app.temporaryPath).glob("ir2qsm-*"))
+
+
+def volumes() -> list[str]:
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return [n.GetName() for n in nodes if n.GetClassName() == "vtkMRMLScalarVolumeNode"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(type(slicer.app), "temporaryPath", str(tmp_path))
+    yield
+    assert not workers()
+    assert left_over() == []
+
+
+def run(panel: Any, wait_until: Wait) -> Any:
+    panel.ui.applyButton.click()
+    wait_until(lambda: panel.ui.applyButton.text() == "Apply", 120, "the end of the run")
+    return panel
+
+
+# -- before Apply -----------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_panel_asks_for_its_inputs(panel: Any, screenshot: Callable[..., Path]) -> None:
+    assert not panel.ui.applyButton.isEnabled()
+    assert panel.ui.fieldNote.text() == "Choose the local field."
+    assert panel.ui.maskNote.text().startswith("Choose the mask")
+    screenshot(panel.parent, "panel-empty", 300)
+
+
+def test_the_field_is_recognised(ready: Any, wait_until: Wait, screenshot: Callable[..., Path]) -> None:
+    wait_until(lambda: "local field in ppm" in ready.ui.fieldNote.text(), 60)
+    assert ready.ui.unitSelector.currentText() == "ppm"
+    assert ready.ui.b0Spin.isHidden() and ready.ui.echoTimeSpin.isHidden()
+    screenshot(ready.parent, "panel-ready", 300)
+
+
+def test_a_field_in_hz_is_recognised_and_asks_for_b0(ready: Any, sample: Any, wait_until: Wait) -> None:
+    slicer.util.arrayFromVolume(sample[0])[:] *= 42.576 * 3.0
+    slicer.util.arrayFromVolumeModified(sample[0])
+    ready.ui.fieldSelector.setCurrentNode(None)
+    ready.ui.fieldSelector.setCurrentNode(sample[0])
+    wait_until(lambda: "local field in Hz" in ready.ui.fieldNote.text(), 60)
+    assert ready.ui.unitSelector.currentText() == "Hz"
+    assert not ready.ui.b0Spin.isHidden() and ready.ui.echoTimeSpin.isHidden()
+    assert not ready.ui.applyButton.isEnabled()
+    assert ready.ui.statusLabel.text() == "A field in hz needs the field strength: enter B0 in tesla."
+    ready.ui.b0Spin.setValue(3.0)
+    assert ready.ui.applyButton.isEnabled() and ready.ui.statusLabel.text() == ""
+    ready.ui.unitSelector.setCurrentIndex(2)
+    assert not ready.ui.echoTimeSpin.isHidden() and not ready.ui.applyButton.isEnabled()
+    assert ready.ui.statusLabel.text() == "A field in rad needs the echo time: enter TE."
+
+
+def test_wrapped_phase_is_refused_before_apply(
+    ready: Any, sample: Any, wait_until: Wait, screenshot: Callable[..., Path]
+) -> None:
+    values = slicer.util.arrayFromVolume(sample[0])
+    values[:] = np.random.default_rng(0).uniform(-np.pi, np.pi, values.shape)
+    slicer.util.arrayFromVolumeModified(sample[0])
+    ready.ui.fieldSelector.setCurrentNode(None)
+    ready.ui.fieldSelector.setCurrentNode(sample[0])
+    wait_until(lambda: "wrapped phase" in ready.ui.fieldNote.text(), 60)
+    assert not ready.ui.applyButton.isEnabled()
+    screenshot(ready.parent, "panel-problem", 300)
+
+
+def test_an_empty_mask_and_one_on_another_grid_are_told(ready: Any, sample: Any) -> None:
+    empty = slicer.modules.volumes.logic().CloneVolume(sample[1], "empty")
+    slicer.util.updateVolumeFromArray(empty, np.zeros_like(slicer.util.arrayFromVolume(sample[1])))
+    ready.ui.maskSelector.setCurrentNode(empty)
+    assert not ready.ui.applyButton.isEnabled()
+    assert ready.ui.maskNote.text() == "'empty' is empty; choose another mask."
+    sample[1].SetSpacing(2.0, 2.0, 2.0)
+    ready.ui.maskSelector.setCurrentNode(sample[1])
+    assert ready.ui.applyButton.isEnabled()
+    assert "another grid" in ready.ui.maskNote.text()
+
+
+def test_a_thin_or_empty_volume_is_refused(ready: Any) -> None:
+    thin = slicer.util.addVolumeFromArray(np.zeros((4, 20, 20), np.float32), name="thin")
+    ready.ui.fieldSelector.setCurrentNode(thin)
+    assert "has 20×20×4 voxels" in ready.ui.fieldNote.text() and not ready.ui.applyButton.isEnabled()
+    none = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "none")
+    ready.ui.fieldSelector.setCurrentNode(none)
+    assert "'none' holds no image" in ready.ui.fieldNote.text() and not ready.ui.applyButton.isEnabled()
+
+
+def test_the_output_cannot_be_the_input(ready: Any, sample: Any) -> None:
+    ready.ui.chiSelector.setCurrentNode(sample[0])
+    assert not ready.ui.applyButton.isEnabled()
+    assert "would replace its own input" in ready.ui.statusLabel.text()
+
+
+def test_a_wrong_b0_direction_is_refused_and_the_volume_s_own_is_shown(ready: Any) -> None:
+    assert ready.ui.b0DirectionEdit.placeholderText() == "from the volume: 0 0 1"
+    ready.ui.b0DirectionEdit.setText("0 0")
+    assert not ready.ui.applyButton.isEnabled() and "three numbers" in ready.ui.statusLabel.text()
+    ready.ui.b0DirectionEdit.setText("0, 0.1, 1")
+    assert ready.ui.applyButton.isEnabled()
+
+
+# -- a run ------------------------------------------------------------------------------------------------------------
+
+
+def test_apply_makes_a_map_on_the_field_s_grid(
+    ready: Any, sample: Any, wait_until: Wait, screenshot: Callable[..., Path], render_slices: Callable[..., Path]
+) -> None:
+    field, _mask = sample
+    turn = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "turn")
+    for node in sample:
+        node.SetAndObserveTransformNodeID(turn.GetID())
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "study")
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(field), study)
+    before = time.monotonic()
+    ready.ui.applyButton.click()
+    assert ready.ui.applyButton.text() == "Cancel" and ready.ui.progressBar.isVisibleTo(ready.parent)
+    beats: list[float] = []
+    timer = qt.QTimer()
+    timer.timeout.connect(lambda: beats.append(time.monotonic()))
+    timer.start(20)
+    wait_until(lambda: "inversion" in ready.ui.statusLabel.text(), 60)
+    screenshot(ready.parent, "panel-running", 300)
+    wait_until(lambda: ready.ui.applyButton.text() == "Apply", 120)
+    timer.stop()
+    assert max(np.diff([before, *beats])) < 1.5, "the panel did not answer for that long"
+    assert re.fullmatch(r"Done in 0:\d\d\.", ready.ui.statusLabel.text())
+    chi, sigma = slicer.util.getNode("Patient Name QSM IR2QSM"), slicer.util.getNode("Patient Name QSM IR2QSM uncertainty")
+    for node in (chi, sigma):
+        assert slicer.modules.volumes.logic().CompareVolumeGeometry(node, field) == ""
+        assert node.GetParentTransformNode() is turn
+        assert node.GetVoxelValueUnits().GetCodeValue() == "ppm"
+        assert node.GetVoxelValueQuantity().GetCodeMeaning() == "Magnetic Susceptibility"
+        assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == study
+    assert chi.GetAttribute("IR2QSM.Method.weights_sha256") and chi.GetAttribute("IR2QSM.Reference")
+    display = chi.GetDisplayNode()
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == pytest.approx((-0.1, 0.1))
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(chi)
+    assert legend.GetTitleText() == "χ [ppm]" and legend.GetVisibility()
+    values = slicer.util.arrayFromVolume(chi)
+    inside = slicer.util.arrayFromVolume(sample[1]) > 0
+    assert abs(values[inside].mean()) < 1e-4 and 0.01 < values[inside].std() < 0.2 and not values[~inside].any()
+    assert (slicer.util.arrayFromVolume(sigma)[inside] > 0).all()
+    for node in (field, chi):
+        assert slicer.app.layoutManager().sliceWidget("Red") is not None
+    red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert red.GetBackgroundVolumeID() == chi.GetID()
+    screenshot(ready.parent, "panel-done", 300)
+    ready.ui.sideBySideButton.click()
+    views = [slicer.app.layoutManager().sliceWidget(f"IR2QSM{i}") for i in (1, 2, 3)]
+    shown = [view.mrmlSliceCompositeNode().GetBackgroundVolumeID() for view in views]
+    assert shown == [field.GetID(), chi.GetID(), sigma.GetID()]
+    assert all(view.mrmlSliceCompositeNode().GetLinkedControl() for view in views)
+    render_slices([field, chi, sigma], "side-by-side", views=["IR2QSM1", "IR2QSM2", "IR2QSM3"])
+    ready.ui.coloursSelector.setCurrentIndex(1)
+    ready.ui.windowSelector.setCurrentIndex(2)
+    assert display.GetColorNode().GetName() == "IR2QSM diverging"
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == pytest.approx((-0.2, 0.2))
+    render_slices([field, chi, sigma], "diverging", views=["IR2QSM1", "IR2QSM2", "IR2QSM3"])
+    ready.ui.legendCheck.click()
+    assert not slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(chi).GetVisibility()
+
+
+def test_a_second_run_makes_a_second_map_or_updates_the_chosen_one(ready: Any, sample: Any, wait_until: Wait) -> None:
+    ready.ui.uncertaintyCheck.click()
+    run(ready, wait_until)
+    first = slicer.util.getNode("Patient Name QSM IR2QSM")
+    kept = slicer.util.arrayFromVolume(first).copy()
+    first.GetDisplayNode().SetWindowLevelMinMax(-0.05, 0.3)
+    ready.ui.chiSelector.setCurrentNode(first)
+    ready.ui.consistencyCheck.click()
+    run(ready, wait_until)
+    assert volumes() == ["Patient Name", "Patient Name QSM IR2QSM"]
+    assert np.abs(slicer.util.arrayFromVolume(first) - kept).max() > 1e-3
+    assert first.GetDisplayNode().GetWindowLevelMax() == pytest.approx(0.3)     # what the user set is kept
+    ready.ui.chiSelector.setCurrentNode(None)
+    ready.ui.consistencyCheck.click()
+    run(ready, wait_until)
+    assert volumes() == ["Patient Name", "Patient Name QSM IR2QSM", "Patient Name QSM IR2QSM_1"]
+    assert np.array_equal(slicer.util.arrayFromVolume(slicer.util.getNode("Patient Name QSM IR2QSM_1")), kept)
+
+
+def test_cancel_ends_within_two_seconds_and_leaves_nothing(ready: Any, wait_until: Wait) -> None:
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    ready.ui.applyButton.click()
+    wait_until(lambda: "inversion" in ready.ui.statusLabel.text(), 60)
+    start = time.monotonic()
+    ready.ui.applyButton.click()
+    wait_until(lambda: ready.ui.applyButton.text() == "Apply", 5)
+    assert time.monotonic() - start < 2.0
+    assert ready.ui.statusLabel.text() == "Cancelled; nothing was changed."
+    assert slicer.mrmlScene.GetNumberOfNodes() == before
+    assert ready.ui.applyButton.isEnabled()
+
+
+def test_a_worker_that_does_not_listen_is_ended(ready: Any, wait_until: Wait) -> None:
+    ready.ui.applyButton.click()
+    wait_until(lambda: "inversion" in ready.ui.statusLabel.text(), 60)
+    for process in workers():
+        process.suspend()
+    start = time.monotonic()
+    ready.ui.applyButton.click()
+    wait_until(lambda: ready.ui.applyButton.text() == "Apply", 5)
+    assert time.monotonic() - start < 2.2
+    assert ready.ui.statusLabel.text() == "Cancelled; nothing was changed."
+
+
+def test_a_worker_that_dies_is_reported_and_the_next_apply_works(
+    ready: Any, wait_until: Wait, screenshot: Callable[..., Path]
+) -> None:
+    ready.ui.uncertaintyCheck.click()
+    ready.ui.applyButton.click()
+    wait_until(lambda: "inversion" in ready.ui.statusLabel.text(), 60)
+    for process in workers():
+        process.kill()
+    wait_until(lambda: ready.ui.applyButton.text() == "Apply", 10)
+    assert ready.ui.statusLabel.text().startswith("The worker was ended by the system, most likely because memory ran")
+    screenshot(ready.parent, "panel-died", 300)
+    assert volumes() == ["Patient Name"]
+    run(ready, wait_until)
+    assert volumes() == ["Patient Name", "Patient Name QSM IR2QSM"]
+
+
+def test_the_library_s_own_refusal_is_shown_in_its_words(ready: Any, sample: Any, wait_until: Wait) -> None:
+    slicer.util.arrayFromVolume(sample[0])[20:30, 20:30, 20:30] = np.nan
+    slicer.util.arrayFromVolumeModified(sample[0])
+    run(ready, wait_until)
+    assert "NaN or infinite" in ready.ui.statusLabel.text()
+    assert ready.ui.statusLabel.text() in ready.ui.logText.toPlainText()
+    assert volumes() == ["Patient Name"]
+
+
+def test_a_scene_closed_meanwhile_drops_the_run_quietly(ready: Any, wait_until: Wait) -> None:
+    ready.ui.applyButton.click()
+    wait_until(lambda: "inversion" in ready.ui.statusLabel.text(), 60)
+    slicer.mrmlScene.Clear(False)
+    wait_until(lambda: ready.ui.applyButton.text() == "Apply", 5)
+    assert ready.ui.statusLabel.text() == "" and volumes() == []
+    assert not ready.ui.applyButton.isEnabled()
+
+
+def test_an_input_deleted_meanwhile_drops_the_run(ready: Any, sample: Any, wait_until: Wait) -> None:
+    ready.ui.applyButton.click()
+    wait_until(lambda: "inversion" in ready.ui.statusLabel.text(), 60)
+    slicer.mrmlScene.RemoveNode(sample[0])
+    wait_until(lambda: ready._run is None, 120)
+    assert volumes() == []
+
+
+def test_the_panel_may_be_left_while_it_runs(ready: Any, wait_until: Wait) -> None:
+    ready.ui.uncertaintyCheck.click()
+    ready.ui.applyButton.click()
+    ready.exit()
+    wait_until(lambda: len(volumes()) == 2, 120)
+    ready.enter()
+    assert ready.ui.applyButton.text() == "Apply" and ready.ui.applyButton.isEnabled()
+
+
+# -- scenes, parameters -----------------------------------------------------------------------------------------------
+
+
+def test_parameters_come_back_with_the_scene(ready: Any, tmp_path_factory: Any, wait_until: Wait) -> None:
+    path = tmp_path_factory.mktemp("scene") / "scene.mrb"
+    ready.ui.unitSelector.setCurrentIndex(1)
+    ready.ui.b0Spin.setValue(7.0)
+    ready.ui.uncertaintyCheck.click()
+    ready.ui.tileSelector.setCurrentIndex(3)
+    ready.ui.windowSelector.setCurrentIndex(1)
+    assert slicer.util.saveScene(str(path))
+    slicer.mrmlScene.Clear(False)
+    assert ready.ui.fieldSelector.currentNode() is None
+    slicer.util.loadScene(str(path))
+    assert ready.ui.fieldSelector.currentNode().GetName() == "Patient Name"
+    assert ready.ui.maskSelector.currentNode().GetName() == "mask"
+    assert (ready.ui.unitSelector.currentText(), ready.ui.b0Spin.value()) == ("Hz", 7.0)
+    assert ready.ui.tileSelector.currentText() == "160 voxels"
+    assert not ready.ui.uncertaintyCheck.isChecked()
+    assert ready.ui.windowSelector.currentText() == "−0.1 to 0.2 ppm"
+
+
+def test_parameters_survive_a_reload_of_the_module(ready: Any) -> None:
+    ready.ui.windowSelector.setCurrentIndex(2)
+    ready.ui.uncertaintyCheck.click()
+    ready.onReload()
+    again = slicer.modules.IR2QSMWidget
+    assert again is not ready
+    again.enter()
+    assert again.ui.windowSelector.currentIndex() == 2 and not again.ui.uncertaintyCheck.isChecked()
+    assert again.ui.fieldSelector.currentNode().GetName() == "Patient Name"
+
+
+def test_a_window_set_elsewhere_is_left_alone(ready: Any, wait_until: Wait) -> None:
+    ready.ui.uncertaintyCheck.click()
+    run(ready, wait_until)
+    display = slicer.util.getNode("Patient Name QSM IR2QSM").GetDisplayNode()
+    display.SetWindowLevelMinMax(-0.02, 0.02)
+    ready.ui.b0DirectionEdit.setText("0 0 1")
+    assert display.GetWindowLevelMax() == pytest.approx(0.02)
+
+
+# -- masks ------------------------------------------------------------------------------------------------------------
+
+
+def segmentation_of(mask: Any) -> Any:
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "segmentation")
+    node.CreateDefaultDisplayNodes()
+    labels = slicer.util.arrayFromVolume(mask)
+    labels[:, :, : labels.shape[2] // 2] *= 2
+    slicer.util.arrayFromVolumeModified(mask)
+    slicer.modules.segmentations.logic().ImportLabelmapToSegmentationNode(mask, node)
+    return node
+
+
+def test_a_segment_or_a_label_can_be_chosen(ready: Any, sample: Any, wait_until: Wait) -> None:
+    mask = sample[1]
+    node = segmentation_of(mask)
+    half = slicer.util.arrayFromVolume(mask) == 2
+    for chosen in (mask, node):
+        ready.ui.maskSelector.setCurrentNode(chosen)
+        part = ready.ui.maskPartSelector
+        assert not part.isHidden() and part.count() == 3
+        part.setCurrentIndex(2)
+        assert ready._parameters.maskPart == part.itemData(2) != ""
+    ready.ui.uncertaintyCheck.click()
+    run(ready, wait_until)
+    values = slicer.util.arrayFromVolume(slicer.util.getNode("Patient Name QSM IR2QSM"))
+    assert values[half].std() > 0.01 and not values[~half].any()
+    assert not slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeNode")[1:]     # none of the export stays
+    node.GetSegmentation().RemoveSegment(ready._parameters.maskPart)
+    ready._update()
+    assert not ready.ui.applyButton.isEnabled() and "no longer in" in ready.ui.maskNote.text()
+
+
+# -- devices, weights, log --------------------------------------------------------------------------------------------
+
+
+def test_devices_are_listed_when_advanced_is_opened(
+    ready: Any, wait_until: Wait, screenshot: Callable[..., Path]
+) -> None:
+    ready.ui.advancedSection.click()
+    wait_until(lambda: "GB free" in ready.ui.deviceSelector.itemText(1), 60)
+    assert ready.ui.deviceSelector.itemText(0) == "Automatic"
+    kinds = [ready.ui.deviceSelector.itemData(i) for i in range(ready.ui.deviceSelector.count())]
+    assert "cpu" in kinds
+    if kinds == ["auto", "cpu"]:
+        assert "so the CPU is used" in ready.ui.deviceNote.text()
+    ready.ui.deviceSelector.setCurrentIndex(kinds.index("cpu"))
+    assert ready._parameters.device == "cpu"
+    ready.ui.displaySection.click()
+    screenshot(ready.parent, "panel-advanced", 300)
+
+
+def test_imported_weights_are_used_and_missed_when_gone(
+    ready: Any, wait_until: Wait, dialogs: Any, tmp_path_factory: Any
+) -> None:
+    bundled = Path(__file__).resolve().parents[2] / "Resources" / "Models" / "ir2qsm.safetensors"
+    path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
+    path.write_bytes(bundled.read_bytes())
+    path.with_suffix(".json").write_bytes(bundled.with_suffix(".json").read_bytes())
+    dialogs.answer(path)
+    ready.ui.importWeightsButton.click()
+    assert ready.ui.weightsSelector.currentText() == "mine.safetensors"
+    ready.ui.uncertaintyCheck.click()
+    run(ready, wait_until)
+    chi = slicer.util.getNode("Patient Name QSM IR2QSM")
+    assert chi.GetAttribute("IR2QSM.Method.weights") == "mine.safetensors"
+    assert str(path.parent) not in ready.ui.logText.toPlainText()
+    path.unlink()
+    ready._update()
+    assert not ready.ui.applyButton.isEnabled() and "are not there any more" in ready.ui.statusLabel.text()
+    ready.ui.weightsSelector.setCurrentIndex(0)
+    assert ready.ui.applyButton.isEnabled()
+
+
+def test_a_checkpoint_that_is_none_is_refused_in_words(
+    ready: Any, wait_until: Wait, dialogs: Any, tmp_path_factory: Any
+) -> None:
+    path = tmp_path_factory.mktemp("weights") / "model.pth"
+    path.write_bytes(b"not a checkpoint")
+    dialogs.answer(path)
+    ready.ui.importWeightsButton.click()
+    wait_until(lambda: "model.pth" in ready.ui.statusLabel.text() and "…" not in ready.ui.statusLabel.text(), 60)
+    assert ready._parameters.weights == ""
+
+
+def test_the_report_holds_no_name_and_no_folder(ready: Any, wait_until: Wait) -> None:
+    ready.ui.uncertaintyCheck.click()
+    run(ready, wait_until)
+    ready.ui.copyReportButton.click()
+    report = slicer.app.clipboard().text()
+    assert report.startswith("IR2QSM, Slicer 5.12") and "--units ppm" in report and "Done in" in report
+    assert "Patient" not in report and os.sep not in report.replace("n/a", "")
+
+
+# -- what is needed first ---------------------------------------------------------------------------------------------
+
+
+def test_a_declined_installation_leaves_slicer_as_it_was(
+    ready: Any, dialogs: Any, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+) -> None:
+    check = slicer.packaging.pip_check
+    installed: list[str] = []
+    monkeypatch.setattr(slicer.packaging, "pip_check", lambda r: False if "safetensors" in str(r) else check(r))
+    monkeypatch.setattr(slicer.packaging, "pip_install", lambda *a, **k: installed.append(str(a)))
+    dialogs.answer("Cancel")
+    ready.ui.applyButton.click()
+    assert "safetensors" in dialogs.texts[0] and "3 GB" in dialogs.texts[0] and "torch" not in dialogs.texts[0]
+    assert ready.ui.statusLabel.text() == "Nothing was installed, so nothing can be reconstructed yet."
+    assert installed == [] and volumes() == ["Patient Name"]
+    dialogs.answer("OK")
+    ready.ui.applyButton.click()
+    assert len(installed) == 1 and "safetensors" in installed[0]
+    assert "is missing" in ready.ui.statusLabel.text()
+    monkeypatch.undo()
+    ready.ui.uncertaintyCheck.click()
+
+
+# -- how it looks -----------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_clipped_at_300_pixels(ready: Any, screenshot: Callable[..., Path], wait_until: Wait) -> None:
+    ready.ui.unitSelector.setCurrentIndex(2)
+    ready.ui.referenceSelector.setCurrentIndex(2)
+    for section in (ready.ui.displaySection, ready.ui.advancedSection, ready.ui.logSection):
+        section.click()
+    wait_until(lambda: "GB free" in ready.ui.deviceSelector.itemText(1), 60)
+    screenshot(ready.parent, "panel-open", 300)
+    seen = 0
+    for widget in ready.parent.findChildren(QWidget):
+        if widget.isHidden() or not isinstance(widget, QLabel | QAbstractButton | QComboBox):
+            continue
+        text = widget.currentText() if isinstance(widget, QComboBox) else widget.text()
+        room = widget.width() - (40 if isinstance(widget, QComboBox) else 0)
+        if isinstance(widget, QLabel) and widget.wordWrap():
+            assert widget.height() >= widget.heightForWidth(widget.width()), text
+        elif text and not text.startswith("Intel") and widget is not ready.ui.deviceSelector:
+            assert QFontMetrics(widget.font()).horizontalAdvance(text.replace("&", "")) <= room, text
+            seen += 1
+    assert seen > 25
+
+
+def test_every_control_says_what_it_does(panel: Any) -> None:
+    names = re.findall(
+        r'class="(?:QComboBox|QCheckBox|QPushButton|QDoubleSpinBox|QLineEdit|QPlainTextEdit|qMRMLNodeComboBox)" name="(\w+)"',
+        Path(panel.resourcePath("UI/IR2QSM.ui")).read_text(encoding="utf-8"),
+    )
+    assert len(names) > 20
+    for name in names:
+        assert len(getattr(panel.ui, name).toolTip()) > 20, name
+    tabs = re.findall(r"<tabstop>(\w+)</tabstop>", Path(panel.resourcePath("UI/IR2QSM.ui")).read_text(encoding="utf-8"))
+    assert set(tabs) == set(names) and tabs[0] == "fieldSelector"
+    assert panel.ui.footLabel.text() == "Research software, not for diagnosis."
