@@ -5,8 +5,7 @@ import slicer
 
 class PyTorchUtilsLogic:
     def installTorch(self, askConfirmation=False, forceComputationBackend=None, torchVersionRequirement=None):
-        wanted = "torch" + (torchVersionRequirement or "")
-        if askConfirmation and not slicer.util.confirmOkCancelDisplay(f"{wanted} will be downloaded and installed."):
+        if askConfirmation and not slicer.util.confirmOkCancelDisplay("PyTorch will be downloaded and installed."):
             return None
-        slicer.packaging.pip_install([wanted])
+        slicer.packaging.pip_install(["torch" + (torchVersionRequirement or "")])
         return __import__("torch")

@@ -4,7 +4,6 @@ import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 import slicer
 
@@ -17,10 +16,10 @@ class SampleDataLogic:
         sources += [] if SimpleNamespace(**source) in sources else [SimpleNamespace(**source)]
 
     def downloadSamples(self, name):
-        sources = [one for several in slicer.modules.sampleDataSources.values() for one in several]
-        source, nodes = next(one for one in sources if one.sampleName == name), []
+        every, nodes = slicer.modules.sampleDataSources.values(), []
+        source = next(one for several in every for one in several if one.sampleName == name)
         for uri, title, checksum in zip(source.uris, source.nodeNames, source.checksums, strict=True):
-            path = Path(url2pathname(urlparse(uri).path))
+            path = Path(urlparse(uri).path)
             assert checksum == f"SHA256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
             nodes.append(slicer.util.loadVolume(str(path), {"name": title}))
         return nodes

@@ -1,7 +1,5 @@
 """`slicer.app`, `slicer.modules` and the slice views, on Slicer's own logics."""
 
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import ctk
@@ -11,12 +9,8 @@ import vtk
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QApplication, QMainWindow
 
-LOGICS = {
-    "colors": "vtkSlicerColorLogic", "volumes": "vtkSlicerVolumesLogic",
-    "segmentations": "vtkSlicerSegmentationsModuleLogic", "subjecthierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
-}  # fmt: skip
-VIEW = [lambda widget: None]
-"""Makes what `sliceView()` answers; `slice_pictures.py` puts a view there that can be drawn."""
+LOGICS = {"colors": "ColorLogic", "volumes": "VolumesLogic", "segmentations": "SegmentationsModuleLogic"}
+VIEW = [lambda widget: None]  # makes what `sliceView()` answers: `slice_pictures.py` has a view that can be drawn
 
 
 class SliceWidget:
@@ -32,17 +26,15 @@ class SliceWidget:
 
 
 class LayoutManager:
-    """The views that the layout node asks for: Slicer's layout logic makes their nodes, this their logics."""
-
     def __init__(self):
-        self._logic, self._widgets = slicer.vtkMRMLLayoutLogic(), {}
-        self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
-        self._logic.SetMRMLScene(slicer.mrmlScene)
-        self.layoutLogic, self.mrmlSliceLogics = lambda: self._logic, slicer.app.applicationLogic().GetSliceLogics
+        self._widgets, logic, above = {}, slicer.vtkMRMLLayoutLogic(), slicer.app.applicationLogic()
+        logic.SetMRMLApplicationLogic(above)
+        logic.SetMRMLScene(slicer.mrmlScene)
+        self.layoutLogic, self.mrmlSliceLogics = lambda: logic, above.GetSliceLogics
         self.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
 
     def setLayout(self, arrangement):
-        self._logic.GetLayoutNode().SetViewArrangement(arrangement)
+        self.layoutLogic().GetLayoutNode().SetViewArrangement(arrangement)
         self.sliceViewNames()
 
     def sliceViewNames(self):
@@ -56,10 +48,7 @@ class LayoutManager:
 
 
 class Application(QApplication):
-    """`slicer.app`, which its own code and a module see as in PythonQt."""
-
     startupCompleted = Signal()
-    slicerHome = str(Path(sys.executable).parent)
 
     def __init__(self, folder):
         super().__init__(["Slicer"])
@@ -72,7 +61,6 @@ class Application(QApplication):
         self.moduleManager, self.testingEnabled = lambda: SimpleNamespace(connect=add, disconnect=remove), lambda: False
 
     def reset(self, scene):
-        """Begin with a scene: every logic anew."""
         slicer.mrmlScene, logic = scene, slicer.vtkSlicerApplicationLogic()
         logic.SetHomeDirectory(self.temporaryPath)
         logic.SetShareDirectory(self.temporaryPath)
@@ -80,7 +68,7 @@ class Application(QApplication):
         logic.SetSliceLogics(vtk.vtkCollection())
         self.applicationLogic = lambda: logic
         for name, class_name in LOGICS.items():
-            own = getattr(slicer, class_name)()
+            own = getattr(slicer, f"vtkSlicer{class_name}")()
             own.SetMRMLApplicationLogic(logic)
             own.SetMRMLScene(scene)
             setattr(slicer.modules, name, SimpleNamespace(logic=lambda own=own: own))
@@ -90,5 +78,4 @@ class Application(QApplication):
 
 
 slicer.qMRMLWidget, slicer.qMRMLNodeComboBox = qmrml.qMRMLWidget, qmrml.qMRMLNodeComboBox
-for _name in ("qMRMLSliderWidget", "qMRMLSpinBox", "qMRMLRangeWidget"):
-    setattr(slicer, _name, getattr(ctk, _name))
+slicer.qMRMLSliderWidget, slicer.qMRMLSpinBox, slicer.qMRMLRangeWidget = (ctk.qMRMLSliderWidget,) * 3

@@ -6,14 +6,11 @@ from qt import WIDGETS
 
 
 class ctkCollapsibleButton(QAbstractButton):
-    """A header that folds its children away; `checked` is the opposite of `collapsed`."""
-
     contentsCollapsed = Signal(bool)
 
-    def __init__(self, *args):
-        super().__init__(*[a for a in args if not isinstance(a, str)])
+    def __init__(self, parent=None):
+        super().__init__(parent)
         self._collapsed, self._folded, self._header = False, [], self.fontMetrics().height() + 8
-        self.setText(next((a for a in args if isinstance(a, str)), ""))
         self.setCheckable(True)
         self.setChecked(True)
         self.toggled.connect(lambda checked: self.setCollapsed(not checked))
@@ -22,8 +19,8 @@ class ctkCollapsibleButton(QAbstractButton):
     def setCollapsed(self, collapsed):
         if collapsed != self._collapsed:
             self._collapsed = collapsed
-            if collapsed:
-                self._folded = [c for c in self.children() if isinstance(c, QWidget) and not c.isHidden()]
+            shown = [c for c in self.children() if isinstance(c, QWidget) and not c.isHidden()]
+            self._folded = shown if collapsed else self._folded
             for child in self._folded:
                 child.setVisible(not collapsed)
             self.setMaximumHeight(self._header if collapsed else (1 << 24) - 1)
@@ -51,16 +48,13 @@ class ctkCollapsibleButton(QAbstractButton):
         painter.drawControl(QStyle.CE_PushButtonBevel, option)
         painter.drawText(option.rect.adjusted(26, 0, 0, 0), Qt.AlignVCenter | Qt.AlignLeft, self.text())
         option.rect.setRect(6, 6, self._header - 12, self._header - 12)
-        folded, open_ = QStyle.PE_IndicatorArrowRight, QStyle.PE_IndicatorArrowDown
-        painter.drawPrimitive(folded if self._collapsed else open_, option)
+        painter.drawPrimitive(getattr(QStyle, f"PE_IndicatorArrow{'Right' if self._collapsed else 'Down'}"), option)
 
 
-ctkMessageBox = type("ctkMessageBox", (QMessageBox,), {})
-WIDGETS["ctkCollapsibleButton"] = ctkCollapsibleButton
+ctkMessageBox, WIDGETS["ctkCollapsibleButton"] = QMessageBox, ctkCollapsibleButton
 
 
 def __getattr__(name):
-    """A class that Slicer's code may compare with, and of which there can be no instance here."""
     if not name.startswith(("ctk", "q")):
         raise AttributeError(name)
-    return globals().setdefault(name, type(name, (), {"__new__": None}))
+    return globals().setdefault(name, type(name, (), {"__new__": None}))  # to compare with, not to instantiate

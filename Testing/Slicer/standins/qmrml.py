@@ -4,47 +4,39 @@ from PySide6.QtCore import Property, Signal
 from PySide6.QtWidgets import QComboBox, QVBoxLayout, QWidget
 from qt import WIDGETS
 
-STATE = {
-    "nodeTypes": [], "showChildNodeTypes": True, "baseName": "", "noneEnabled": False, "noneDisplay": "None",
-    "addEnabled": True,
-}  # fmt: skip
-ADD = "add"
+STATE = {"nodeTypes": [], "showChildNodeTypes": True, "baseName": "", "noneEnabled": False, "addEnabled": True}
+STATE["noneDisplay"], ADD = "None", "add"
+
+
+def _release(tags):
+    while tags:
+        tags[-1][0].RemoveObserver(tags.pop()[1])
 
 
 class qMRMLWidget(QWidget):
-    """The top widget of a .ui file: passes the scene on through the connections that the file lists, and only those."""
-
     mrmlSceneChanged = Signal(object)
 
     def setMRMLScene(self, scene):
-        self.mrmlSceneChanged.emit(scene)
+        self.mrmlSceneChanged.emit(scene)  # to whom the .ui file connects it, and to no other
 
 
 class qMRMLNodeComboBox(QWidget):
-    """Chooses one of the scene's nodes; disabled until it is given a scene."""
-
     currentNodeChanged = Signal(bool)  # in C++ there is one more of this name, with the node: rely on neither
 
     def __init__(self, parent=None):
         super().__init__(parent)
         self._scene, self._tags, self._node_tags, self._state = None, [], [], dict(STATE)
-        self._shown, self._n_nodes, self._box, column = ("", ""), 0, QComboBox(self), QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._box)
+        self._shown, self._n_nodes, self._box = ("", ""), 0, QComboBox(self)
+        QVBoxLayout(self).addWidget(self._box)
+        self.layout().setContentsMargins(0, 0, 0, 0)
         self._box.setSizeAdjustPolicy(QComboBox.AdjustToMinimumContentsLengthWithIcon)
         self.setFocusProxy(self._box)
         self._box.currentIndexChanged.connect(self._announce)
-        self.destroyed.connect(lambda *_, tags=(self._tags, self._node_tags): [self._release(t) for t in tags])
+        self.destroyed.connect(lambda *_, tags=(self._tags, self._node_tags): [_release(t) for t in tags])
         self.setEnabled(False)
 
-    @staticmethod
-    def _release(tags):
-        while tags:
-            observed, tag = tags.pop()
-            observed.RemoveObserver(tag)
-
     def setMRMLScene(self, scene):
-        self._release(self._tags)
+        _release(self._tags)
         self._scene = scene
         for event in ("NodeAddedEvent", "NodeRemovedEvent", "EndImportEvent", "EndCloseEvent") if scene else ():
             self._tags.append((scene, scene.AddObserver(getattr(scene, event), self._fill)))
@@ -84,7 +76,7 @@ class qMRMLNodeComboBox(QWidget):
             self._box.addItem(text, data)
         self._box.setCurrentIndex(ids.index(kept) if kept in ids else row)
         self._box.blockSignals(False)
-        self._release(self._node_tags)
+        _release(self._node_tags)
         self._node_tags += [(node, node.AddObserver("ModifiedEvent", self._renamed)) for node in nodes]
         self._announce()
 
@@ -116,12 +108,10 @@ class qMRMLNodeComboBox(QWidget):
     currentNodeID = Property(str, _id, setCurrentNodeID)
 
     def addNode(self):
-        """Put a new node into the scene, named after `baseName`, and choose it."""
         kind = self._state["nodeTypes"][0]
         base = self._state["baseName"] or self._scene.GetTagByClassName(kind)
-        node = self._scene.AddNewNodeByClass(kind, self._scene.GenerateUniqueName(base))
-        self.setCurrentNode(node)
-        return node
+        self.setCurrentNode(self._scene.AddNewNodeByClass(kind, self._scene.GenerateUniqueName(base)))
+        return self.currentNode()
 
 
 WIDGETS.update(qMRMLWidget=qMRMLWidget, qMRMLNodeComboBox=qMRMLNodeComboBox)

@@ -1,8 +1,7 @@
 """Slicer's `qt` on PySide6, with the properties of PythonQt.
 
-In Slicer (PythonQt) a Qt property is an attribute that hides its getter; in PySide6 it is a method, and assigning to it
-silently makes a Python attribute. Here Slicer's own Python code sees the former, a module under test (`STRICT`) may use
-neither, only what means the same in both (`property("text")`, `isChecked()`, `setText()`), and tests see plain PySide6.
+In PythonQt a property is an attribute and hides its getter; in PySide6 it is a method, and assignment does nothing.
+Slicer's code sees the former, tests the latter; a module under test (`STRICT`) may use only what is the same in both.
 """
 
 import sys
@@ -15,8 +14,7 @@ from PySide6.QtWidgets import *  # noqa: F403
 
 del Signal, Slot, Property  # noqa: F821 - PythonQt has none of them
 
-SLICER, STRICT = {"slicer", "SampleData", "PyTorchUtils"}, {"IR2QSM", "IR2QSMGui"}
-WIDGETS = {}  # classes of a .ui file that are Slicer's or CTK's, by name
+SLICER, STRICT, WIDGETS = {"slicer", "SampleData", "PyTorchUtils"}, {"IR2QSM", "IR2QSMGui"}, {}
 _properties, _native_get = {}, QtCore.QObject.__getattribute__
 
 
@@ -28,8 +26,8 @@ def _view(self, name):
     if type(self) not in _properties:
         meta = _native_get(self, "metaObject")()
         _properties[type(self)] = {meta.property(i).name() for i in range(meta.propertyCount())}
-    pythonqt = asks in SLICER or isinstance(self, QtCore.QCoreApplication)
-    return "pythonqt" if pythonqt else "strict", name in _properties[type(self)]
+    strict = asks in STRICT and not isinstance(self, QtCore.QCoreApplication)
+    return "strict" if strict else "pythonqt", name in _properties[type(self)]
 
 
 def _get(self, name):
@@ -63,8 +61,6 @@ for _name in ("getOpenFileName", "getOpenFileNames", "getSaveFileName"):  # PySi
 
 
 class QUiLoader(QtUiTools.QUiLoader):
-    """Reads a .ui file as Slicer does: its own widgets, and connections that carry a MRML scene."""
-
     def createWidget(self, kind, parent=None, name=""):
         widget = WIDGETS[kind](parent) if kind in WIDGETS else super().createWidget(kind, parent, name)
         widget.setObjectName(name)
@@ -73,16 +69,14 @@ class QUiLoader(QtUiTools.QUiLoader):
     def load(self, device):
         root, buffer, ours = ElementTree.fromstring(bytes(device.readAll())), QtCore.QBuffer(), []
         unknown = {w.get("class") for w in root.iter("widget")} - {*WIDGETS, *self.availableWidgets(), "Line"}
-        if unknown:
-            raise RuntimeError(f"no stand-in for the widgets {sorted(unknown)}")
-        for connection in root.findall("connections/connection"):
-            if "vtkMRML" in connection.findtext("signal"):
-                ours.append([end.text.partition("(")[0] for end in list(connection)[:4]])
-                root.find("connections").remove(connection)
+        assert not unknown, f"no stand-in for the widgets {sorted(unknown)}"
+        for connection in [one for one in root.iter("connection") if "vtkMRML" in one.findtext("signal")]:
+            ours.append([end.text.partition("(")[0] for end in list(connection)[:4]])
+            root.find("connections").remove(connection)
         buffer.setData(ElementTree.tostring(root))
         buffer.open(QtCore.QIODevice.ReadOnly)
         widget = super().load(buffer)
-        named = {child.objectName(): child for child in (widget, *widget.findChildren(QtCore.QObject))}
+        named = {child.objectName(): child for child in (widget, *widget.findChildren(QtWidgets.QWidget))}
         for sender, signal, receiver, slot in ours:
             getattr(named[sender], signal).connect(getattr(named[receiver], slot))
         return widget

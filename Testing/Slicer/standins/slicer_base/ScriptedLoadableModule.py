@@ -27,8 +27,7 @@ class ScriptedLoadableModuleWidget:
             self.cleanup()
             slicer.app.moduleManager().disconnect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
 
-    def setup(self):
-        pass
+    setup = cleanup = lambda self: None
 
     def onReload(self):
         slicer.util.reloadScriptedModule(self.moduleName)
@@ -47,5 +46,4 @@ class ScriptedLoadableModuleLogic:
 
 
 class ScriptedLoadableModuleTest(unittest.TestCase):
-    def delayDisplay(self, message):
-        slicer.util.delayDisplay(message, 100)
+    delayDisplay = staticmethod(lambda message: slicer.util.delayDisplay(message, 100))

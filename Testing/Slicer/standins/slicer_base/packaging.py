@@ -10,8 +10,8 @@ from packaging.requirements import Requirement
 
 
 def load_requirements(path):
-    lines = [line.partition("#")[0].strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
-    return [Requirement(line) for line in lines if line]
+    lines = [line.partition("#")[0] for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    return [Requirement(line) for line in lines if line.strip()]
 
 
 def pip_check(requirement):
@@ -28,8 +28,8 @@ def pip_install(requirements):
 
 def pip_ensure(requirements, *, requester, prompt_install=True):
     missing = [str(one) for one in requirements if not pip_check(one)]
-    message, title, details = "Packages need to be installed. Continue?", f"{requester} - Install", "\n".join(missing)
-    if missing and prompt_install and not slicer.util.confirmOkCancelDisplay(message, title, detailedText=details):
+    ask = {"text": f"{requester} needs Python packages. Install?", "detailedText": "\n".join(missing)}
+    if missing and prompt_install and not slicer.util.confirmOkCancelDisplay(**ask):
         raise RuntimeError("User declined package installation")
     if missing:
         pip_install(missing)

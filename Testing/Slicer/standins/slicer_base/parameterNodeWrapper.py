@@ -4,25 +4,19 @@ import enum
 import types
 import typing
 import weakref
-from dataclasses import dataclass
+from collections import namedtuple
 
 import qt
 import slicer
 
 
-@dataclass
-class WithinRange:
-    minimum: float
-    maximum: float
-
+class WithinRange(namedtuple("WithinRange", "minimum maximum")):
     def validate(self, value):
         if not self.minimum <= value <= self.maximum:
             raise ValueError(f"Value must be within range [{self.minimum}, {self.maximum}], is {value}")
 
 
 class _Parameter:
-    """One parameter: its type, its range, and how it is written into the node."""
-
     def __init__(self, name, hint, given):
         self.name, self.notes = name, getattr(hint, "__metadata__", ())
         kind = typing.get_args(hint)[0] if self.notes else hint
@@ -57,8 +51,6 @@ class _Parameter:
 
 
 class _Connector:
-    """A parameter's widget, with its range or its choices; exactly these classes of widget, as in Slicer."""
-
     def __init__(self, widget, parameter):
         kind, of = parameter.kind, type(widget)
         if parameter.is_node and of is slicer.qMRMLNodeComboBox:
@@ -86,8 +78,7 @@ class _Connector:
 class _Wrapper:
     def __init__(self, parameterNode):
         self.parameterNode, self._guis, self._updating, self._writing = parameterNode, {}, False, None
-        self._values = {name: parameter.read(parameterNode) for name, parameter in self.allParameters.items()}
-        me = weakref.ref(self)
+        self._values, me = {n: one.read(parameterNode) for n, one in self.allParameters.items()}, weakref.ref(self)
         tag = parameterNode.AddObserver("ModifiedEvent", lambda *_: me()._modified())
         weakref.finalize(self, parameterNode.RemoveObserver, tag)
         for method in ("StartModify", "EndModify", "AddObserver", "RemoveObserver", "Modified"):
