@@ -36,7 +36,7 @@ class ctkCollapsibleButton(QAbstractButton):
         super().childEvent(event)
 
     def sizeHint(self):
-        inside = self.layout().sizeHint() if self.layout() and not self._collapsed else QSize(0, 0)
+        inside = self.layout().totalSizeHint() if self.layout() and not self._collapsed else QSize(0, 0)
         return inside.expandedTo(QSize(self.fontMetrics().horizontalAdvance(self.text()) + 32, self._header))
 
     minimumSizeHint = sizeHint

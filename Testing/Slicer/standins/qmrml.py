@@ -1,7 +1,7 @@
 """The two qMRML widgets that a module's panel may use, on a real scene."""
 
 from PySide6.QtCore import Property, Signal
-from PySide6.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QSizePolicy, QVBoxLayout, QWidget
 from qt import WIDGETS
 
 STATE = {"nodeTypes": [], "showChildNodeTypes": True, "baseName": "", "noneEnabled": False, "addEnabled": True}
@@ -30,6 +30,7 @@ class qMRMLNodeComboBox(QWidget):
         QVBoxLayout(self).addWidget(self._box)
         self.layout().setContentsMargins(0, 0, 0, 0)
         self._box.setSizeAdjustPolicy(QComboBox.AdjustToMinimumContentsLengthWithIcon)
+        self.setSizePolicy(QSizePolicy.Expanding, QSizePolicy.Fixed)
         self.setFocusProxy(self._box)
         self._box.currentIndexChanged.connect(self._announce)
         self.destroyed.connect(lambda *_, tags=(self._tags, self._node_tags): [_release(t) for t in tags])
