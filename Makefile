@@ -4,11 +4,27 @@
 TORCH   := torch==2.13.0
 PIP     := .venv/bin/python -m pip --disable-pip-version-check
 APT     := apt-get install -y python3-venv python3-pip
+# What Qt and VTK need to draw without a screen, and a file of each as the linker knows it.
+SCREEN  := apt-get install -y libgl1 libegl1 libgl1-mesa-dri libxkbcommon0 libfontconfig1 libglib2.0-0 libdbus-1-3
+DRAWS   := libGL.so.1 libEGL.so.1 libxkbcommon.so.0 libfontconfig.so.1 libglib-2.0.so.0 libdbus-1.so.3
 PYTHONS  = $(or $(PYTHON),python3.12 python3.11 python3.10 python3)
 
 define find_python
 for p in $(PYTHONS); do \
 	if $$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then echo $$p; break; fi; \
+done
+endef
+
+define can_draw
+for library in $(DRAWS); do \
+	.venv/bin/python -c "import ctypes; ctypes.CDLL('$$library')" 2>/dev/null && continue; \
+	if [ "$$(uname)" != Linux ]; then break; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update && DEBIAN_FRONTEND=noninteractive $(SCREEN); break; \
+	fi; \
+	echo "The tests of the Slicer module draw off screen and need $$library. Install it with" >&2; \
+	echo "    sudo $(SCREEN)" >&2; \
+	exit 1; \
 done
 endef
 
@@ -19,6 +35,7 @@ demo: .venv/installed-demo
 
 test: export OMP_NUM_THREADS ?= 2
 test: .venv/installed-test
+	@$(can_draw)
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/pytest --cov --cov-report=term:skip-covered

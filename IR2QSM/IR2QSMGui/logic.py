@@ -203,7 +203,8 @@ class Reconstruction:
 
 def key_of(field):
     """What changes when the voxels of a field may have: its node and the time of its image."""
-    return field.GetID(), field.GetImageData().GetMTime()
+    image = field.GetImageData()
+    return field.GetID(), image.GetMTime() if image is not None else 0
 
 
 class Inspection:

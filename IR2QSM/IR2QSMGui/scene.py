@@ -185,7 +185,6 @@ def import_map(path, field, *, name, output=None, sidecar=None, reference=""):
     with slicer.util.NodeModify(node):
         node.SetAndObserveImageData(read.GetImageData())
         node.CopyOrientation(field)
-        node.SetAndObserveTransformNodeID(field.GetTransformNodeID())
         node.SetVoxelValueQuantity(_coded(*QUANTITY))
         node.SetVoxelValueUnits(_coded(*PPM))
         for key in [k for k in node.GetAttributeNames() or () if k.startswith("IR2QSM.")]:
@@ -198,6 +197,7 @@ def import_map(path, field, *, name, output=None, sidecar=None, reference=""):
         node = slicer.mrmlScene.AddNode(node)
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
+    node.SetAndObserveTransformNodeID(field.GetTransformNodeID())
     _file_beside(node, field)
     return node
 

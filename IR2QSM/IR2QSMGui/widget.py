@@ -7,6 +7,7 @@ from pathlib import Path
 
 import qt
 import slicer
+import vtk
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
@@ -28,6 +29,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = self.ui = None
         self._parameters = self._gui = self._run = self._inspection = self._probe = self._import = None
         self._latest = self._shown = None
+        self._watched = []
         self._closed, self._began, self._fraction, self._stage = False, 0.0, 0.0, ""
         VTKObservationMixin.__init__(self)
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -73,12 +75,12 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self):
         """The module is unloaded or Slicer ends: no process, file or callback stays."""
         self._closed = True
+        self._detach()
         self.removeObservers()
         self._clock.stop()
         for work in (self._run, self._inspection, self._probe, self._import):
             if work is not None:
                 work.kill()
-        self._detach()
 
     def onReload(self):  # noqa: N802 - Slicer's name
         """Read the module's files again, those of its package too."""
@@ -94,12 +96,13 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameters = self.logic.parameters()
         self._gui = self._parameters.connectGui(self.ui)
         self._shown = self._looks()
-        self.addObserver(self._parameters.parameterNode, "ModifiedEvent", self._update)
+        self.addObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
         self._update()
 
     def _detach(self, *_events):
         if self._parameters is not None:
-            self.removeObserver(self._parameters.parameterNode, "ModifiedEvent", self._update)
+            self.removeObservers(self._update)
+            self._watched = []
             self._parameters.disconnectGui(self._gui)
         self._parameters = self._gui = None
 
@@ -124,9 +127,32 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         field = parameters.field
         direction = "" if field is None else " ".join(f"{x + 0.0:.3g}" for x in scene.b0_of(field))
         ui.b0DirectionEdit.setPlaceholderText(_("from the volume: {b0}").format(b0=direction) if direction else "")
+        self._watch()
         self._inspect()
         self._judge()
         self._show()
+
+    def _watch(self):
+        """Hear of changes in the voxels and segments of what is chosen."""
+        nodes = [n for n in (self._parameters.field, self._parameters.mask, self._parameters.region) if n is not None]
+        if nodes == self._watched:
+            return
+        for node, event in self._events(self._watched):
+            if self.hasObserver(node, event, self._update):
+                self.removeObserver(node, event, self._update)
+        for node, event in self._events(nodes):
+            self.addObserver(node, event, self._update)
+        self._watched = nodes
+
+    @staticmethod
+    def _events(nodes):
+        for node in nodes:
+            if node.IsA("vtkMRMLSegmentationNode"):
+                segmentation = slicer.vtkSegmentation
+                for event in (segmentation.SegmentAdded, segmentation.SegmentRemoved, segmentation.SegmentModified):
+                    yield node.GetSegmentation(), event
+            else:
+                yield node, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent
 
     def _fill_parts(self, what, wanted):
         node, selector = getattr(self._parameters, what), getattr(self.ui, f"{what}PartSelector")

@@ -95,7 +95,7 @@ def configure(tmp_path_factory: pytest.TempPathFactory) -> Configure:
         (folder / "Use.cmake").write_text(USE.replace("@MODULES@", MODULES))
         (folder / "Config.cmake").write_text(GENERATE.replace("@FACTS@", " ".join(FACTS)))
         (folder / "CPack.cmake").write_text("")
-        return cmake("-S", folder, "-B", build, f"-DSlicer_DIR={folder}", "-DCMAKE_INSTALL_PREFIX=" + str(build / "out"))
+        return cmake("-S", folder, "-B", build, f"-DSlicer_DIR={folder}", f"-DCMAKE_INSTALL_PREFIX={build / 'out'}")
 
     return run
 
@@ -137,8 +137,9 @@ def test_the_installed_library_finds_its_weights(built: Path) -> None:
     code = "from IR2QSMLib.inversion.learned import bundled; print(bundled())"
     folder = built / "out" / MODULES
     ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=built, env={"PYTHONPATH": str(folder)}, capture_output=True, text=True, check=True
-    )
+        [sys.executable, "-c", code], cwd=built, env={"PYTHONPATH": str(folder)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
     assert Path(ran.stdout.strip()).is_relative_to(folder) and Path(ran.stdout.strip()).is_file()
 
 
@@ -167,7 +168,7 @@ def test_a_stale_entry_is_refused(configure: Configure, copied: Path, tmp_path: 
 
 def test_a_file_from_the_folder_above_is_not_installed(configure: Configure, copied: Path, tmp_path: Path) -> None:
     lists = copied / "IR2QSM" / "CMakeLists.txt"
-    lists.write_text(lists.read_text().replace("  ${MODULE_NAME}.py\n", "  ${MODULE_NAME}.py\n  ../NOTICE.py\n", 1))
+    lists.write_text(lists.read_text().replace("  IR2QSM.py\n", "  IR2QSM.py\n  ../NOTICE.py\n", 1))
     (copied / "NOTICE.py").write_text("")
     assert configure(copied, tmp_path / "build").returncode == 0
     assert cmake("--install", tmp_path / "build").returncode == 0
@@ -180,15 +181,16 @@ def test_a_file_from_the_folder_above_is_not_installed(configure: Configure, cop
 def lists() -> dict[str, list[str]]:
     """The lists of files in both CMakeLists.txt, by name."""
     text = "".join((ROOT / folder / "CMakeLists.txt").read_text(encoding="utf-8") for folder in (".", "IR2QSM"))
-    return {name: body.split() for name, body in re.findall(r"set\((\w+_(?:SCRIPTS|RESOURCES))\n(.*?)\n\s*\)", text, re.S)}
+    found = re.findall(r"set\((\w+_(?:SCRIPTS|RESOURCES))\n(.*?)\n\s*\)", text, re.DOTALL)
+    return {name: body.split() for name, body in found}
 
 
 def test_the_lists_are_literal_and_sorted() -> None:
     assert len(lists()) == 4
     for name, files in lists().items():
         assert files == sorted(set(files)), name
-        assert not any(character in entry for entry in files for character in "*;<>$") or name.startswith("MODULE")
-    assert not re.search(r"\bGLOB", "".join(p.read_text() for p in (ROOT / "CMakeLists.txt", ROOT / "IR2QSM/CMakeLists.txt")))
+        assert not any(character in entry for entry in files for character in "*;<>$"), name
+    assert not any("GLOB" in (ROOT / folder / "CMakeLists.txt").read_text() for folder in (".", "IR2QSM"))
 
 
 def test_the_module_is_no_package() -> None:

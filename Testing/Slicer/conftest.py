@@ -19,17 +19,21 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(Path(__file__).resolve().parent / "standins"))
+from Testing.Slicer import harness
 
-import harness  # noqa: E402
+ROOT = Path(__file__).resolve().parents[2]
 
 APP = harness.install()
 
+import application  # noqa: E402
 import qt  # noqa: E402
 import slicer  # noqa: E402
 from PySide6.QtCore import QEvent, QEventLoop, QTimer  # noqa: E402
 from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QFileDialog, QMessageBox, QWidget  # noqa: E402
+
+from Testing.Slicer import slice_pictures  # noqa: E402
+
+application.VIEW[0] = slice_pictures.SliceView
 
 
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
@@ -135,6 +139,12 @@ def dialogs(app: Any) -> Iterator[Dialogs]:
     assert not shown.answers, f"answers to dialogs that never came: {shown.answers}"
 
 
+def unload(name: str) -> None:
+    """Tell the module's widget that the module goes, as Slicer does when it ends."""
+    for slot in list(slicer.app.slots):
+        slot(name)
+
+
 @pytest.fixture
 def module_widget(scene: Any, dialogs: Dialogs) -> Iterator[Callable[..., Any]]:
     """Load a module as Slicer does at start-up, make its widget, enter it, and return the Python widget."""
@@ -158,7 +168,7 @@ def module_widget(scene: Any, dialogs: Dialogs) -> Iterator[Callable[..., Any]]:
         setattr(slicer.modules, f"{name}Instance", instance)
         slicer.app.startupCompleted.emit()
         slicer.app.startupCompleted.disconnect()
-        representation = slicer.qSlicerScriptedLoadableModuleWidget(name)
+        representation = harness.module_representation(name)
         loaded.append((name, representation, [str(path.parent)]))
         widget = representation.self()
         if hasattr(widget, "enter"):
@@ -170,7 +180,7 @@ def module_widget(scene: Any, dialogs: Dialogs) -> Iterator[Callable[..., Any]]:
         widget = representation.self()
         if hasattr(widget, "exit"):
             widget.exit()
-        slicer.app.moduleManager().unload(name)
+        unload(name)
         representation.deleteLater()
         QApplication.sendPostedEvents(None, QEvent.DeferredDelete)
         delattr(slicer.modules, f"{name}Widget")
@@ -196,7 +206,9 @@ def screenshot(pictures: Path) -> Callable[..., Path]:
         for _ in range(3):  # folding and word wrap settle one level a round
             QApplication.sendPostedEvents(None, 0)
             QApplication.processEvents()
-            widget.resize(width, widget.layout().totalHeightForWidth(width))     # as in Slicer's scrolling panel
+            layout = widget.layout()
+            tall = layout.totalHeightForWidth(width) if layout.hasHeightForWidth() else layout.sizeHint().height()
+            widget.resize(width, tall)  # as in Slicer's scrolling panel
         path = pictures / f"{name}.png"
         assert widget.grab().save(str(path))
         return path
@@ -207,8 +219,6 @@ def screenshot(pictures: Path) -> Callable[..., Path]:
 @pytest.fixture
 def render_slices(scene: Any, pictures: Path) -> Callable[..., Path]:
     """Draw volumes side by side, as the slice views of the present layout or of one made for them would show them."""
-    from Testing.Slicer import slice_pictures
-
     def render(nodes: list[Any], name: str, **options: Any) -> Path:
         return slice_pictures.render(nodes, pictures / f"{name}.png", **options)
 

@@ -10,6 +10,48 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
+LEGEND = "vtkMRMLColorLegendDisplayableManager"
+
+
+class SliceView:
+    """What `sliceWidget(name).sliceView()` answers: an off-screen window with the colour legend's own manager."""
+
+    def __init__(self, widget: Any) -> None:
+        self._widget, self._corners, self._mapper = widget, vtk.vtkCornerAnnotation(), vtk.vtkImageMapper()
+        self._window, self._interactor = vtk.vtkRenderWindow(), vtk.vtkGenericRenderWindowInteractor()
+        renderer, image = vtk.vtkRenderer(), vtk.vtkActor2D()
+        self._window.SetOffScreenRendering(True)
+        self._window.SetMultiSamples(0)
+        self._window.AddRenderer(renderer)
+        self._interactor.SetRenderWindow(self._window)
+        self._mapper.SetColorWindow(255)
+        self._mapper.SetColorLevel(127.5)
+        image.SetMapper(self._mapper)
+        renderer.AddViewProp(image)
+        renderer.AddViewProp(self._corners)
+        factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
+        factory.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+        if not factory.IsDisplayableManagerRegistered(LEGEND):
+            factory.RegisterDisplayableManager(LEGEND)
+        # From the beginning, as in Slicer: the manager learns of legends when they are added.
+        self._managers = factory.InstantiateDisplayableManagers(renderer)
+        self._managers.SetMRMLDisplayableNode(widget.node)
+
+    def cornerAnnotation(self) -> Any:  # noqa: N802 - Slicer's name
+        return self._corners
+
+    def renderWindow(self) -> Any:  # noqa: N802
+        return self._window
+
+    def scheduleRender(self) -> None:  # noqa: N802
+        """Nothing is on a screen; a test renders when it wants a picture."""
+
+    def forceRender(self) -> None:  # noqa: N802
+        """Draw the view at the size of its slice node."""
+        self._mapper.SetInputConnection(self._widget.sliceLogic().GetImageDataConnection())
+        self._window.SetSize(*self._widget.mrmlSliceNode().GetDimensions()[:2])
+        self._window.Render()
+
 
 def view_image(view: Any) -> np.ndarray:
     """A slice view as (rows, columns, RGB), top row first: window, colours, legend and corners as its nodes say."""
@@ -53,8 +95,8 @@ def render(nodes: list[Any], path: Path, *, views: list[str] | None = None, size
         if i < len(nodes):
             view.mrmlSliceCompositeNode().SetBackgroundVolumeID(nodes[i].GetID())
             view.sliceLogic().FitSliceToBackground()
-            if not view.cornerAnnotation().GetText(vtk.vtkCornerAnnotation.UpperLeft):
-                view.cornerAnnotation().SetText(vtk.vtkCornerAnnotation.UpperLeft, nodes[i].GetName())
+            if not view.sliceView().cornerAnnotation().GetText(vtk.vtkCornerAnnotation.UpperLeft):
+                view.sliceView().cornerAnnotation().SetText(vtk.vtkCornerAnnotation.UpperLeft, nodes[i].GetName())
         view.mrmlSliceNode().UpdateMatrices()
     tiles = [view_image(manager.sliceWidget(name)) for name in views]
     space = np.full((size, gap, 3), 255, np.uint8)

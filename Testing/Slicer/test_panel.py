@@ -65,7 +65,7 @@ def test_the_field_is_recognised(ready: Any, wait_until: Wait, screenshot: Calla
 
 
 def test_a_field_in_hz_is_recognised_and_asks_for_b0(ready: Any, sample: Any, wait_until: Wait) -> None:
-    slicer.util.arrayFromVolume(sample[0])[:] *= 42.576 * 3.0
+    slicer.util.arrayFromVolume(sample[0])[:] *= 42.576 * 7.0
     slicer.util.arrayFromVolumeModified(sample[0])
     ready.ui.fieldSelector.setCurrentNode(None)
     ready.ui.fieldSelector.setCurrentNode(sample[0])
@@ -74,7 +74,7 @@ def test_a_field_in_hz_is_recognised_and_asks_for_b0(ready: Any, sample: Any, wa
     assert not ready.ui.b0Spin.isHidden() and ready.ui.echoTimeSpin.isHidden()
     assert not ready.ui.applyButton.isEnabled()
     assert ready.ui.statusLabel.text() == "A field in hz needs the field strength: enter B0 in tesla."
-    ready.ui.b0Spin.setValue(3.0)
+    ready.ui.b0Spin.setValue(7.0)
     assert ready.ui.applyButton.isEnabled() and ready.ui.statusLabel.text() == ""
     ready.ui.unitSelector.setCurrentIndex(2)
     assert not ready.ui.echoTimeSpin.isHidden() and not ready.ui.applyButton.isEnabled()

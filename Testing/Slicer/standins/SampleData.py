@@ -1,21 +1,25 @@
-"""Stand-in for Slicer's module of this name: keeps the sources that modules register."""
+"""Stand-in for Slicer's module of this name: keeps the sources that modules register, reads those that are files."""
 
+import hashlib
+from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlparse
 
 import slicer
 
 
 class SampleDataLogic:
     @staticmethod
-    def registerCustomSampleDataSource(
-        category="Custom", sampleName=None, uris=None, fileNames=None, nodeNames=None, customDownloader=None,
-        thumbnailFileName=None, loadFileTypes=None, loadFiles=None, loadFileProperties=None, checksums=None,
-    ):  # fmt: skip
-        given = {key: value for key, value in locals().items() if key != "category"}
-        several = isinstance(uris, (list, tuple))
-        if several and any(len(given[key] or uris) != len(uris) for key in ("fileNames", "nodeNames", "checksums")):
-            raise ValueError("All fields of sample data source must have the same length")
+    def registerCustomSampleDataSource(category="Custom", **source):
         slicer.modules.sampleDataSources = getattr(slicer.modules, "sampleDataSources", {})
         sources = slicer.modules.sampleDataSources.setdefault(category, [])
-        if SimpleNamespace(**given) not in sources:
-            sources.append(SimpleNamespace(**given))
+        sources += [] if SimpleNamespace(**source) in sources else [SimpleNamespace(**source)]
+
+    def downloadSamples(self, name):
+        every, nodes = slicer.modules.sampleDataSources.values(), []
+        source = next(one for several in every for one in several if one.sampleName == name)
+        for uri, title, checksum in zip(source.uris, source.nodeNames, source.checksums, strict=True):
+            path = Path(urlparse(uri).path)
+            assert checksum == f"SHA256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+            nodes.append(slicer.util.loadVolume(str(path), {"name": title}))
+        return nodes

@@ -1,8 +1,7 @@
 """Slicer's `qt` on PySide6, with the properties of PythonQt.
 
-In Slicer (PythonQt) a Qt property is an attribute that hides its getter; in PySide6 it is a method, and assigning to it
-silently makes a Python attribute. Here Slicer's own Python code sees the former, a module under test (`STRICT`) may use
-neither, only what means the same in both (`property("text")`, `isChecked()`, `setText()`), and tests see plain PySide6.
+In PythonQt a property is an attribute and hides its getter; in PySide6 it is a method, and assignment does nothing.
+Slicer's code sees the former, tests the latter; a module under test (`STRICT`) may use only what is the same in both.
 """
 
 import sys
@@ -15,107 +14,69 @@ from PySide6.QtWidgets import *  # noqa: F403
 
 del Signal, Slot, Property  # noqa: F821 - PythonQt has none of them
 
-SLICER = {"slicer", "SampleData", "PyTorchUtils"}
-STRICT = {"IR2QSM", "IR2QSMGui"}
-WIDGETS = {}
-"""Classes of a .ui file that are Slicer's or CTK's, by name."""
-_properties = {}
-_native_get = QtCore.QObject.__getattribute__
+SLICER, STRICT, WIDGETS = {"slicer", "SampleData", "PyTorchUtils"}, {"IR2QSM", "IR2QSMGui"}, {}
+_properties, _native_get = {}, QtCore.QObject.__getattribute__
 
 
-def _is_property(self, name):
-    names = _properties.get(type(self))
-    if names is None:
+def _view(self, name):
+    """How the one who asks sees Qt ('pythonqt', 'strict' or 'pyside'), and whether the name is a property's."""
+    asks = sys._getframe(2).f_globals.get("__name__", "").partition(".")[0]
+    if asks not in SLICER | STRICT or name.startswith("_"):
+        return "pyside", False
+    if type(self) not in _properties:
         meta = _native_get(self, "metaObject")()
-        names = _properties[type(self)] = {meta.property(i).name() for i in range(meta.propertyCount())}
-    return name in names
-
-
-def _reads_as(self, name):
-    """How the caller's caller sees Qt: 'pythonqt', 'strict' or 'pyside'."""
-    caller = sys._getframe(2).f_globals.get("__name__", "").partition(".")[0]
-    if caller in SLICER or isinstance(self, QtCore.QCoreApplication) and caller in STRICT:
-        return "pythonqt"
-    return "strict" if caller in STRICT else "pyside"
+        _properties[type(self)] = {meta.property(i).name() for i in range(meta.propertyCount())}
+    strict = asks in STRICT and not isinstance(self, QtCore.QCoreApplication)
+    return "strict" if strict else "pythonqt", name in _properties[type(self)]
 
 
 def _get(self, name):
-    if name.startswith("_"):
-        return _native_get(self, name)
-    view = _reads_as(self, name)
-    if view == "pyside":
-        return _native_get(self, name)
-    if _is_property(self, name):
-        if view == "pythonqt":
-            return _native_get(self, "property")(name)
-        raise AttributeError(f"'{name}' is a Qt property: a method in PySide6, a value in Slicer; use property('{name}')")
-    if name == "name" and view == "pythonqt":
-        return _native_get(self, "objectName")()
-    if view == "strict" and name in {"exec", "exec_"}:
-        name = "exec_" if name == "exec_" else "exec: PythonQt calls it exec_"
-    if name == "exec_":
-        return _native_get(self, "exec")
-    if view == "strict" and name == "connect":
-        raise AttributeError("connect signals as obj.signal.connect(function), not by string")
-    return _native_get(self, name)
+    view, is_property = _view(self, name)
+    if view == "strict" and (is_property or name in ("exec", "connect")):
+        raise AttributeError(f"'{name}' differs between PythonQt and PySide6; use property(), exec_, signal.connect")
+    if is_property or (name == "name" and view == "pythonqt"):
+        return _native_get(self, "property")("objectName" if name == "name" else name)
+    return _native_get(self, "exec" if name == "exec_" else name)
 
 
 def _set(self, name, value):
-    if not name.startswith("_"):
-        view = _reads_as(self, name)
-        if view != "pyside" and _is_property(self, name):
-            if view == "pythonqt":
-                _native_get(self, "setProperty")(name, value)
-                return
-            raise AttributeError(f"'{name}' is a Qt property; assigning does nothing in PySide6: use its setter")
-        if view == "strict" and type(self).__module__.startswith("PySide6"):
-            raise AttributeError(f"PythonQt lets no attribute '{name}' be put on a {type(self).__name__}")
-    descriptor = getattr(type(self), name, None)
-    if hasattr(descriptor, "__set__"):
-        descriptor.__set__(self, value)
+    view, is_property = _view(self, name)
+    if view == "strict" and (is_property or type(self).__module__.startswith("PySide6")):
+        raise AttributeError(f"'{name}' cannot be set so in both PythonQt and PySide6; use the property's setter")
+    if is_property:
+        _native_get(self, "setProperty")(name, list(value) if isinstance(value, tuple) else value)
+    elif hasattr(getattr(type(self), name, None), "__set__"):
+        getattr(type(self), name).__set__(self, value)
     else:
         self.__dict__[name] = value
 
 
-def _first(function):
-    return staticmethod(lambda *args, **kwargs: function(*args, **kwargs)[0])
-
-
 QtCore.QObject.__getattribute__ = _get
-for _module in (QtCore, QtGui, QtWidgets):
-    for _name in dir(_module):
-        _class = getattr(_module, _name)
-        if isinstance(_class, type) and issubclass(_class, QtCore.QObject):
-            _class.__setattr__ = _set
+for _class in [getattr(module, name) for module in (QtCore, QtGui, QtWidgets) for name in dir(module)]:
+    if isinstance(_class, type) and issubclass(_class, QtCore.QObject):
+        _class.__setattr__ = _set
 for _name in ("getOpenFileName", "getOpenFileNames", "getSaveFileName"):  # PySide6 returns the filter as well
-    setattr(QtWidgets.QFileDialog, _name, _first(getattr(QtWidgets.QFileDialog, _name)))
+    _call = getattr(QtWidgets.QFileDialog, _name)
+    setattr(QtWidgets.QFileDialog, _name, staticmethod(lambda *args, _call=_call: _call(*args)[0]))
 
 
 class QUiLoader(QtUiTools.QUiLoader):
-    """Reads a .ui file as Slicer does: its own widgets, and connections that carry a MRML scene."""
-
-    def createWidget(self, class_name, parent=None, name=""):
-        if class_name not in WIDGETS:
-            return super().createWidget(class_name, parent, name)
-        widget = WIDGETS[class_name](parent)
+    def createWidget(self, kind, parent=None, name=""):
+        widget = WIDGETS[kind](parent) if kind in WIDGETS else super().createWidget(kind, parent, name)
         widget.setObjectName(name)
         return widget
 
-    def load(self, device, parent=None):
-        root = ElementTree.fromstring(bytes(device.readAll()))
+    def load(self, device):
+        root, buffer, ours = ElementTree.fromstring(bytes(device.readAll())), QtCore.QBuffer(), []
         unknown = {w.get("class") for w in root.iter("widget")} - {*WIDGETS, *self.availableWidgets(), "Line"}
-        if unknown:
-            raise RuntimeError(f"no stand-in for the widgets {sorted(unknown)}")
-        connections, ours = root.find("connections"), []
-        for connection in [] if connections is None else list(connections):
-            if "vtkMRML" in connection.findtext("signal", ""):
-                ours.append([connection.findtext(tag) for tag in ("sender", "signal", "receiver", "slot")])
-                connections.remove(connection)
-        buffer = QtCore.QBuffer()
+        assert not unknown, f"no stand-in for the widgets {sorted(unknown)}"
+        for connection in [one for one in root.iter("connection") if "vtkMRML" in one.findtext("signal")]:
+            ours.append([end.text.partition("(")[0] for end in list(connection)[:4]])
+            root.find("connections").remove(connection)
         buffer.setData(ElementTree.tostring(root))
         buffer.open(QtCore.QIODevice.ReadOnly)
-        widget = super().load(buffer, parent)
-        named = {child.objectName(): child for child in (widget, *widget.findChildren(QtCore.QObject))}
+        widget = super().load(buffer)
+        named = {child.objectName(): child for child in (widget, *widget.findChildren(QtWidgets.QWidget))}
         for sender, signal, receiver, slot in ours:
-            getattr(named[sender], signal.partition("(")[0]).connect(getattr(named[receiver], slot.partition("(")[0]))
+            getattr(named[sender], signal).connect(getattr(named[receiver], slot))
         return widget
