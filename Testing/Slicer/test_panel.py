@@ -345,7 +345,7 @@ def test_a_segment_or_a_label_can_be_chosen(ready: Any, sample: Any, wait_until:
     mask = sample[1]
     node = segmentation_of(mask)
     half = slicer.util.arrayFromVolume(mask) == 2
-    for chosen in (mask, node):
+    for chosen in (mask, node):     # the labelmap's labels have changed since it was chosen
         ready.ui.maskSelector.setCurrentNode(chosen)
         part = ready.ui.maskPartSelector
         assert not part.isHidden() and part.count() == 3

@@ -73,6 +73,7 @@ class Application(QApplication):
             own.SetMRMLScene(scene)
             setattr(slicer.modules, name, SimpleNamespace(logic=lambda own=own: own))
         logic.SetColorLogic(slicer.modules.colors.logic())
+        logic.SetModuleLogic("Colors", slicer.modules.colors.logic())
         layout = LayoutManager()
         self.layoutManager = lambda: layout
 
