@@ -3,14 +3,13 @@
 import os
 
 import slicer
-from slicer.i18n import tr as _
-from slicer.i18n import translate
-from slicer.ScriptedLoadableModule import ScriptedLoadableModule
-
 from IR2QSMGui.logic import IR2QSMLogic
 from IR2QSMGui.sample_data import register
 from IR2QSMGui.self_test import IR2QSMTest
 from IR2QSMGui.widget import IR2QSMWidget
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 __all__ = ["IR2QSM", "IR2QSMLogic", "IR2QSMTest", "IR2QSMWidget"]
 
@@ -26,7 +25,8 @@ class IR2QSM(ScriptedLoadableModule):
         parent.contributors = ["IR2QSM developers"]
         parent.helpText = _(
             "Turns the local field of an MRI scan into a map of magnetic susceptibility (QSM), in ppm. Choose a local "
-            "field and a mask, press Apply. See the {link_start}tutorial{link_end}. Research software, not for diagnosis."
+            "field and a mask, press Apply. See the {link_start}tutorial{link_end}. Research software, not for "
+            "diagnosis."
         ).format(link_start='<a href="https://github.com/IR2QSM/IR2QSM/blob/main/docs/slicer.md">', link_end="</a>")
         parent.acknowledgementText = _(
             "The method is that of Li et al., Medical Physics 2025 (doi 10.1002/mp.17747). Weights were trained on "

@@ -13,8 +13,6 @@ from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 TILES = (64, 96, 128, 160, 192, 256)
 """Edges of tiles [voxels] that the library knows."""
-Region = vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | vtkMRMLScalarVolumeNode
-"""Where a mask or a reference region may come from."""
 
 
 class InputProblem(ValueError):
@@ -93,7 +91,7 @@ class Parameters:
     unit: Unit = Unit.PPM
     b0: Annotated[float, WithinRange(0.0, 25.0)] = 0.0  # [T]; 0: not given
     echoTime: Annotated[float, WithinRange(0.0, 100.0)] = 0.0  # [ms]; 0: not given
-    mask: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | vtkMRMLScalarVolumeNode
+    mask: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | vtkMRMLScalarVolumeNode | None
     maskPart: str
     chi: vtkMRMLScalarVolumeNode
     uncertainty: bool = True
@@ -106,7 +104,7 @@ class Parameters:
     tile: Tile = Tile.AUTO
     consistency: bool = True
     reference: Reference = Reference.MEAN
-    region: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | vtkMRMLScalarVolumeNode
+    region: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | vtkMRMLScalarVolumeNode | None
     regionPart: str
     judged: str  # ID of the field whose unit was detected
 
@@ -139,11 +137,13 @@ class Options:
         if self.unit not in [unit.value for unit in Unit]:
             raise InputProblem(_("The unit is '{unit}'; expected ppm, hz or rad.").format(unit=self.unit))
         if self.unit != "ppm" and not self.b0:
-            raise InputProblem(_("A field in {unit} needs the field strength: enter B0 in tesla.").format(unit=self.unit))
+            unit = Unit(self.unit).label()
+            raise InputProblem(_("A field in {unit} needs the field strength: enter B0 in tesla.").format(unit=unit))
         if self.unit == "rad" and not self.echo_time:
             raise InputProblem(_("A field in rad needs the echo time: enter TE."))
         if self.tile is not None and self.tile not in TILES:
-            raise InputProblem(_("The tile is {tile} voxels; expected one of {tiles}.").format(tile=self.tile, tiles=TILES))
+            tiles = ", ".join(map(str, TILES))
+            raise InputProblem(_("The tile is {tile} voxels; expected {tiles}.").format(tile=self.tile, tiles=tiles))
         if self.weights and not os.path.isfile(self.weights):
             raise InputProblem(
                 _("The weights '{name}' are not there any more; import them again or choose the bundled ones.").format(

@@ -53,7 +53,7 @@ class Worker:
         self._words = [*words, *(["--cancel-file", str(cancel_file)] if cancel_file is not None else [])]
         self._cancel_file = cancel_file
         self._on_progress = on_progress or (lambda fraction, stage: None)
-        self._on_end = on_end or (lambda worker: None)
+        self.on_end = on_end or (lambda worker: None)
         self._process = None
         self._event = None
         self._cancelled = False
@@ -85,7 +85,8 @@ class Worker:
                     command, blocking=False, logCallback=self._heard, completedCallback=self._done, **settings
                 )
         except OSError as error:
-            self._end(WorkerFailed("Launch", _("Python could not be started ({reason}).").format(reason=error.strerror)))
+            reason = _("Python could not be started ({reason}).").format(reason=error.strerror)
+            self._end(WorkerFailed("Launch", reason))
         return self
 
     def cancel(self):
@@ -97,7 +98,10 @@ class Worker:
             self.kill()
             return
         Path(self._cancel_file).touch()
-        qt.QTimer.singleShot(PATIENCE, self.kill)
+        self._fuse = qt.QTimer()
+        self._fuse.setSingleShot(True)
+        self._fuse.timeout.connect(self.kill)
+        self._fuse.start(PATIENCE)
 
     def kill(self):
         """End its process and those that it started: in Slicer the interpreter is the child of a launcher."""
@@ -140,7 +144,7 @@ class Worker:
     def _end(self, error):
         self.error = error
         self.ended = True
-        self._on_end(self)
+        self.on_end(self)
 
 
 def _event(line):

@@ -15,11 +15,11 @@ differently."""
 class IR2QSMTest(ScriptedLoadableModuleTest):
     """Reconstruct the sample and compare with the map that comes with it."""
 
-    def setUp(self):  # noqa: N802 - unittest's name
+    def setUp(self):
         """Begin with an empty scene."""
         slicer.mrmlScene.Clear()
 
-    def runTest(self, **_kwargs):  # noqa: N802 - Slicer's name
+    def runTest(self, **_kwargs):
         """Run all tests."""
         self.setUp()
         self.test_sample()

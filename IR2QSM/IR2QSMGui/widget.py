@@ -13,9 +13,10 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from IR2QSMGui import dependencies, display, scene
+from IR2QSMGui.advanced import DeviceSelector, WeightsSelector, fill
 from IR2QSMGui.logic import Inspection, IR2QSMLogic, Reconstruction, key_of, problems_of
 from IR2QSMGui.parameters import InputProblem, Options, Reference, Unit
-from IR2QSMGui.runner import Cancelled, Worker
+from IR2QSMGui.runner import Cancelled
 
 PROBLEM = "color: #C62828;"
 TICK = 500
@@ -27,9 +28,9 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def __init__(self, parent=None):
         self.logic = self.ui = None
-        self._parameters = self._gui = self._run = self._inspection = self._probe = self._import = None
+        self._parameters = self._gui = self._run = self._inspection = self._devices = self._weights = None
         self._latest = self._shown = None
-        self._watched = []
+        self._watched, self._complaint = [], ""
         self._closed, self._began, self._fraction, self._stage = False, 0.0, 0.0, ""
         VTKObservationMixin.__init__(self)
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -49,14 +50,15 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._clock.timeout.connect(self._tick)
         ui.applyButton.clicked.connect(self._apply_or_cancel)
         ui.sideBySideButton.clicked.connect(self._side_by_side)
-        ui.importWeightsButton.clicked.connect(self._import_weights)
         ui.copyReportButton.clicked.connect(self._copy_report)
-        ui.advancedSection.contentsCollapsed.connect(self._probe_devices)
         ui.maskPartSelector.currentIndexChanged.connect(lambda *_: self._chose("maskPart", ui.maskPartSelector))
         ui.regionPartSelector.currentIndexChanged.connect(lambda *_: self._chose("regionPart", ui.regionPartSelector))
         ui.deviceSelector.currentIndexChanged.connect(lambda *_: self._chose("device", ui.deviceSelector))
         ui.weightsSelector.currentIndexChanged.connect(lambda *_: self._chose("weights", ui.weightsSelector))
-        _fill(ui.deviceSelector, [("auto", _("Automatic")), ("cpu", _("CPU"))], "auto")
+        self._devices = DeviceSelector(ui.deviceSelector, ui.deviceNote)
+        self._weights = WeightsSelector(ui.weightsSelector, self._use_weights, self._say)
+        ui.importWeightsButton.clicked.connect(self._weights.ask)
+        ui.advancedSection.contentsCollapsed.connect(lambda collapsed: None if collapsed else self._devices.probe())
         ui.progressBar.setVisible(False)
         now = slicer.mrmlScene
         self.addObserver(now, now.StartCloseEvent, self._detach)
@@ -78,11 +80,11 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._detach()
         self.removeObservers()
         self._clock.stop()
-        for work in (self._run, self._inspection, self._probe, self._import):
+        for work in (self._run, self._inspection, self._devices, self._weights):
             if work is not None:
                 work.kill()
 
-    def onReload(self):  # noqa: N802 - Slicer's name
+    def onReload(self):
         """Read the module's files again, those of its package too."""
         for name in [name for name in sys.modules if name.partition(".")[0] == "IR2QSMGui"]:
             del sys.modules[name]
@@ -102,7 +104,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _detach(self, *_events):
         if self._parameters is not None:
             self.removeObservers(self._update)
-            self._watched = []
+            self._watched, self._complaint = [], ""
             self._parameters.disconnectGui(self._gui)
         self._parameters = self._gui = None
 
@@ -122,8 +124,8 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 getattr(ui, name).setVisible(shown)
         self._fill_parts("mask", True)
         self._fill_parts("region", parameters.reference is Reference.REGION)
-        self._fill_weights()
-        _choose(ui.deviceSelector, parameters.device)
+        self._weights.choose(parameters.weights)
+        self._devices.choose(parameters.device)
         field = parameters.field
         direction = "" if field is None else " ".join(f"{x + 0.0:.3g}" for x in scene.b0_of(field))
         ui.b0DirectionEdit.setPlaceholderText(_("from the volume: {b0}").format(b0=direction) if direction else "")
@@ -153,18 +155,18 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                     yield node.GetSegmentation(), event
             else:
                 yield node, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent
+                yield node, vtk.vtkCommand.ModifiedEvent
 
     def _fill_parts(self, what, wanted):
         node, selector = getattr(self._parameters, what), getattr(self.ui, f"{what}PartSelector")
         parts = scene.parts_of(node) if wanted else []
         for widget in (selector, getattr(self.ui, f"{what}PartLabel")):
             widget.setVisible(len(parts) > 1)
-        _fill(selector, [(str(i), name) for i, name in parts], getattr(self._parameters, f"{what}Part"))
+        fill(selector, [(str(i), name) for i, name in parts], getattr(self._parameters, f"{what}Part"))
 
-    def _fill_weights(self):
-        path = self._parameters.weights
-        files = [("", _("Bundled"))] + ([(path, Path(path).name)] if path else [])
-        _fill(self.ui.weightsSelector, files, path)
+    def _use_weights(self, path):
+        if self._parameters is not None:
+            self._parameters.weights = path
 
     def _chose(self, name, selector):
         data = selector.itemData(selector.property("currentIndex"))
@@ -201,10 +203,9 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         fit = not (of_field or of_mask or other or problems)
         ui.applyButton.setText(_("Cancel") if running else _("Apply"))
         ui.applyButton.setEnabled(running or fit)
-        if not running and other:
-            self._say(other, bad=True)
-        elif not running and self.ui.statusLabel.property("bad"):
-            self._say("")
+        if not running and other != self._complaint:    # else what a run said last stays
+            self._say(other, bad=bool(other))
+        self._complaint = other
 
     def _mask_text(self):
         parameters = self._parameters
@@ -260,7 +261,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _problems_seen(self, found):
         kinds = {
-            "wrapped phase": _("This looks like wrapped phase; a local field is needed: unwrapped, background removed."),
+            "wrapped phase": _("This looks like wrapped phase; a local field is needed, without wraps and background."),
             "magnitude": _("This looks like a magnitude image; a local field is needed."),
             "empty": _("This volume is empty."),
         }
@@ -340,7 +341,6 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _say(self, text, bad=False):
         self.ui.statusLabel.setText(text)
         self.ui.statusLabel.setStyleSheet(PROBLEM if bad else "")
-        self.ui.statusLabel.setProperty("bad", bad)
 
     # -- display --------------------------------------------------------------------------------------------------
 
@@ -367,58 +367,6 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _side_by_side(self, *_args):
         display.side_by_side(self._maps()[1])
 
-    # -- devices and weights --------------------------------------------------------------------------------------
-
-    def _probe_devices(self, collapsed):
-        """When Advanced is opened, ask a worker which devices run a kernel."""
-        if collapsed or self._probe is not None or dependencies.missing():
-            return
-        self.ui.deviceNote.setText(_("Looking for devices…"))
-        self._probe = Worker(["info", "--json"], on_end=self._probed).start()
-
-    def _probed(self, worker):
-        if self._closed:
-            return
-        found = (worker.result or {}).get("devices", [])
-        works = [device for device in found if device["problem"] is None]
-        listed = [("auto", _("Automatic"))]
-        for device in works:
-            free = _("{gb} GB free").format(gb=f"{device['memory_free'] / 1e9:.0f}")
-            listed.append((device["kind"], f"{device['name']} ({free})"))
-        _fill(self.ui.deviceSelector, listed, self._parameters.device if self._parameters else "auto")
-        broken = [f"{device['name']}: {device['problem']}" for device in found if device["problem"] is not None]
-        note = "; ".join(broken)
-        if found and all(device["kind"] == "cpu" for device in works):
-            note = note or _("No graphics card that this torch can use was found, so the CPU is used.")
-        self.ui.deviceNote.setText(note if found else str(worker.error or ""))
-
-    def _import_weights(self, *_args):
-        path = qt.QFileDialog.getOpenFileName(
-            None, _("Import weights"), "", _("Weights (*.safetensors *.pth)")
-        )
-        if not path:
-            return
-        if not str(path).endswith(".pth"):
-            self._parameters.weights = str(path)
-            return
-        folder = Path(slicer.app.slicerUserSettingsFilePath).parent / "IR2QSM"
-        folder.mkdir(parents=True, exist_ok=True)
-        self._imported = str(folder / f"{Path(path).stem}.safetensors")
-        self._say(_("Converting {name}…").format(name=Path(path).name))
-        words = ["import-weights", str(path), "-o", self._imported, "--progress", "json"]
-        self._import = Worker(words, on_end=self._weights_imported).start()
-
-    def _weights_imported(self, worker):
-        self._import = None
-        if self._closed or self._parameters is None:
-            return
-        if worker.error is not None:
-            self._log(str(worker.error), *worker.lines)
-            self._say(str(worker.error), bad=True)
-            return
-        self._say("")
-        self._parameters.weights = self._imported
-
     # -- log ------------------------------------------------------------------------------------------------------
 
     def _log(self, *lines):
@@ -428,22 +376,6 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _copy_report(self, *_args):
         head = f"IR2QSM, Slicer {slicer.app.property('applicationVersion')}, {platform.system()} {platform.machine()}"
         slicer.app.clipboard().setText(f"{head}\n{self.ui.logText.toPlainText()}")
-
-
-def _fill(selector, items, chosen):
-    """Set a selector's items, pairs of data and text, without a signal, and choose one of them."""
-    selector.blockSignals(True)
-    selector.clear()
-    for data, text in items:
-        selector.addItem(text, data)
-    selector.blockSignals(False)
-    _choose(selector, chosen)
-
-
-def _choose(selector, data):
-    selector.blockSignals(True)
-    selector.setCurrentIndex(max(0, selector.findData(data)))
-    selector.blockSignals(False)
 
 
 def _clock(seconds):
