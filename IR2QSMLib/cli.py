@@ -148,7 +148,8 @@ def _train(args: argparse.Namespace, console: Console) -> Answer:
         raise ParameterInvalid(f"There is no run in '{args.resume.name}' to resume; give the folder of one.")
     reading = Reading(args.reads)
     network = IR2UnetConfig(
-        args.width, args.passes, reading.n_channels, not args.no_uncertainty, args.feature_noise, args.dropout
+        args.width, args.passes, reading.n_channels, not args.no_uncertainty, args.feature_noise, args.dropout,
+        args.unit,
     )
     recipe = Recipe(
         network, reading, Feed(args.patch, args.batch, args.heads, args.patches, args.seed), args.loss,
@@ -156,7 +157,8 @@ def _train(args: argparse.Namespace, console: Console) -> Answer:
     )  # fmt: skip
     run = Run(
         args.folder or args.resume, recipe, args.minutes, sitting=args.sitting, n_devices=args.devices,
-        device=choose_device(args.device).kind, save_every=args.save_every, progress=console.progress,
+        device=choose_device(args.device).kind, start=args.start, save_every=args.save_every,
+        progress=console.progress,
     )  # fmt: skip
     scores = run()
     if not run.fabric.is_global_zero:
@@ -252,7 +254,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--width", type=float, default=1.0, help="factor on the channels")
     p.add_argument("--passes", type=int, default=4)
     p.add_argument("--no-uncertainty", action="store_true", help="leave out the second head")
-    p.add_argument("--loss", choices=("squared", "absolute"), default="squared")
+    p.add_argument("--loss", choices=("squared", "absolute", "relative"), default="squared")
+    p.add_argument("--unit", type=float, default=1.0, help="susceptibility that the network counts as 1 [ppm]")
+    p.add_argument("--start", type=Path, metavar="FILE", help="begin from these weights of a network of that size")
     p.add_argument("--learning-rate", type=float, default=1e-3, help="the highest; a cosine takes it to zero")
     p.add_argument("--feature-noise", type=float, default=0.7, metavar="P", help="probability, in training")
     p.add_argument("--dropout", type=float, default=0.05, metavar="P")

@@ -10,23 +10,23 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from IR2QSMLib.errors import PackageMissing, ParameterInvalid, WeightsInvalid
 from IR2QSMLib.inversion.frame import Frame
 from IR2QSMLib.inversion.learned import Reading, infer
-from IR2QSMLib.io.weights import model_card, weights_bytes
+from IR2QSMLib.io.weights import fit, model_card, read_weights, weights_bytes
 from IR2QSMLib.metrics import nrmse, xsim
-from IR2QSMLib.networks.blocks import settle_batch_norm
-from IR2QSMLib.networks.ir2unet import Estimate, IR2Unet, IR2UnetConfig
+from IR2QSMLib.networks.blocks import ConvBlock, settle_batch_norm
+from IR2QSMLib.networks.ir2unet import Estimate, IR2Unet, IR2UnetConfig, UnetPass
 from IR2QSMLib.runtime import Progress, half_precision, keep_freed_memory, silent
 from IR2QSMLib.simulation.acquisition import acquire
 from IR2QSMLib.training_data import Feed, draw_round, validation_cases
 
-LOSSES = ("squared", "absolute")
+LOSSES = ("squared", "absolute", "relative")
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,22 @@ class Recipe:
         return cls(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
 
 
-def loss_of(estimate: Estimate, truth: Tensor, mask: Tensor, loss: str) -> Tensor:
+def loss_of(estimate: Estimate, given: Tensor, truth: Tensor, mask: Tensor, loss: str) -> Tensor:
     """The published loss, per voxel of the mask in units of 0.01 ppm, and the likelihood of the error.
 
-    Σ e² of the result plus Σ_t 0.5^(T−1−t) Σ e_t² of the iterates (Li 2025), or absolute errors. A network with
-    an uncertainty head adds 0.1 × (½ e²/σ² + log σ) with the error held fixed.
+    Σ e² of the result plus Σ_t 0.5^(T−1−t) Σ e_t² of the iterates (Li 2025), or absolute errors, or these relative to
+    the error of the image that was `given` to be corrected, patch by patch, so that a noisy patch does not outweigh a
+    clean one. A network with an uncertainty head adds 0.1 × (½ e²/σ² + log σ) with the error held fixed.
     """
     n = mask.sum().clamp_min(1.0)
+    weight = 1.0
+    if loss == "relative":
+        before = (100.0 * (given - truth) * mask).abs().sum((1, 2, 3, 4), keepdim=True)
+        weight = 1.0 / (before / mask.sum((1, 2, 3, 4), keepdim=True).clamp_min(1.0)).clamp_min(0.2)
 
     def size(x: Tensor) -> Tensor:
         e = 100.0 * (x.float() - truth) * mask
-        return (e.square() if loss == "squared" else e.abs()).sum() / n
+        return (weight * (e.square() if loss == "squared" else e.abs())).sum() / n
 
     total = size(estimate.chi)
     for back, iterate in enumerate(reversed(estimate.iterates)):
@@ -106,13 +111,34 @@ def learning_rate(recipe: Recipe, fraction: float, step: int) -> float:
     return recipe.learning_rate * max(cosine, 1e-3) * min(1.0, (step + 1) / 30)
 
 
+def take_over(path: Path, network: IR2Unet) -> None:
+    """Begin from the weights of a file for a network of the same size, whatever the unit it counts in.
+
+    Raises WeightsInvalid when they do not fit.
+    """
+    weights = read_weights(path)
+    network.load_state_dict(fit(weights, network.state_dict()))
+    factor = network.config.unit / float(weights.header["config"].get("unit", 1.0))
+    heads = [cast(UnetPass, unet).head for unet in network.passes]
+    with torch.no_grad():
+        for unet in network.passes:
+            cast(ConvBlock, cast(UnetPass, unet).pre[0])[0].weight.mul_(factor)
+        for head in heads:
+            head.weight.div_(factor)
+            cast(Tensor, head.bias).div_(factor)
+        cast(Tensor, network.head.bias).div_(factor)
+        if network.sigma_head is not None:
+            cast(Tensor, cast(nn.Conv3d, network.sigma_head[1]).bias).sub_(math.log(factor))
+
+
 class Run:
     """A training run in a folder: recipe.json, checkpoint.pt, log.jsonl and weights.safetensors with its card.
 
     `minutes` is the run's whole time over all its sittings, and `sitting` that of this one; both include the writing
     and judging of checkpoints. A run that is in the folder goes on where it stopped, with the recipe it has there.
     Several devices run through Lightning Fabric; the first of them tells the progress of this sitting, batch by
-    batch. Raises PackageMissing without Fabric, ParameterInvalid for times or a number of devices that cannot be.
+    batch. `start` names weights that a new run begins from. Raises PackageMissing without Fabric, ParameterInvalid for
+    times or a number of devices that cannot be, WeightsInvalid for weights that do not fit.
     """
 
     def __init__(
@@ -124,6 +150,7 @@ class Run:
         sitting: float | None = None,
         device: str = "cpu",
         n_devices: int = 1,
+        start: Path | None = None,
         save_every: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
         progress: Progress = silent,
@@ -140,7 +167,7 @@ class Run:
             raise ParameterInvalid(f"The number of devices is {n_devices}; expected 1 or more.")
         self.folder, self.recipe, self.minutes = folder, recipe, minutes
         self.sitting, self.save_every = sitting or minutes, save_every
-        self.clock, self.progress = clock, progress
+        self.clock, self.progress, self.first = clock, progress, start
         if (folder / "recipe.json").exists():
             self.recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
         bf16 = half_precision(device) is not None
@@ -191,6 +218,8 @@ class Run:
     def _set_up(self) -> None:
         network = IR2Unet(self.recipe.network)
         network.initialise(torch.Generator().manual_seed(self.recipe.feed.seed))
+        if self.first is not None:
+            take_over(self.first, network)
         network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         optimizer = torch.optim.Adam(network.parameters(), self.recipe.learning_rate)
         self.model, self.optimizer = self.fabric.setup(network, optimizer)
@@ -209,7 +238,7 @@ class Run:
         ):
             self.optimizer.zero_grad()
             estimate = self.model(batch[:, :n].contiguous(memory_format=torch.channels_last_3d))
-            loss = loss_of(estimate, batch[:, n : n + 1], batch[:, n + 1 :], recipe.loss)
+            loss = loss_of(estimate, batch[:, n - 1 : n], batch[:, n : n + 1], batch[:, n + 1 :], recipe.loss)
             fabric.backward(loss)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 20.0)
             self.optimizer.step()

@@ -222,6 +222,10 @@ def _file_beside(node, field):
     if hierarchy is None:
         return
     place = hierarchy.GetItemByDataNode(field)
+    if not place:
+        return
     item = hierarchy.GetItemByDataNode(node)
-    if place and item:
+    if item:
         hierarchy.SetItemParent(item, hierarchy.GetItemParent(place))
+    else:
+        hierarchy.CreateItem(hierarchy.GetItemParent(place), node)

@@ -6,6 +6,7 @@ concatenations and recurrent modules", Medical Physics 2025, doi 10.1002/mp.1774
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from math import isfinite
 from typing import NamedTuple, cast
@@ -35,6 +36,9 @@ class IR2UnetConfig:
     feature_noise: float = 0.7
     """Probability of feature noise at each of its four sites, in training only."""
     dropout: float = 0.05
+    unit: float = 1.0
+    """Susceptibility that the network counts as 1 [ppm]: its corrections are a few hundredths of a ppm, and in ppm each
+    step of training would change them by as much."""
 
     def __post_init__(self) -> None:
         number = isinstance(self.width, int | float) and isfinite(self.width)
@@ -44,6 +48,8 @@ class IR2UnetConfig:
             raise ParameterInvalid(f"The passes are {self.n_passes!r}; expected a whole number from 1.")
         if self.n_inputs not in (1, 2):
             raise ParameterInvalid(f"The input channels are {self.n_inputs!r}; expected 1 or 2.")
+        if not isinstance(self.unit, int | float) or not 0.0 < self.unit < float("inf"):
+            raise ParameterInvalid(f"The network's unit is {self.unit!r}; expected a positive number of ppm.")
         for name, value in (("dropout", self.dropout), ("feature noise", self.feature_noise)):
             if not isinstance(value, int | float) or not 0.0 <= value < 1.0:
                 raise ParameterInvalid(f"The {name} is {value!r}; expected a probability from 0 to below 1.")
@@ -174,6 +180,8 @@ class IR2Unet(nn.Module):
 
     def forward(self, image: Tensor) -> Estimate:
         """Run every pass on an image [ppm]: (n, n_inputs, x, y, z)."""
+        unit = self.config.unit
+        image = image / unit
         handed: list[Tensor | None] = [None] * N_LEVELS
         state = None
         iterates: list[Tensor] = []
@@ -184,8 +192,8 @@ class IR2Unet(nn.Module):
         # The iterates are alike and the head weighs their small differences: half precision would lose them.
         with torch.autocast(image.device.type, enabled=False):
             chi = self.head(torch.cat(iterates, dim=1).float()) + image[:, -1:]
-        log_sigma = self.sigma_head(features) if self.sigma_head is not None else None
-        return Estimate(chi, iterates, log_sigma)
+        log_sigma = self.sigma_head(features) + math.log(unit) if self.sigma_head is not None else None
+        return Estimate(chi * unit, [x * unit for x in iterates], log_sigma)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the published initial weights, N(0, 0.01), and start from the input: the heads add nothing to it.
@@ -206,4 +214,4 @@ class IR2Unet(nn.Module):
         if self.sigma_head is not None:
             last = cast(nn.Conv3d, self.sigma_head[1])
             nn.init.zeros_(last.weight)
-            nn.init.constant_(cast(Tensor, last.bias), -4.0)
+            nn.init.constant_(cast(Tensor, last.bias), -4.0 - math.log(self.config.unit))

@@ -148,7 +148,7 @@ def test_apply_makes_a_map_on_the_field_s_grid(
         node.SetAndObserveTransformNodeID(turn.GetID())
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "study")
-    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(field), study)
+    hierarchy.CreateItem(study, field)
     before = time.monotonic()
     ready.ui.applyButton.click()
     assert ready.ui.applyButton.text() == "Cancel" and ready.ui.progressBar.isVisibleTo(ready.parent)

@@ -1,0 +1,177 @@
+"""The same from Slicer's console: nodes in, node out; and what the module may not load or do."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer
+import vtk
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def module(module_widget: Callable[..., Any]) -> Any:
+    module_widget()
+    return sys.modules["IR2QSM"]
+
+
+@pytest.fixture
+def logic(module: Any) -> Any:
+    return module.IR2QSMLogic()
+
+
+def head_96() -> tuple[np.ndarray, np.ndarray]:
+    """A field [ppm] with structure at every scale and an ellipsoid as mask: (z, y, x)."""
+    z, y, x = np.mgrid[-1:1:96j, -1:1:96j, -1:1:96j]
+    mask = x**2 / 0.7 + y**2 / 0.8 + z**2 / 0.6 < 0.9
+    noise = np.random.default_rng(0).normal(size=mask.shape)
+    field = 0.03 * np.sin(9 * x + 3 * y) * np.cos(7 * z) + 0.01 * noise
+    return field.astype(np.float32), mask.astype(np.uint8)
+
+
+def test_the_console_gives_the_voxels_of_the_command_line(
+    logic: Any, scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values, inside = head_96()
+    field = slicer.util.addVolumeFromArray(values, name="field")
+    mask = slicer.util.addVolumeFromArray(inside, name="mask", nodeClassName="vtkMRMLLabelMapVolumeNode")
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy((0.0, 0.9, 0.1, 3.0, -1.0, 0.0, 0.0, 5.0, 0.0, -0.1, 0.9, 7.0, 0.0, 0.0, 0.0, 1.0))
+    for node in (field, mask):
+        node.SetIJKToRASMatrix(matrix)
+        assert slicer.util.saveNode(node, str(tmp_path / f"{node.GetName()}.nii.gz"))
+    chi = logic.reconstruct(field, mask)
+    command = [sys.executable, "-m", "IR2QSMLib", "reconstruct", "field.nii.gz", "mask.nii.gz", "-o", "chi.nrrd"]
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    subprocess.run([*command, "--progress", "none"], cwd=tmp_path, check=True)
+    known = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "chi.nrrd")))
+    assert np.abs(slicer.util.arrayFromVolume(chi) - known).max() < 1e-6
+    assert known.std() > 0.005
+
+
+def test_what_does_not_fit_is_an_exception_with_the_panel_s_words(logic: Any, sample: tuple[Any, Any]) -> None:
+    from IR2QSMGui.parameters import InputProblem
+    from IR2QSMGui.runner import WorkerFailed
+
+    field, mask = sample
+    n_nodes = slicer.mrmlScene.GetNumberOfNodes()
+    for options, words in (
+        ({"unit": "tesla"}, "The unit is 'tesla'; expected ppm, hz or rad"),
+        ({"unit": "hz"}, "A field in Hz needs the field strength"),
+        ({"unit": "rad", "b0": 3.0}, "A field in rad needs the echo time"),
+        ({"tile": 100}, "The tile is 100 voxels; expected 64, 96"),
+        ({"reference": "csf"}, "Choose the region"),
+        ({"weights": "/none/mine.safetensors"}, "The weights 'mine.safetensors' are not there any more"),
+        ({"b0_direction": (0, 0, 0)}, "The B0 direction is zero"),
+        ({"mask_part": "7"}, "The part that was chosen is no longer"),
+        ({"output": field}, "would replace its own input"),
+    ):
+        with pytest.raises(InputProblem, match=re.escape(words)):
+            logic.reconstruct(field, mask, **options)
+    with pytest.raises(WorkerFailed, match="cuda:7") as caught:
+        logic.reconstruct(field, mask, device="cuda:7")
+    assert caught.value.kind == "DeviceUnavailable"
+    assert slicer.mrmlScene.GetNumberOfNodes() == n_nodes
+
+
+def test_options_reach_the_library(logic: Any, sample: tuple[Any, Any]) -> None:
+    field, mask = sample
+    plain = slicer.util.arrayFromVolume(logic.reconstruct(field, mask, method="tkd"))
+    inside = slicer.util.arrayFromVolume(mask) > 0
+    half = slicer.modules.volumes.logic().CloneVolume(mask, "half")
+    labels = inside.astype(np.uint8)
+    labels[:, :, labels.shape[2] // 2 :] *= 3
+    slicer.util.updateVolumeFromArray(half, labels)
+    for options in (
+        {"unit": "hz", "b0": 0.02}, {"unit": "rad", "b0": 3.0, "echo_time": 0.002}, {"reference": "none"},
+        {"reference": half, "reference_part": "3"}, {"b0_direction": (0.0, 1.0, 0.0)}, {"method": "tikhonov"},
+    ):  # fmt: skip
+        chi = logic.reconstruct(field, mask, **{"method": "tkd", **options})
+        found = slicer.util.arrayFromVolume(chi)
+        assert np.abs(found - plain).max() > 1e-4, options
+        if options.get("reference") is half:
+            assert abs(found[labels == 3].mean()) < 1e-5 and chi.GetAttribute("IR2QSM.Reference") == "half"
+    assert not slicer.util.arrayFromVolume(logic.reconstruct(field, half, method="tkd", mask_part="3"))[labels == 1].any()
+
+
+def test_a_mask_under_another_transform_is_brought_to_the_field(logic: Any, sample: tuple[Any, Any]) -> None:
+    from IR2QSMGui import scene as between
+
+    field, mask = sample
+    inside = slicer.util.arrayFromVolume(mask).copy()
+    there, note = between.mask_on(mask, "", field)
+    assert np.array_equal(there, inside > 0) and note == ""
+    shift = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "shift")
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 6.0)        # two voxels along x
+    shift.SetMatrixTransformToParent(matrix)
+    mask.SetAndObserveTransformNodeID(shift.GetID())
+    moved, note = between.mask_on(mask, "", field)
+    assert "was resampled" in note
+    ijk_to_ras = vtk.vtkMatrix4x4()
+    field.GetIJKToRASMatrix(ijk_to_ras)
+    step = round(6.0 / ijk_to_ras.GetElement(0, 0))
+    assert abs(step) == 2
+    expected = np.roll(inside > 0, step, axis=2)
+    assert (moved.astype(bool) != expected).mean() < 1e-3
+
+
+def test_the_documented_examples_run(
+    logic: Any, sample: tuple[Any, Any], wait_until: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample[0].SetName("field")
+    text = (ROOT / "docs" / "slicer.md").read_text(encoding="utf-8")
+    examples = re.findall(r"<!-- executed by [^>]*test_scripting.py -->\n```python\n(.*?)```", text, re.S)
+    assert len(examples) == 2
+    names: dict[str, Any] = {"getNode": slicer.util.getNode, "print": print}
+    for example in examples:
+        exec(example, names)
+    assert names["run"].chi is None
+    wait_until(lambda: names["run"].ended, 120)
+    assert names["run"].chi is names["chi"] and names["run"].uncertainty is not None
+    printed = capsys.readouterr().out
+    assert "% inversion" in printed and printed.strip().endswith("field QSM IR2QSM")
+    documented = set(re.findall(r"`(\w+)`", text[text.index("| option | meaning") : text.index("## When something")]))
+    fields = set(sys.modules["IR2QSMGui.parameters"].Options.__dataclass_fields__)
+    assert fields <= documented
+
+
+def test_the_module_tests_itself_on_its_sample(module: Any) -> None:
+    import SampleData
+
+    sources = [s for group in slicer.modules.sampleDataSources.values() for s in group]
+    assert "IR2QSM" in [s.sampleName for s in sources] and SampleData is not None
+    case = module.IR2QSMTest()
+    case.messageDelay = 1
+    case.runTest()
+    names = [n.GetName() for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")]
+    assert "IR2QSM expected map" in names and "IR2QSM field QSM IR2QSM" in names
+
+
+def test_loading_the_module_loads_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:]; import harness; harness.install(); "
+        "before = set(sys.modules); import IR2QSM; "
+        "new = {n.partition('.')[0] for n in set(sys.modules) - before}; print(*sorted(new))"
+    )
+    folders = [str(ROOT / "Testing" / "Slicer"), str(ROOT / "Testing" / "Slicer" / "standins"), str(ROOT / "IR2QSM")]
+    done = subprocess.run([sys.executable, "-c", code, *folders], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert {"IR2QSM", "IR2QSMGui"} <= loaded
+    assert not loaded & {"torch", "IR2QSMLib", "SimpleITK", "scipy", "skimage", "psutil", "safetensors", "PyTorchUtils"}
+
+
+def test_the_module_uses_only_what_slicer_has() -> None:
+    for path in [ROOT / "IR2QSM" / "IR2QSM.py", *(ROOT / "IR2QSM" / "IR2QSMGui").glob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"PySide|processEvents|\.connect\(['\"]|qt\.(Signal|Slot)|import torch|IR2QSMLib\.", text), path
+        assert not re.search(r"_\(f['\"]", text), f"{path.name} translates an f-string"
