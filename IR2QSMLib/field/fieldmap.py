@@ -82,7 +82,10 @@ def local_field(
     unwrapped = unwrapping(phase, mask, part_of(progress, 0.05, 0.7))
     progress(0.7, "echo combination")
     combined = fit(phase, unwrapped, mask)
-    local = background(combined.field, part_of(progress, 0.75, 1.0))
+    # The scanner's centre frequency is arbitrary, and a constant is what PDF explains worst.
+    centre = combined.field.values[mask].median()
+    centred = replace(combined.field, values=torch.where(mask, combined.field.values - centre, 0.0))
+    local = background(centred, part_of(progress, 0.75, 1.0))
     warnings = warnings_of(phase, mask, combined.signal_noise, unwrapped, combined.residual, local)
     if notes["n_voxels_without_phase"]:
         warnings.insert(0, f"{notes['n_voxels_without_phase']} voxels of the mask have no phase and were left out.")
