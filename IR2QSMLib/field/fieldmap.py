@@ -11,7 +11,7 @@ from torch import Tensor
 
 from IR2QSMLib.errors import MaskInvalid
 from IR2QSMLib.field.background import Removal, VSharp
-from IR2QSMLib.field.checks import noise_floor, residual_background, warnings_of
+from IR2QSMLib.field.checks import MISFIT, noise_floor, residual_background, warnings_of
 from IR2QSMLib.field.echoes import EchoFit, correct_bipolar
 from IR2QSMLib.field.mask import MagnitudeMask, phase_quality
 from IR2QSMLib.field.unwrapping import PathUnwrapping, wraps_left
@@ -41,6 +41,11 @@ class FieldMaps:
     warnings: list[str] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     """What was decided on the way, for the provenance."""
+
+    @property
+    def unreliable(self) -> Tensor:
+        """Voxels of the mask whose fit misses more than 0.3 of the signal, bool: (x, y, z)."""
+        return self.total.mask & (self.residual > MISFIT)
 
 
 def local_field(
@@ -92,6 +97,7 @@ def local_field(
     notes |= {
         "signal_noise": combined.signal_noise,
         "field_noise_ppm": noise_floor(combined.field),
+        "n_voxels_unreliable": int((mask & (combined.residual > MISFIT)).sum()),
         "wraps_left": wraps_left(unwrapped[0], mask),
         "residual_background": residual_background(local),
         "n_voxels": {"mask": int(mask.sum()), "effective_mask": int(local.mask.sum())},

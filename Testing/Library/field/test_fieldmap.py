@@ -109,6 +109,17 @@ def test_progress_rises_through_the_stages_and_can_cancel(head: tuple[Tensor, Te
         local_field(head[2], progress=cancel)
 
 
+def test_voxels_that_the_model_misses_are_marked(head: tuple[Tensor, Tensor, Phase]) -> None:
+    _, _, phase = head
+    values = phase.values.clone()
+    values[1::2, 20:23, 30:33, 20] += 1.5
+    maps = local_field(replace(phase, values=wrap(values)))
+    spoilt = torch.zeros(GRID.shape, dtype=torch.bool)
+    spoilt[20:23, 30:33, 20] = True
+    assert torch.equal(maps.unreliable, spoilt)
+    assert maps.notes["n_voxels_unreliable"] == 9 and not local_field(phase).unreliable.any()
+
+
 # The reference data.
 
 
