@@ -69,11 +69,11 @@ def local_field(
     if not bool(mask.any()):
         raise MaskInvalid("No voxel of the mask has a finite phase and a magnitude above zero; give another mask.")
     notes: dict[str, Any] = {
-        "mask": "given" if phase.mask is not None else vars(masking),
+        "mask": "given" if phase.mask is not None else {**vars(masking)},
         "n_voxels_without_phase": int((given & ~mask).sum()),
         "n_echoes": phase.n_echoes,
         "unwrapping": {"name": type(unwrapping).__name__, **vars(unwrapping)},
-        "fit": vars(fit),
+        "fit": {**vars(fit)},
         "background": {"name": type(background).__name__, **vars(background)},
     }
     if phase.n_echoes == 1:
