@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import Cancelled, MaskInvalid
+from IR2QSMLib.errors import Cancelled, MaskInvalid, ParameterInvalid
 from IR2QSMLib.field.background import LaplacianBoundaryValue, ProjectionOntoDipoles, Removal, VSharp
 from IR2QSMLib.field.checks import residual_background, touched_sides
 from IR2QSMLib.field.echoes import EchoFit
@@ -20,7 +20,7 @@ from IR2QSMLib.field.scaling import detect_scaling
 from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, unwrap_in_space, wrap, wraps_left
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.physics.dipole import simulate_field
-from IR2QSMLib.volumes import LocalField, Phase
+from IR2QSMLib.volumes import LocalField, Phase, TotalField
 
 GRID = Grid((46, 46, 34), (1.0, 1.0, 1.4), b0_given=(0.1, -0.2, 0.95))
 TIMES = (0.004, 0.010, 0.016, 0.022, 0.028)
@@ -120,6 +120,26 @@ def test_voxels_that_the_model_misses_are_marked(head: tuple[Tensor, Tensor, Pha
     assert maps.notes["n_voxels_unreliable"] == 9 and not local_field(phase).unreliable.any()
 
 
+def test_poor_voxels_at_the_surface_do_not_spoil_the_rest(
+    head: tuple[Tensor, Tensor, Phase], radians: Callable[..., Tensor]
+) -> None:
+    """Where the signal is nearly gone and the field wrong by many times its noise, as beside air cavities."""
+    local, _, phase = head
+    dark = torch.zeros(GRID.shape, dtype=torch.bool)
+    dark[:, 37:, 14:18] = True
+    dark &= phase.mask
+    wrong = torch.stack([radians(1.0 * dark, te) for te in TIMES])
+    dim = torch.where(dark, 0.05 * phase.magnitude, phase.magnitude)
+    spoilt = replace(phase, values=wrap(phase.values + wrong), magnitude=dim)
+    kept, all_in = local_field(spoilt), local_field(spoilt, most_noise=math.inf)
+    assert int(dark.sum()) > 50 and int((kept.local.mask & dark).sum()) == 0
+    assert torch.equal(kept.total.mask, phase.mask)
+    assert kept.notes["n_voxels"]["reliable_mask"] == int((phase.mask & ~dark).sum())
+    assert error(kept, local) < 0.4 < error(all_in, local)
+    with pytest.raises(ParameterInvalid, match="expected 1 or more"):
+        local_field(phase, most_noise=0.5)
+
+
 # The reference data.
 
 
@@ -179,7 +199,11 @@ def test_poor_acquisitions_are_warned_of(head: tuple[Tensor, Tensor, Phase], acq
     two = replace(phase, values=phase.values[:2], magnitude=phase.magnitude[:2], echo_times=TIMES[:2])
     assert any(sentence.startswith("There are two echoes") for sentence in local_field(two).warnings)
     noise = acquire(torch.zeros(GRID.shape), GRID, TIMES, magnitude=0.01, noise=1.0, mask=phase.mask)
-    assert any("(wraps)" in sentence for sentence in local_field(noise).warnings)
+
+    def none(field: TotalField, progress: object) -> LocalField:
+        return LocalField(field.values, field.mask, field.grid)
+
+    assert any("(wraps)" in sentence for sentence in local_field(noise, background=none).warnings)
 
 
 def test_background_that_stays_is_warned_of(head: tuple[Tensor, Tensor, Phase]) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import MaskInvalid, ParameterInvalid
-from IR2QSMLib.field.mask import MagnitudeMask, largest_piece, phase_quality
+from IR2QSMLib.field.mask import MagnitudeMask, largest_piece, phase_quality, without_poor_surface
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.volumes import Phase
 
@@ -88,6 +88,16 @@ def test_the_largest_piece_reaches_the_edge_of_the_image() -> None:
     mask[5:8, 15:18, 5:8] = True
     found = largest_piece(mask, Grid((20, 20, 20)), 2.0)
     assert found[0, 0, 10] and found[-1, 5, 10] and not found[6, 16, 6]
+
+
+def test_poor_voxels_are_taken_from_the_surface_and_not_from_inside() -> None:
+    mask = torch.zeros(12, 12, 12, dtype=torch.bool)
+    mask[2:10, 2:10, 2:10] = True
+    surface, inside = torch.zeros_like(mask), torch.zeros_like(mask)
+    surface[2:4, 5, 5] = True
+    inside[6:8, 5, 5] = True
+    assert torch.equal(without_poor_surface(mask, surface | inside), mask & ~surface)
+    assert torch.equal(without_poor_surface(mask, ~mask), mask)
 
 
 @pytest.mark.parametrize("magnitude", [0.0, 1.0])
