@@ -32,6 +32,18 @@ def frequencies(grid: Grid, device: torch.device | str = "cpu") -> tuple[Tensor,
     return kx, ky, kz
 
 
+class Filter:
+    """Multiplication by a real kernel (x, y, z/2 + 1) in k-space, which is real and self-adjoint; it counts its use."""
+
+    def __init__(self, kernel: Tensor, shape: Sequence[int]) -> None:
+        self.kernel, self.shape, self.n_pairs = kernel, tuple(shape), 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(x, y, z) to a new (x, y, z): a pair of transforms."""
+        self.n_pairs += 1
+        return ifft(fft(x).mul_(self.kernel), self.shape)
+
+
 def blur(x: Tensor, grid: Grid, width: float) -> Tensor:
     """Gaussian filter of σ = `width` [mm], periodic on the grid: (x, y, z) to the same."""
     k = frequencies(grid, x.device)
