@@ -140,12 +140,12 @@ class _Spectra:
     def image(self, x: Tensor, kernel: Tensor) -> Tensor:
         """F⁻¹ of the vector, times the kernel, which must hold `inward`."""
         self.n_transforms += 1
-        return ifft(torch.view_as_complex(x) * kernel, self.shape)
+        return ifft(torch.view_as_complex(x * kernel[..., None]), self.shape)
 
     def spectrum(self, x: Tensor, kernel: Tensor) -> Tensor:
         """F of the volume, times the kernel, which must hold `outward`, as a vector."""
         self.n_transforms += 1
-        return torch.view_as_real(fft(x).mul_(kernel))
+        return torch.view_as_real(fft(x)).mul_(kernel[..., None])
 
 
 def laplacian_weight(field: LocalField) -> Tensor:

@@ -214,17 +214,20 @@ def magnitude_edges(magnitude: Tensor, mask: Tensor, gradient: Gradient) -> list
     enough of them.
     """
     slopes = gradient.forward(torch.where(mask, magnitude.float(), 0.0)).abs_()
-    wanted, level = EDGE_SHARE * int(mask.sum()), 0.01 * float(magnitude.max())
-    if not (level > 0.0 and math.isfinite(level)) or int((slopes > 0.0).sum()) < wanted:
+    positive, wanted = slopes[slopes > 0.0], EDGE_SHARE * int(mask.sum())
+    level = 0.01 * float(magnitude.max())
+    if not (level > 0.0 and math.isfinite(level)) or len(positive) <= wanted:
         raise FieldInvalid("The magnitude is empty, flat or not finite inside the mask; give the image of the echoes.")
 
-    def n_above() -> int:
-        return int((slopes > level).sum())
+    def largest(n: int) -> float:
+        return float(positive.kthvalue(len(positive) - n + 1)[0])
 
-    if n_above() > wanted:
-        while n_above() > wanted:
+    # More than n slopes are above the level while the (n + 1)th largest is: nothing need be counted at each step.
+    above, at_least = largest(math.floor(wanted) + 1), largest(math.ceil(wanted))
+    if above > level:
+        while above > level:
             level *= 1.05
     else:
-        while n_above() < wanted:
+        while at_least <= level:
             level *= 0.95
     return list((slopes <= level).float())

@@ -33,3 +33,7 @@ def medi_strength(field: LocalField, rad_per_ppm: float) -> float:
 
 def tv_strength(field: LocalField) -> float:
     return 2e-4
+
+
+def tikhonov_strength(field: LocalField) -> float:
+    return 0.01

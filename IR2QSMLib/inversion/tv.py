@@ -55,15 +55,15 @@ class TotalVariation:
         data = first(field.values)
         chi, change, n = data, math.inf, 1
         gradient = Gradient(grid, "periodic")
-        dual = [torch.zeros_like(chi) for _ in range(3)]                # u·voxel along each axis
+        # u·voxel along each axis, and memory that is used again: new pages would cost more than the arithmetic.
+        dual, spare, source = [torch.zeros_like(chi) for _ in range(3)], torch.empty_like(chi), torch.empty_like(chi)
         while n < self.max_iterations and change > self.tolerance:
             progress(n / self.max_iterations, "inversion")
-            source = torch.zeros_like(chi)                              # ∇ᵀ(z − u)
+            source.zero_()                                              # ∇ᵀ(z − u)
             for axis, voxel in enumerate(grid.voxel_size):
-                slope, limit = gradient.difference(chi, axis, torch.empty_like(chi)), voxel / COUPLING
-                slope += dual[axis]
-                torch.clamp(slope, -limit, limit, out=dual[axis])       # ∇χ + u less its shrinkage
-                gradient.add_adjoint(slope.sub_(dual[axis], alpha=2.0), axis, voxel**-2, source)
+                slope = gradient.difference(chi, axis, spare).add_(dual[axis])
+                new = torch.clamp(slope, -voxel / COUPLING, voxel / COUPLING, out=dual[axis])  # ∇χ + u less its shrinkage
+                gradient.add_adjoint(slope.sub_(new, alpha=2.0), axis, voxel**-2, source)
             before, chi = chi, later(source).add_(data)
             change, n = float(before.sub_(chi).norm() / chi.norm()) if n > 1 else math.inf, n + 1
         notes = {

@@ -36,12 +36,15 @@ class Filter:
     """Multiplication by a real kernel (x, y, z/2 + 1) in k-space, which is real and self-adjoint; it counts its use."""
 
     def __init__(self, kernel: Tensor, shape: Sequence[int]) -> None:
-        self.kernel, self.shape, self.n_pairs = kernel, tuple(shape), 0
+        # Times real and imaginary part: torch would make a complex copy of a real kernel each time.
+        self.kernel, self.shape, self.n_pairs = kernel[..., None], tuple(shape), 0
 
     def __call__(self, x: Tensor) -> Tensor:
         """(x, y, z) to a new (x, y, z): a pair of transforms."""
         self.n_pairs += 1
-        return ifft(fft(x).mul_(self.kernel), self.shape)
+        spectrum = fft(x)
+        torch.view_as_real(spectrum).mul_(self.kernel)
+        return ifft(spectrum, self.shape)
 
 
 def blur(x: Tensor, grid: Grid, width: float) -> Tensor:

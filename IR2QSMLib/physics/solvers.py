@@ -78,7 +78,7 @@ def lsqr(
     """
     _require_limits(tolerance, max_iterations)
     size = beta = _dot(rhs, rhs) ** 0.5
-    u = rhs / size if size > 0.0 else rhs
+    u = rhs / size if size > 0.0 else torch.zeros_like(rhs)
     v = adjoint(u)
     alpha = first = _dot(v, v) ** 0.5
     x = torch.zeros_like(v)
@@ -88,11 +88,11 @@ def lsqr(
     w, phi, rho_bar, n = v.clone(), beta, alpha, 0
     while n < max_iterations and phi > tolerance * size:
         progress(n / max_iterations, "solving")
-        u = torch.sub(forward(v), u, alpha=alpha)
+        torch.sub(forward(v), u, alpha=alpha, out=u)
         beta = _dot(u, u) ** 0.5
         if beta > 0.0:
             u.div_(beta)
-        v = torch.sub(adjoint(u), v, alpha=beta)
+        torch.sub(adjoint(u), v, alpha=beta, out=v)
         alpha = _dot(v, v) ** 0.5
         rho = (rho_bar**2 + beta**2) ** 0.5
         cosine, sine = rho_bar / rho, beta / rho
