@@ -93,6 +93,7 @@ class Ilsqr:
         # The weights bring the voxel size along, so that the differences need not be divided by it.
         weights = [w.div_(voxel) for w, voxel in zip(gradient_weights(fast, field.mask, gradient), voxels, strict=True)]
         cone = kernel.abs() < self.cone
+        cone[0, 0, 0] = False                   # the mean has no gradient: nothing would hold it
         inward, outward = cone * space.inward, cone * space.outward
 
         def edges(x: Tensor) -> Tensor:

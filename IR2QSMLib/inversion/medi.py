@@ -213,10 +213,11 @@ def magnitude_edges(magnitude: Tensor, mask: Tensor, gradient: Gradient) -> list
     |∇(magnitude·mask)| above it number `EDGE_SHARE` of the mask's voxels. Raises FieldInvalid for a magnitude without
     enough of them.
     """
-    slopes = gradient.forward(torch.where(mask, magnitude.float(), 0.0)).abs_()
+    inside = torch.where(mask, magnitude.float(), 0.0)
+    slopes = gradient.forward(inside).abs_()
     positive, wanted = slopes[slopes > 0.0], EDGE_SHARE * int(mask.sum())
-    level = 0.01 * float(magnitude.max())
-    if not (level > 0.0 and math.isfinite(level)) or len(positive) <= wanted:
+    level = 0.01 * float(magnitude.nan_to_num(0.0, 0.0, 0.0).max())
+    if not (level > 0.0 and bool(inside.isfinite().all())) or len(positive) <= wanted:
         raise FieldInvalid("The magnitude is empty, flat or not finite inside the mask; give the image of the echoes.")
 
     def largest(n: int) -> float:
