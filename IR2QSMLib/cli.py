@@ -25,6 +25,7 @@ OPTIONS = {
     ("ir2qsm",): ("weights", "tile", "consistency"),
     ("tkd",): ("threshold",),
     ("tikhonov", "tv", "medi"): ("strength",),
+    ("tv",): ("outside",),
     ("medi",): (*EXTRAS, "smv_radius", "merit"),
 }
 """Options of `reconstruct` by the methods they belong to."""
@@ -223,7 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--method", choices=METHOD_NAMES, default="ir2qsm")
     p.add_argument("--units", choices=FIELD_UNITS, default="ppm", help="unit of the field (default: ppm)")
     p.add_argument("--b0", type=float, metavar="T", help="field strength [T], for a field in hz or rad")
-    p.add_argument("--te", type=float, nargs="+", metavar="S", help="echo time [s], for a field in rad; medi: echo spacing")
+    p.add_argument("--te", type=float, nargs="+", metavar="S", help="echo time [s] of a field in rad; medi: spacing")
     p.add_argument("--b0-direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="in voxel axes; default: the "
                    "patient's superior-inferior axis")  # fmt: skip
     p.add_argument("--mask-labels", type=int, nargs="+", metavar="N", help="labels of the mask that belong to it")
@@ -235,8 +236,10 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--tile", type=int, metavar="N", help="ir2qsm: edge of tiles [voxels]; default: only when needed")
     p.add_argument("--consistency", type=float, metavar="λ", help="ir2qsm: floor of the data consistency; 0: none")
     p.add_argument("--threshold", type=float, metavar="t", help="tkd: threshold on the dipole kernel (0.15)")
-    p.add_argument("--strength", type=number_or_auto, metavar="λ|auto", help="tikhonov (0.01), tv (0.0002): strength of the "
+    p.add_argument("--strength", type=number_or_auto, metavar="λ|auto", help="tikhonov (0.01), tv (0.0002): of the "
                    "penalty; medi (1000): of the data; auto: from the noise in the field")  # fmt: skip
+    p.add_argument("--outside", choices=("zero", "free", "auto"), help="tv: field outside the mask; auto: free with "
+                   "the automatic strength, else zero")  # fmt: skip
     p.add_argument("--magnitude", type=Path, metavar="FILE", help="medi: the magnitude image, for its edges")
     p.add_argument("--noise", type=Path, metavar="FILE", help="medi: the field's standard error, in its unit")
     p.add_argument("--csf", type=Path, metavar="FILE", help="medi: the ventricles, whose χ is made uniform and zero")

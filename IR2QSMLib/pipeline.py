@@ -144,10 +144,11 @@ def reconstruct(
     if b0_direction is not None:
         local = replace(local, grid=local.grid.with_b0(b0_direction))
     local = _finite(local, non_finite, warnings)
-    extras = {"magnitude": magnitude, "noise": noise, "csf": csf}
-    local = replace(
-        local, values=local.values * scale, echo_spacing=echo_time, b0=b0, **_extras(extras, local.grid, _name(field)),
-    )  # fmt: skip
+    given = {"magnitude": magnitude, "noise": noise, "csf": csf}
+    extras = {k: v for k, v in given.items() if v is not None}
+    inputs |= {k: _name(v) for k, v in extras.items()}
+    volumes = _extras(extras, local.grid, _name(field))
+    local = replace(local, values=local.values * scale, echo_spacing=echo_time, b0=b0, **volumes)
     if local.noise is not None:
         local = replace(local, noise=local.noise * scale)
     _require_plausible(local, unit)
@@ -174,9 +175,7 @@ def reconstruct(
             "region": reference if isinstance(reference, str) and reference in REFERENCES else _name(reference),
             "subtracted_ppm": zero,
         },
-        "Inputs": {
-            **inputs, **{k: _name(v) for k, v in extras.items() if v is not None}, "unit": unit, "b0_t": b0, "echo_time_s": echo_time,
-        },  # fmt: skip
+        "Inputs": {**inputs, "unit": unit, "b0_t": b0, "echo_time_s": echo_time},
         "B0Direction": {
             "voxel_axes": list(local.grid.b0_direction),
             "source": _b0_source(field, local.grid, warnings),
@@ -238,12 +237,10 @@ def _read(
     return LocalField(values, inside, grid), {"field": _name(field), "mask": _name(mask)}
 
 
-def _extras(given: dict[str, Volume | None], grid: Grid, against: str) -> dict[str, Any]:
+def _extras(given: dict[str, Volume], grid: Grid, against: str) -> dict[str, Any]:
     """The volumes beside field and mask, on the same grid: the ventricles as bool."""
     found = {}
     for name, volume in given.items():
-        if volume is None:
-            continue
         if isinstance(volume, Path | str):
             values, its = read_volume(volume)
             its.require_match(grid, _name(volume), against)

@@ -40,7 +40,7 @@ class LocalField:
             )
         for name, x in self.extras().items():
             if tuple(x.shape) != self.grid.shape:
-                raise FieldInvalid(f"The {name} has shape {tuple(x.shape)} and the grid {self.grid.shape}; resample it.")
+                raise FieldInvalid(f"The {name} has shape {tuple(x.shape)} and the grid {self.grid.shape}; resample.")
 
     def extras(self) -> dict[str, Tensor]:
         """The volumes beside values and mask that are there, by name."""
@@ -54,7 +54,7 @@ class LocalField:
 
     def to(self, device: object) -> LocalField:
         """The same on another device."""
-        return self.mapped(lambda x: x.to(device), self.grid)  # type: ignore[call-overload, no-any-return]
+        return self.mapped(lambda x: x.to(device), self.grid)  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Susceptibility:
     """χ [ppm]: (x, y, z)."""
     uncertainty: Tensor | None = None
     """Standard error [ppm] of the network's estimate of χ, before data consistency, if it gives one: (x, y, z)."""
-    mask: Tensor | None = None
-    """Where χ is valid, bool, for a method that gives less than the field's mask: (x, y, z)."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What the method decided for itself, for the provenance."""
+    mask: Tensor | None = None
+    """Where χ is valid, bool, for a method that gives less than the field's mask: (x, y, z)."""

@@ -1,4 +1,8 @@
-"""How strongly to regularise: a number, or what the noise found in the field asks for."""
+"""How strongly to regularise: a number, or what the noise found in the field asks for.
+
+The rules were fitted to the best XSIM of simulated heads of seeds 900 to 950 at power SNRs from 4 to noise-free; what
+is left at no noise stands for the errors of the model, above all the field outside the mask.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +25,14 @@ def require_strength(method: str, strength: Strength) -> None:
     raise ParameterInvalid(f"The {method} strength is {shown}; expected a positive number, or {AUTO}.")
 
 
-def noise_deviation(field: LocalField) -> float:
-    """Standard deviation [ppm] of the white noise in a field, from its power near the cone (`noise_share`)."""
-    inside = field.values[field.mask]
-    return float(inside.double().square().mean() * noise_share(field)) ** 0.5
+def tikhonov_strength(field: LocalField) -> float:
+    """λ = 0.0035 + 0.1·q^0.7, q the share of noise in the field's power."""
+    return 0.0035 + 0.1 * noise_share(field) ** 0.7
+
+
+def tv_strength(field: LocalField, free: bool) -> float:
+    return 1e-4
 
 
 def medi_strength(field: LocalField, rad_per_ppm: float) -> float:
     return 1000.0
-
-
-def tv_strength(field: LocalField) -> float:
-    return 2e-4
-
-
-def tikhonov_strength(field: LocalField) -> float:
-    return 0.01

@@ -28,7 +28,8 @@ SOURCE = Grid((48, 48, 48), (1.0, 1.0, 1.2), b0_given=OBLIQUE)
 
 def ball(grid: Grid, radius: float, centre: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Tensor:
     """Inside a sphere about the grid's centre [mm], bool."""
-    axes = [(torch.arange(n) - (n - 1) / 2) * v - c for n, v, c in zip(grid.shape, grid.voxel_size, centre, strict=True)]
+    shape = zip(grid.shape, grid.voxel_size, centre, strict=True)
+    axes = [(torch.arange(n) - (n - 1) / 2) * v - c for n, v, c in shape]
     x, y, z = torch.meshgrid(*axes, indexing="ij")
     return (x**2 + y**2 + z**2) < radius**2
 
@@ -169,5 +170,5 @@ def test_a_cone_out_of_range_is_refused(cone: float) -> None:
 
 @pytest.mark.parametrize(("tolerance", "n"), [(-0.1, 5), (0.1, 0)])
 def test_impossible_limits_are_refused(tolerance: float, n: int) -> None:
-    with pytest.raises(ParameterInvalid, match="iLSQR was given tolerance .* at least one iteration"):
+    with pytest.raises(ParameterInvalid, match=r"iLSQR was given tolerance .* at least one iteration"):
         Ilsqr(tolerance=tolerance, max_iterations=n)

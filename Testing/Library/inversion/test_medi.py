@@ -27,7 +27,8 @@ RAD = 2 * math.pi * GYROMAGNETIC_RATIO * 3.0 * 0.005
 
 def ball(grid: Grid, radius: float, centre: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Tensor:
     """Inside a sphere about the grid's centre [mm], bool."""
-    axes = [(torch.arange(n) - (n - 1) / 2) * v - c for n, v, c in zip(grid.shape, grid.voxel_size, centre, strict=True)]
+    shape = zip(grid.shape, grid.voxel_size, centre, strict=True)
+    axes = [(torch.arange(n) - (n - 1) / 2) * v - c for n, v, c in shape]
     x, y, z = torch.meshgrid(*axes, indexing="ij")
     return (x**2 + y**2 + z**2) < radius**2
 
@@ -148,7 +149,7 @@ def test_edges_number_nine_tenths_of_the_masks_voxels_whatever_the_unit(scale: f
 
 def test_a_voxel_of_more_noise_has_less_say() -> None:
     """A wrong field at one voxel matters, unless the noise map says how wrong it may be."""
-    field, truth = head()
+    field, _ = head()
     assert field.noise is not None
     spoilt, trusted = field.values.clone(), field.noise.clone()
     spoilt[12, 13, 11] += 0.1
