@@ -31,8 +31,19 @@ def tikhonov_strength(field: LocalField) -> float:
 
 
 def tv_strength(field: LocalField, free: bool) -> float:
-    return 1e-4
+    """λ [ppm·mm]: 0.114·s·(q + 0.0001)^0.7 where the field outside the mask is free, else s·(0.016 + 0.05·√q).
+
+    s is the field's root mean square [ppm].
+    """
+    share, size = noise_share(field), _size(field)
+    return 0.114 * size * (share + 1e-4) ** 0.7 if free else size * (0.016 + 0.05 * share**0.5)
 
 
 def medi_strength(field: LocalField, rad_per_ppm: float) -> float:
-    return 1000.0
+    """λ [1/(rad·mm)] = 4.4/(s·(q + 0.001)^0.7), s the field's root mean square [rad per echo spacing]."""
+    return 4.4 / (_size(field) * rad_per_ppm * (noise_share(field) + 1e-3) ** 0.7)
+
+
+def _size(field: LocalField) -> float:
+    """Root mean square of the field in the mask [ppm]; not zero, or no strength could follow it."""
+    return max(float(field.values[field.mask].double().square().mean()) ** 0.5, 1e-9)

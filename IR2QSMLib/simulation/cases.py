@@ -101,6 +101,8 @@ def write_case(outputs: Outputs, folder: Path, head: Head, field: LocalField) ->
     outputs.volume(folder / "localfield.nii.gz", field.values, field.grid)
     outputs.volume(folder / "mask.nii.gz", field.mask, field.grid)
     outputs.volume(folder / "chi_truth.nii.gz", head.chi, field.grid)
+    if field.magnitude is not None:
+        outputs.volume(folder / "magnitude.nii.gz", field.magnitude, field.grid)
     outputs.volume(folder / "labels.nii.gz", head.labels.to(torch.uint8), field.grid)
     grid = field.grid
     outputs.json(
