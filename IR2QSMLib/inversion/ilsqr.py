@@ -13,7 +13,7 @@ from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.direct import TruncatedDivision
 from IR2QSMLib.physics.dipole import dipole_kernel
-from IR2QSMLib.physics.fourier import fft, ifft
+from IR2QSMLib.physics.fourier import fft, ifft, twice
 from IR2QSMLib.physics.gradient import Gradient
 from IR2QSMLib.physics.solvers import Solution, lsqr
 from IR2QSMLib.physics.sphere import sphere_mean_kernel
@@ -63,10 +63,11 @@ class Ilsqr:
     def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
         """Invert a local field [ppm]."""
         progress(0.0, "inversion")
+        field = field.mapped(Tensor.contiguous, field.grid)             # as the gradient wants volumes
         kernel = dipole_kernel(field.grid, field.values.device)
         space = _Spectra(field.grid, field.values.device)
         first = self._least_squares(field, kernel, space, part_of(progress, 0.0, 0.6))
-        chi = torch.where(field.mask, space.image(first.x, space.inward), 0.0)
+        chi = torch.where(field.mask, space.image(first.x, twice(space.inward)), 0.0)
         fast = fast_estimate(field, kernel)
         second, streaks = self._streaks(chi, fast, field, kernel, space, part_of(progress, 0.6, 1.0))
         notes = {
@@ -78,7 +79,7 @@ class Ilsqr:
 
     def _least_squares(self, field: LocalField, kernel: Tensor, space: _Spectra, progress: Progress) -> Solution:
         weight = laplacian_weight(field)
-        inward, outward = kernel * space.inward, kernel * space.outward
+        inward, outward = twice(kernel * space.inward), twice(kernel * space.outward)
 
         def apply(x: Tensor) -> Tensor:
             return space.spectrum(space.image(x, inward).mul_(weight), outward)
@@ -94,7 +95,7 @@ class Ilsqr:
         weights = [w.div_(voxel) for w, voxel in zip(gradient_weights(fast, field.mask, gradient), voxels, strict=True)]
         cone = kernel.abs() < self.cone
         cone[0, 0, 0] = False                   # the mean has no gradient: nothing would hold it
-        inward, outward = cone * space.inward, cone * space.outward
+        inward, outward = twice(cone * space.inward), twice(cone * space.outward)
 
         def edges(x: Tensor) -> Tensor:
             out = x.new_empty((3, *x.shape))
@@ -139,14 +140,14 @@ class _Spectra:
         self.shape, self.outward, self.inward, self.n_transforms = grid.shape, root, 1.0 / root, 0
 
     def image(self, x: Tensor, kernel: Tensor) -> Tensor:
-        """F⁻¹ of the vector, times the kernel, which must hold `inward`."""
+        """F⁻¹ of the vector, times `twice` a kernel, which must hold `inward`."""
         self.n_transforms += 1
-        return ifft(torch.view_as_complex(x * kernel[..., None]), self.shape)
+        return ifft(torch.view_as_complex(x * kernel), self.shape)
 
     def spectrum(self, x: Tensor, kernel: Tensor) -> Tensor:
-        """F of the volume, times the kernel, which must hold `outward`, as a vector."""
+        """F of the volume, times `twice` a kernel, which must hold `outward`, as a vector."""
         self.n_transforms += 1
-        return torch.view_as_real(fft(x)).mul_(kernel[..., None])
+        return torch.view_as_real(fft(x)).mul_(kernel)
 
 
 def laplacian_weight(field: LocalField) -> Tensor:

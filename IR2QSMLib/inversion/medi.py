@@ -69,6 +69,7 @@ class Medi:
     def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
         """Invert a local field [ppm] that brings its magnitude, B0 and echo spacing."""
         progress(0.0, "inversion")
+        field = field.mapped(Tensor.contiguous, field.grid)             # as the gradient wants volumes
         data = _Data.of(field, self.smv_radius)
         strength = medi_strength(field, data.rad_per_ppm) if self.strength == AUTO else float(self.strength)
         chi = torch.zeros_like(data.phase)

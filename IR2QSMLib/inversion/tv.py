@@ -13,7 +13,7 @@ from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.strength import AUTO, Strength, require_strength, tv_strength
 from IR2QSMLib.physics.dipole import dipole_kernel
-from IR2QSMLib.physics.fourier import Filter, fft, frequencies, ifft
+from IR2QSMLib.physics.fourier import Filter, fft, frequencies, ifft, twice
 from IR2QSMLib.physics.gradient import Gradient
 from IR2QSMLib.runtime import Progress, silent
 from IR2QSMLib.volumes import LocalField, Susceptibility
@@ -59,6 +59,7 @@ class TotalVariation:
     def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
         """Invert a local field [ppm]."""
         progress(0.0, "inversion")
+        field = field.mapped(Tensor.contiguous, field.grid)             # as the gradient wants volumes
         chi, notes = self._solve(field, progress)
         return Susceptibility(torch.where(field.mask, chi, 0.0), notes=notes)
 
@@ -111,14 +112,15 @@ class _InMask:
     """The χ of given multipliers, from ½‖m (Dχ − f)‖²: y = Dχ is split off, and its multiplier kept."""
 
     def __init__(self, field: LocalField, rho: float) -> None:
-        self.kernel, self.shape = dipole_kernel(field.grid, field.values.device)[..., None], field.grid.shape
-        denominator = _denominator(DATA_COUPLING * self.kernel[..., 0].square(), field.grid, rho)[..., None]
-        self.of_source, self.of_field = rho / denominator, DATA_COUPLING * self.kernel / denominator
+        d, self.shape = dipole_kernel(field.grid, field.values.device), field.grid.shape
+        denominator = _denominator(DATA_COUPLING * d.square(), field.grid, rho)
+        self.of_source, self.of_field = twice(rho / denominator), twice(DATA_COUPLING * d / denominator)
+        self.kernel = twice(d)
         self.values, self.weight = field.values, field.mask / (1.0 + DATA_COUPLING)
         self.multiplier = torch.zeros_like(field.values)
         start = _OnGrid(field, rho)
         self.chi = start.chi
-        self.predicted = Filter(self.kernel[..., 0], self.shape)(self.chi)
+        self.predicted = Filter(d, self.shape)(self.chi)
         self.n_pairs = start.n_pairs + 1
 
     def __call__(self, source: Tensor) -> Tensor:

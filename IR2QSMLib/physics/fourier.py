@@ -32,12 +32,16 @@ def frequencies(grid: Grid, device: torch.device | str = "cpu") -> tuple[Tensor,
     return kx, ky, kz
 
 
+def twice(kernel: Tensor) -> Tensor:
+    """A real kernel for `view_as_real` spectra, (..., 2): times a real tensor, torch would copy it to a complex one."""
+    return torch.stack([kernel, kernel], dim=-1)
+
+
 class Filter:
     """Multiplication by a real kernel (x, y, z/2 + 1) in k-space, which is real and self-adjoint; it counts its use."""
 
     def __init__(self, kernel: Tensor, shape: Sequence[int]) -> None:
-        # Times real and imaginary part: torch would make a complex copy of a real kernel each time.
-        self.kernel, self.shape, self.n_pairs = kernel[..., None], tuple(shape), 0
+        self.kernel, self.shape, self.n_pairs = twice(kernel), tuple(shape), 0
 
     def __call__(self, x: Tensor) -> Tensor:
         """(x, y, z) to a new (x, y, z): a pair of transforms."""

@@ -40,13 +40,14 @@ class Gradient:
         """(3, x, y, z) to (x, y, z): minus the divergence."""
         out = g.new_zeros(g.shape[1:])
         for axis, voxel in enumerate(self.grid.voxel_size):
-            self.add_adjoint(g[axis], axis, 1.0 / voxel, out)
+            self.add_adjoint(g[axis].clone(), axis, 1.0 / voxel, out)
         return out
 
     def difference(self, x: Tensor, axis: int, out: Tensor) -> Tensor:
-        """x[i+1] − x[i] along an axis, written to `out`."""
-        n = x.shape[axis] - 1
-        torch.sub(x.narrow(axis, 1, n), x.narrow(axis, 0, n), out=out.narrow(axis, 0, n))
+        """x[i+1] − x[i] along an axis, written to `out`; both contiguous."""
+        n, stride = x.shape[axis] - 1, x.stride(axis)
+        # As one line of numbers, which is faster than rows and planes; the last voxels' are then made good.
+        torch.sub(x.view(-1)[stride:], x.view(-1)[:-stride], out=out.view(-1)[:-stride])
         if self.edge == "periodic":
             torch.sub(x.narrow(axis, 0, 1), x.narrow(axis, n, 1), out=out.narrow(axis, n, 1))
         else:
@@ -54,13 +55,13 @@ class Gradient:
         return out
 
     def add_adjoint(self, g: Tensor, axis: int, scale: float, out: Tensor) -> Tensor:
-        """The adjoint of `difference` times `scale`, added to `out`."""
-        n = g.shape[axis] - 1
-        inner = g.narrow(axis, 0, n)
-        out.narrow(axis, 1, n).add_(inner, alpha=scale)
-        out.narrow(axis, 0, n).sub_(inner, alpha=scale)
+        """The adjoint of `difference` times `scale`, added to `out`; both contiguous, and the last of `g` is zeroed."""
+        n, stride = g.shape[axis] - 1, g.stride(axis)
+        last = g.narrow(axis, n, 1)
         if self.edge == "periodic":
-            last = g.narrow(axis, n, 1)
             out.narrow(axis, 0, 1).add_(last, alpha=scale)
             out.narrow(axis, n, 1).sub_(last, alpha=scale)
+        last.zero_()
+        out.view(-1)[stride:].add_(g.view(-1)[:-stride], alpha=scale)
+        out.sub_(g, alpha=scale)
         return out

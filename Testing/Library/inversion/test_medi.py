@@ -245,7 +245,7 @@ def test_the_order_of_the_arrays_axes_does_not_matter(axes: tuple[int, int, int]
         b0_given=tuple(OBLIQUE[a] for a in axes),  # type: ignore[arg-type]
     )  # fmt: skip
     chi = Medi()(field).values
-    other = Medi()(field.mapped(lambda x: x.permute(*axes).contiguous(), turned)).values
+    other = Medi()(field.mapped(lambda x: x.permute(*axes), turned)).values
     assert differ(other, chi.permute(*axes)) < 1e-3
 
 

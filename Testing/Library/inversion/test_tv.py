@@ -153,7 +153,7 @@ def test_the_order_of_the_arrays_axes_does_not_matter(axes: tuple[int, int, int]
         b0_given=tuple(OBLIQUE[a] for a in axes),  # type: ignore[arg-type]
     )  # fmt: skip
     chi = TotalVariation()(field).values
-    other = TotalVariation()(field.mapped(lambda x: x.permute(*axes).contiguous(), turned)).values
+    other = TotalVariation()(field.mapped(lambda x: x.permute(*axes), turned)).values
     assert float((other - chi.permute(*axes)).norm()) < 1e-3 * float(chi.norm())
 
 
