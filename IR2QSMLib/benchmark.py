@@ -20,8 +20,12 @@ from IR2QSMLib import __version__
 from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.inversion.direct import GradientTikhonov, Tikhonov, TruncatedDivision
 from IR2QSMLib.inversion.frame import Frame
+from IR2QSMLib.inversion.ilsqr import Ilsqr
 from IR2QSMLib.inversion.learned import TILES, Learned, bundled, infer, load, prepared
+from IR2QSMLib.inversion.medi import Medi
 from IR2QSMLib.inversion.methods import Method
+from IR2QSMLib.inversion.strength import AUTO
+from IR2QSMLib.inversion.tv import TotalVariation
 from IR2QSMLib.io.weights import fit, read_weights
 from IR2QSMLib.metrics import roi_slope, score, xsim
 from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
@@ -60,7 +64,13 @@ def contenders(weights: Path | None = None) -> list[Contender]:
         Contender("tkd", (TruncatedDivision(),)),
         Contender("tkd, best", tuple(TruncatedDivision(t) for t in THRESHOLDS), tuple(map(str, THRESHOLDS))),
         Contender("tikhonov", (Tikhonov(),)),
+        Contender("tikhonov, automatic", (Tikhonov(AUTO),)),
         Contender("tikhonov, best", tuple(Tikhonov(s) for s in STRENGTHS), tuple(map(str, STRENGTHS))),
+        Contender("tv", (TotalVariation(),)),
+        Contender("tv, automatic", (TotalVariation(AUTO),)),
+        Contender("ilsqr", (Ilsqr(),)),
+        Contender("medi", (Medi(),)),
+        Contender("medi, automatic", (Medi(AUTO),)),
     ]
 
 

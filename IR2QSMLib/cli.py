@@ -18,6 +18,17 @@ from IR2QSMLib.errors import OutputUnwritable, ParameterInvalid
 from IR2QSMLib.units import FIELD_UNITS
 
 Answer = dict[str, Any] | None
+METHOD_NAMES = ("ir2qsm", "tkd", "tikhonov", "tv", "ilsqr", "medi")
+EXTRAS = ("magnitude", "noise", "csf")
+"""Volumes beside field and mask that a method may take."""
+OPTIONS = {
+    ("ir2qsm",): ("weights", "tile", "consistency"),
+    ("tkd",): ("threshold",),
+    ("tikhonov", "tv", "medi"): ("strength",),
+    ("tv",): ("outside",),
+    ("medi",): (*EXTRAS, "smv_radius", "merit"),
+}
+"""Options of `reconstruct` by the methods they belong to."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -58,32 +69,35 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
     for path in written:
         check_writable(path)
     check_writable(sidecar_of(args.output), (".json",))
-    read = [args.field, args.mask, *([] if args.reference in REFERENCES else [Path(args.reference)])]
+    extras = [getattr(args, k) for k in EXTRAS if getattr(args, k) is not None]
+    read = [args.field, args.mask, *extras, *([] if args.reference in REFERENCES else [Path(args.reference)])]
     require_apart(read, [*written, sidecar_of(args.output)])
     if args.uncertainty is not None and args.method != "ir2qsm":
         raise ParameterInvalid(f"--uncertainty belongs to --method ir2qsm, not to {args.method}.")
     if args.te is not None and len(args.te) > 1:
         raise ParameterInvalid(f"{len(args.te)} echo times were given; a local field in rad has one: give --te once.")
-    parameters = {
-        "ir2qsm": {"weights": args.weights, "tile": args.tile, "consistency": args.consistency},
-        "tkd": {"threshold": args.threshold},
-        "tikhonov": {"strength": args.strength},
-    }
-    for name, values in parameters.items():
-        wrong = [f"--{k}" for k, v in values.items() if v is not None and name != args.method]
-        if wrong:
-            raise ParameterInvalid(f"{' and '.join(wrong)} belongs to --method {name}, not to {args.method}.")
-    chosen = {k: v for k, v in parameters[args.method].items() if v is not None}
+    for methods, names in OPTIONS.items():
+        wrong = [f"--{k.replace('_', '-')}" for k in names if getattr(args, k) is not None]
+        if wrong and args.method not in methods:
+            owners = " or ".join(filter(None, [", ".join(methods[:-1]), methods[-1]]))
+            raise ParameterInvalid(f"{' and '.join(wrong)} belongs to --method {owners}, not to {args.method}.")
+    mine = [k for methods, names in OPTIONS.items() if args.method in methods for k in names if k not in EXTRAS]
+    chosen = {k: getattr(args, k) for k in mine if getattr(args, k) is not None}
     result = reconstruct(
         args.field, args.mask, unit=args.units, b0=args.b0, echo_time=args.te[0] if args.te else None,
         b0_direction=args.b0_direction, mask_labels=args.mask_labels, non_finite=args.non_finite,
         method=method(args.method, **chosen), device=args.device, reference=args.reference, progress=console.progress,
+        **{k: getattr(args, k) for k in EXTRAS},
     )  # fmt: skip
     with console.outputs as outputs:
         sidecar = result.add_to(outputs, args.output, uncertainty=args.uncertainty, mask=args.mask_output)
         console.progress(1.0, "written")
     paths = {"chi": args.output, "uncertainty": args.uncertainty, "mask": args.mask_output, "provenance": sidecar}
     return {k: None if v is None else str(v) for k, v in paths.items()} | {"warnings": result.provenance["Warnings"]}
+
+
+def number_or_auto(text: str) -> float | str:
+    return text if text == "auto" else float(text)
 
 
 def _simulate(args: argparse.Namespace, console: Console) -> Answer:
@@ -209,10 +223,10 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("field", type=Path, help="local field: NIfTI, NRRD or MetaImage")
     p.add_argument("mask", type=Path, help="mask on the same grid; zero outside the brain")
     p.add_argument("-o", "--output", type=Path, required=True, metavar="CHI", help="the map; a JSON goes beside it")
-    p.add_argument("--method", choices=("ir2qsm", "tkd", "tikhonov"), default="ir2qsm")
+    p.add_argument("--method", choices=METHOD_NAMES, default="ir2qsm")
     p.add_argument("--units", choices=FIELD_UNITS, default="ppm", help="unit of the field (default: ppm)")
     p.add_argument("--b0", type=float, metavar="T", help="field strength [T], for a field in hz or rad")
-    p.add_argument("--te", type=float, nargs="+", metavar="S", help="echo time [s], for a field in rad")
+    p.add_argument("--te", type=float, nargs="+", metavar="S", help="echo time [s] of a field in rad; medi: spacing")
     p.add_argument("--b0-direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="in voxel axes; default: the "
                    "patient's superior-inferior axis")  # fmt: skip
     p.add_argument("--mask-labels", type=int, nargs="+", metavar="N", help="labels of the mask that belong to it")
@@ -224,7 +238,15 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--tile", type=int, metavar="N", help="ir2qsm: edge of tiles [voxels]; default: only when needed")
     p.add_argument("--consistency", type=float, metavar="λ", help="ir2qsm: floor of the data consistency; 0: none")
     p.add_argument("--threshold", type=float, metavar="t", help="tkd: threshold on the dipole kernel (0.15)")
-    p.add_argument("--strength", type=float, metavar="λ", help="tikhonov: strength of the penalty (0.01)")
+    p.add_argument("--strength", type=number_or_auto, metavar="λ|auto", help="tikhonov (0.01), tv (0.0002): of the "
+                   "penalty; medi (1000): of the data; auto: from the noise in the field")  # fmt: skip
+    p.add_argument("--outside", choices=("zero", "free", "auto"), help="tv: field outside the mask; auto: free with "
+                   "the automatic strength, else zero")  # fmt: skip
+    p.add_argument("--magnitude", type=Path, metavar="FILE", help="medi: the magnitude image, for its edges")
+    p.add_argument("--noise", type=Path, metavar="FILE", help="medi: the field's standard error, in its unit")
+    p.add_argument("--csf", type=Path, metavar="FILE", help="medi: the ventricles, whose χ is made uniform and zero")
+    p.add_argument("--smv-radius", type=float, metavar="MM", help="medi: take out the mean over such a sphere; 0: none")
+    p.add_argument("--merit", action="store_true", default=None, help="medi: distrust voxels the model cannot explain")
 
     p = _command(commands, "simulate", _simulate, "simulate a head: field, mask and true χ")
     p.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")

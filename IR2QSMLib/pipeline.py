@@ -112,6 +112,9 @@ def reconstruct(
     device: str = "auto",
     reference: str | Volume = "mean",
     margin: int = MARGIN,
+    magnitude: Volume | None = None,
+    noise: Volume | None = None,
+    csf: Volume | None = None,
     progress: Progress = silent,
 ) -> Result:
     """Reconstruct susceptibility [ppm] from a local field and a mask.
@@ -122,6 +125,8 @@ def reconstruct(
     takes the union of labels of a mask that is not binary. `non_finite` is "refuse" or "mask" for NaN and Inf in the
     field. `method` is a name or a configured method such as `Learned(tile=96)`. `reference` is "mean" (of the mask),
     "none", or a volume whose non-zero voxels are set to zero mean. `margin` is kept around the mask's box [voxels].
+    `magnitude`, the field's standard error `noise` in `unit`, and the ventricles `csf` are for methods that use them
+    (`Medi`, which takes `echo_time` for the echo spacing).
 
     Raises a subclass of IR2QSMError that says what came, what was expected and what to do.
     """
@@ -139,12 +144,21 @@ def reconstruct(
     if b0_direction is not None:
         local = replace(local, grid=local.grid.with_b0(b0_direction))
     local = _finite(local, non_finite, warnings)
-    local = replace(local, values=local.values * scale)
+    given = {"magnitude": magnitude, "noise": noise, "csf": csf}
+    extras = {k: v for k, v in given.items() if v is not None}
+    inputs |= {k: _name(v) for k, v in extras.items()}
+    volumes = _extras(extras, local.grid, _name(field))
+    local = replace(local, values=local.values * scale, echo_spacing=echo_time, b0=b0, **volumes)
+    if local.noise is not None:
+        local = replace(local, noise=local.noise * scale)
     _require_plausible(local, unit)
     region = _region(reference, local, _name(field))
     used = choose_device(device)
     watch.stage("inversion")
     susceptibility, used = _invert(chosen, local, margin, used, part_of(progress, 0.05, 0.95), warnings)
+    if susceptibility.mask is not None:
+        local = replace(local, mask=susceptibility.mask)
+        region = None if region is None else _region(reference, local, _name(field))
     watch.stage("reference")
     progress(0.96, "reference")
     chi, zero = susceptibility.values, 0.0
@@ -221,6 +235,19 @@ def _read(
     else:
         inside = _mask_of(_tensor(mask), grid, labels)
     return LocalField(values, inside, grid), {"field": _name(field), "mask": _name(mask)}
+
+
+def _extras(given: dict[str, Volume], grid: Grid, against: str) -> dict[str, Any]:
+    """The volumes beside field and mask, on the same grid: the ventricles as bool."""
+    found = {}
+    for name, volume in given.items():
+        if isinstance(volume, Path | str):
+            values, its = read_volume(volume)
+            its.require_match(grid, _name(volume), against)
+        else:
+            values = _tensor(volume).to(torch.float32)
+        found[name] = values != 0 if name == "csf" else values
+    return found
 
 
 def _mask_of(mask: Tensor, grid: Grid, labels: Sequence[int] | None) -> Tensor:
@@ -308,4 +335,7 @@ def _invert(
         warnings.append(f"The volume was inverted in blended tiles of {tile} voxels.")
     values = torch.where(local.mask, frame.restore(found.values.cpu()), 0.0)
     sigma = None if found.uncertainty is None else frame.restore(found.uncertainty.cpu()) * local.mask
-    return replace(found, values=values, uncertainty=sigma), device
+    mask = None if found.mask is None else frame.restore(found.mask.cpu())
+    if mask is not None and not bool((mask == local.mask).all()):
+        warnings.append(f"The map covers {int(mask.sum())} of the mask's {int(local.mask.sum())} voxels.")
+    return replace(found, values=values, uncertainty=sigma, mask=mask), device

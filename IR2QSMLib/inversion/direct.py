@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.inversion.strength import AUTO, Strength, require_strength, tikhonov_strength
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import fft, frequencies, ifft
 from IR2QSMLib.physics.noise import noise_share
@@ -51,18 +52,18 @@ class Tikhonov:
     (Bilgic 2014, doi 10.1002/mrm.25029, gives the closed form.) Raises ParameterInvalid unless λ > 0.
     """
 
-    strength: float = 0.01
-    """λ, dimensionless."""
+    strength: Strength = 0.01
+    """λ, dimensionless, or "auto" to follow the noise found in the field."""
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.strength < math.inf:
-            raise ParameterInvalid(f"The Tikhonov strength is {self.strength:g}; expected a positive number.")
+        require_strength("Tikhonov", self.strength)
 
     def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
         """Invert a local field [ppm]."""
         progress(0.0, "inversion")
         d = dipole_kernel(field.grid, field.values.device)
-        return _divided(d / (d.square() + self.strength), field)
+        strength = tikhonov_strength(field) if self.strength == AUTO else float(self.strength)
+        return replace(_divided(d / (d.square() + strength), field), notes={"strength": strength})
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,8 @@ class Frame:
 
     def prepare(self, field: LocalField) -> LocalField:
         """The field in the frame."""
-        values, mask = (self.bring(x) for x in (torch.where(field.mask, field.values, 0.0), field.mask))
-        return replace(field, values=values, mask=mask, grid=self.grid)
+        masked = replace(field, values=torch.where(field.mask, field.values, 0.0))
+        return masked.mapped(self.bring, self.grid)
 
     def bring(self, x: Tensor) -> Tensor:
         """A volume of the outer grid in the frame, zero where the frame reaches beyond."""

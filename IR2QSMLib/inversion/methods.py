@@ -8,7 +8,10 @@ from typing import Any
 
 from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
+from IR2QSMLib.inversion.ilsqr import Ilsqr
 from IR2QSMLib.inversion.learned import Learned
+from IR2QSMLib.inversion.medi import Medi
+from IR2QSMLib.inversion.tv import TotalVariation
 from IR2QSMLib.runtime import Progress
 from IR2QSMLib.volumes import LocalField, Susceptibility
 
@@ -41,6 +44,23 @@ METHODS = {
         Tikhonov,
         "Least squares with an L2 penalty on the susceptibility, in closed form.",
         "Bilgic et al. 2014, Magn Reson Med, doi 10.1002/mrm.25029",
+    ),
+    "tv": Entry(
+        TotalVariation,
+        "Least squares with a total variation penalty, by the alternating direction method of multipliers.",
+        "Bilgic et al. 2014, Magn Reson Med, doi 10.1002/mrm.25029; "
+        "Milovic et al. 2018, Magn Reson Med, doi 10.1002/mrm.27073",
+    ),
+    "ilsqr": Entry(
+        Ilsqr,
+        "Weighted least squares, less the streaks that a fast estimate tells apart from edges.",
+        "Li et al. 2015, NeuroImage, doi 10.1016/j.neuroimage.2014.12.043",
+    ),
+    "medi": Entry(
+        Medi,
+        "Total variation away from the magnitude's edges, against the complex signal of the field.",
+        "Liu et al. 2012, NeuroImage, doi 10.1016/j.neuroimage.2011.08.082; "
+        "Liu et al. 2013, Magn Reson Med, doi 10.1002/mrm.24272",
     ),
 }
 

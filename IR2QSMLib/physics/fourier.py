@@ -32,6 +32,25 @@ def frequencies(grid: Grid, device: torch.device | str = "cpu") -> tuple[Tensor,
     return kx, ky, kz
 
 
+def twice(kernel: Tensor) -> Tensor:
+    """A real kernel for `view_as_real` spectra, (..., 2): times a real tensor, torch would copy it to a complex one."""
+    return torch.stack([kernel, kernel], dim=-1)
+
+
+class Filter:
+    """Multiplication by a real kernel (x, y, z/2 + 1) in k-space, which is real and self-adjoint; it counts its use."""
+
+    def __init__(self, kernel: Tensor, shape: Sequence[int]) -> None:
+        self.kernel, self.shape, self.n_pairs = twice(kernel), tuple(shape), 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(x, y, z) to a new (x, y, z): a pair of transforms."""
+        self.n_pairs += 1
+        spectrum = fft(x)
+        torch.view_as_real(spectrum).mul_(self.kernel)
+        return ifft(spectrum, self.shape)
+
+
 def blur(x: Tensor, grid: Grid, width: float) -> Tensor:
     """Gaussian filter of σ = `width` [mm], periodic on the grid: (x, y, z) to the same."""
     k = frequencies(grid, x.device)

@@ -36,11 +36,7 @@ def conjugate_gradient(
     ‖b − A x‖ ≤ tolerance·‖b‖, after `max_iterations`, or where A has no positive curvature left along the next step;
     the x of the least residual is returned. Raises ParameterInvalid unless tolerance ≥ 0 and max_iterations ≥ 1.
     """
-    if not (tolerance >= 0.0 and max_iterations >= 1):
-        raise ParameterInvalid(
-            f"The solver was given tolerance {tolerance:g} and {max_iterations} iterations; expected a tolerance of 0 "
-            "or more and at least one iteration."
-        )
+    _require_limits(tolerance, max_iterations)
     size = _dot(rhs, rhs) ** 0.5
     if size == 0.0:
         return Solution(torch.zeros_like(rhs), 0, 0.0)
@@ -65,5 +61,57 @@ def conjugate_gradient(
     return Solution(best, n, best_square**0.5 / size)
 
 
+def lsqr(
+    forward: Callable[[Tensor], Tensor],
+    adjoint: Callable[[Tensor], Tensor],
+    rhs: Tensor,
+    *,
+    tolerance: float,
+    max_iterations: int,
+    progress: Progress = silent,
+) -> Solution:
+    """Minimise ‖A x − b‖ from x = 0 (Paige and Saunders 1982, doi 10.1145/355984.355989).
+
+    `forward` is A and `adjoint` its adjoint, between real tensors of any two shapes. Ends when ‖b − A x‖ ≤
+    tolerance·‖b‖, after `max_iterations`, or where ‖Aᵀ r‖ is rounding noise: the least squares are reached. The
+    augmented residual of the original test is not used, it stops too early. Raises as `conjugate_gradient`.
+    """
+    _require_limits(tolerance, max_iterations)
+    size = beta = _dot(rhs, rhs) ** 0.5
+    u = rhs / size if size > 0.0 else torch.zeros_like(rhs)
+    v = adjoint(u)
+    alpha = first = _dot(v, v) ** 0.5
+    x = torch.zeros_like(v)
+    if size == 0.0 or alpha == 0.0:
+        return Solution(x, 0, 0.0 if size == 0.0 else 1.0)
+    v = v / alpha
+    w, phi, rho_bar, n = v.clone(), beta, alpha, 0
+    while n < max_iterations and phi > tolerance * size:
+        progress(n / max_iterations, "solving")
+        torch.sub(forward(v), u, alpha=alpha, out=u)
+        beta = _dot(u, u) ** 0.5
+        if beta > 0.0:
+            u.div_(beta)
+        torch.sub(adjoint(u), v, alpha=beta, out=v)
+        alpha = _dot(v, v) ** 0.5
+        rho = (rho_bar**2 + beta**2) ** 0.5
+        cosine, sine = rho_bar / rho, beta / rho
+        x.add_(w, alpha=cosine * phi / rho)
+        phi, rho_bar, n = sine * phi, -cosine * alpha, n + 1
+        if alpha * abs(cosine) <= torch.finfo(x.dtype).eps * first:
+            break
+        v.div_(alpha)
+        w.mul_(-sine * alpha / rho).add_(v)
+    return Solution(x, n, phi / size)
+
+
+def _require_limits(tolerance: float, max_iterations: int) -> None:
+    if not (tolerance >= 0.0 and max_iterations >= 1):
+        raise ParameterInvalid(
+            f"The solver was given tolerance {tolerance:g} and {max_iterations} iterations; expected a tolerance of 0 "
+            "or more and at least one iteration."
+        )
+
+
 def _dot(x: Tensor, y: Tensor) -> float:
-    return float((x * y).sum())
+    return float(torch.dot(x.reshape(-1), y.reshape(-1)))      # no product of a whole volume is held

@@ -57,6 +57,16 @@ def acquire(head: Head, discrepancy: Discrepancy, dice: Dice) -> LocalField:
     return LocalField(torch.where(inside, field, 0.0), inside, head.grid)
 
 
+def magnitude(head: Head, dice: Dice) -> Tensor:
+    """Magnitude of a gradient echo at 20 ms and 3 T: (x, y, z), about 1 in grey matter, noise 0.02, 0 outside the mask.
+
+    White matter has 0.8 of grey matter's signal, and R2* grows by 120/s for each ppm of |χ|, so that veins
+    and nuclei are dark, as iron makes them.
+    """
+    signal = (1.0 - 0.2 * head.white) * torch.exp(-0.02 * 120.0 * head.chi.abs())
+    return torch.where(head.mask, (signal + 0.02 * dice.normal(*head.grid.shape)).abs(), 0.0)
+
+
 def _scaled(x: Tensor, mask: Tensor, power: float) -> Tensor:
     return x * (power / x[mask].square().mean().clamp_min(1e-20)).sqrt()
 

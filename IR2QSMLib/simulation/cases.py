@@ -12,7 +12,7 @@ import torch
 from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.io.outputs import Outputs
-from IR2QSMLib.simulation.acquisition import Discrepancy, acquire
+from IR2QSMLib.simulation.acquisition import Discrepancy, acquire, magnitude
 from IR2QSMLib.simulation.brain import draw_brain
 from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.head import Head, ball, finish, positions
@@ -23,6 +23,8 @@ FIRST_TRAINING_SEED = 1_000_000
 """Seeds below it are for validation, the demo and the benchmark."""
 RAS = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
 """Direction cosines of an array whose axes point right, anterior and superior."""
+B0, ECHO_SPACING = 3.0, 0.005
+"""Field strength [T] and echo spacing [s] that go with a case's field, for methods that weigh it in rad."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ CASES = {
 
 
 def simulate(case: Case, device: torch.device | str = "cpu") -> tuple[Head, LocalField]:
-    """The case's truth and its local field [ppm].
+    """The case's truth and its local field [ppm] with a magnitude.
 
     Raises ParameterInvalid when the head has no voxel on the case's grid.
     """
@@ -74,7 +76,8 @@ def simulate(case: Case, device: torch.device | str = "cpu") -> tuple[Head, Loca
         raise ParameterInvalid(f"No voxel of the head lies on a grid of {case.shape} voxels; give a larger one.")
     if case.haemorrhage > 0.0:
         head = _with_haemorrhage(head, dice, case.haemorrhage)
-    return head, acquire(head, Discrepancy(case.power_snr), dice)
+    field = acquire(head, Discrepancy(case.power_snr), dice)
+    return head, replace(field, magnitude=magnitude(head, dice), b0=B0, echo_spacing=ECHO_SPACING)
 
 
 def _brain(dice: Dice, grid: Grid) -> Head:
@@ -98,6 +101,8 @@ def write_case(outputs: Outputs, folder: Path, head: Head, field: LocalField) ->
     outputs.volume(folder / "localfield.nii.gz", field.values, field.grid)
     outputs.volume(folder / "mask.nii.gz", field.mask, field.grid)
     outputs.volume(folder / "chi_truth.nii.gz", head.chi, field.grid)
+    if field.magnitude is not None:
+        outputs.volume(folder / "magnitude.nii.gz", field.magnitude, field.grid)
     outputs.volume(folder / "labels.nii.gz", head.labels.to(torch.uint8), field.grid)
     grid = field.grid
     outputs.json(

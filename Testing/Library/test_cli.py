@@ -213,7 +213,7 @@ def test_simulate_writes_what_reconstruct_reads(ir2qsm: Run, tmp_path: Path) -> 
     base = simulated("a")
     folder = tmp_path / "a"
     assert sorted(p.name for p in folder.iterdir()) == [
-        "chi_truth.nii.gz", "labels.nii.gz", "localfield.nii.gz", "mask.nii.gz", "params.json"
+        "chi_truth.nii.gz", "labels.nii.gz", "localfield.nii.gz", "magnitude.nii.gz", "mask.nii.gz", "params.json"
     ]  # fmt: skip
     assert torch.equal(simulated("b"), base)
     for options in (("--seed", 3), ("--snr", 5), ("--tilt", 30)):

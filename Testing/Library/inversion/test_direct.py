@@ -135,6 +135,18 @@ def test_a_stronger_regularisation_gives_a_smaller_map(
     assert strong < 0.9 * weak
 
 
+def test_the_automatic_tikhonov_follows_the_noise_and_is_told() -> None:
+    grid = Grid((32, 32, 32))
+    source = torch.zeros(grid.shape)
+    source[10:18, 12:20, 8:20] = 0.3
+    field = DipoleOp(grid)(source)
+    maps = [Tikhonov("auto")(local_field(field + n * noise(grid), grid)) for n in (1e-4, 0.005, 0.05)]
+    told = [m.notes["strength"] for m in maps]
+    assert 0.0 < told[0] < 0.7 * told[1] < 0.49 * told[2]
+    clean = local_field(field + 1e-4 * noise(grid), grid)
+    torch.testing.assert_close(maps[0].values, Tikhonov(told[0])(clean).values)
+
+
 @pytest.mark.parametrize("threshold", [0.0, -0.1, 2 / 3, 1.0, math.nan, math.inf])
 def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
     with pytest.raises(ParameterInvalid, match=rf"^The TKD threshold is {threshold:g}; .* between 0 and 2/3\.$"):
@@ -143,7 +155,8 @@ def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
 
 @pytest.mark.parametrize("strength", [0.0, -1.0, math.nan])
 def test_a_strength_out_of_range_is_refused(strength: float) -> None:
-    with pytest.raises(ParameterInvalid, match=rf"^The Tikhonov strength is {strength:g}; .* a positive number\.$"):
+    message = rf"^The Tikhonov strength is {strength:g}; expected a positive number, or auto\.$"
+    with pytest.raises(ParameterInvalid, match=message):
         Tikhonov(strength)
 
 

@@ -9,8 +9,11 @@ import pytest
 
 from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
+from IR2QSMLib.inversion.ilsqr import Ilsqr
 from IR2QSMLib.inversion.learned import Learned
+from IR2QSMLib.inversion.medi import Medi
 from IR2QSMLib.inversion.methods import METHODS, describe, method
+from IR2QSMLib.inversion.tv import TotalVariation
 
 
 @pytest.mark.parametrize(
@@ -19,6 +22,10 @@ from IR2QSMLib.inversion.methods import METHODS, describe, method
         ("tkd", {}, TruncatedDivision(0.15)),
         ("tkd", {"threshold": 0.2}, TruncatedDivision(0.2)),
         ("tikhonov", {"strength": 0.05}, Tikhonov(0.05)),
+        ("tikhonov", {"strength": "auto"}, Tikhonov("auto")),
+        ("tv", {"strength": 1e-3, "outside": "free"}, TotalVariation(1e-3, "free")),
+        ("ilsqr", {"cone": 0.2}, Ilsqr(0.2)),
+        ("medi", {"smv_radius": 5.0, "merit": True}, Medi(smv_radius=5.0, merit=True)),
         ("ir2qsm", {"tile": 96}, Learned(tile=96)),
     ],
 )
@@ -27,8 +34,9 @@ def test_a_name_and_parameters_make_the_method(name: str, parameters: dict[str, 
 
 
 def test_an_unknown_method_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ParameterInvalid, match=r"^The method is 'medi'; expected one of ir2qsm, tkd, tikhonov\.$"):
-        method("medi")
+    listed = r"ir2qsm, tkd, tikhonov, tv, ilsqr, medi"
+    with pytest.raises(ParameterInvalid, match=rf"^The method is 'star'; expected one of {listed}\.$"):
+        method("star")
 
 
 @pytest.mark.parametrize(

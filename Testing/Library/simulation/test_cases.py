@@ -144,7 +144,7 @@ def test_the_files_of_a_case_read_back(tmp_path: Path) -> None:
         write_case(outputs, folder, head, field)
         assert not (folder / "mask.nii.gz").exists()            # all appear together
     assert sorted(p.name for p in folder.iterdir()) == [
-        "chi_truth.nii.gz", "labels.nii.gz", "localfield.nii.gz", "mask.nii.gz", "params.json",
+        "chi_truth.nii.gz", "labels.nii.gz", "localfield.nii.gz", "magnitude.nii.gz", "mask.nii.gz", "params.json",
     ]  # fmt: skip
     values, grid = read_volume(folder / "localfield.nii.gz")
     assert torch.equal(values, field.values)

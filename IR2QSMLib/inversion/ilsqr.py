@@ -1,0 +1,199 @@
+"""iLSQR: least squares with weights, less the streaks that a fast estimate tells apart from edges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.grid import Grid
+from IR2QSMLib.inversion.direct import TruncatedDivision
+from IR2QSMLib.physics.dipole import dipole_kernel
+from IR2QSMLib.physics.fourier import fft, ifft, twice
+from IR2QSMLib.physics.gradient import Gradient
+from IR2QSMLib.physics.solvers import Solution, lsqr
+from IR2QSMLib.physics.sphere import sphere_mean_kernel
+from IR2QSMLib.runtime import Progress, part_of, silent
+from IR2QSMLib.volumes import LocalField, Susceptibility
+
+SMOOTH = (60.0, 99.9)
+"""Percentiles of the field's Laplacian between which its weight falls from 1 to 0."""
+FLAT = (50.0, 70.0)
+"""Percentiles of the fast estimate's gradient between which its weight falls from 1 to 0."""
+SPHERE = 3.0
+"""Radius of the mean that fills the cone in the fast estimate [mm]."""
+POWER, BLEND = 0.001, (1.0, 30.0)
+"""|D|^POWER between these percentiles of itself is the fast estimate's weight."""
+TKD_THRESHOLD = 0.125
+"""Threshold of the TKD that lends the fast estimate its scale."""
+N_FAST_TRANSFORMS = 7
+"""Of the fast estimate: two pairs, TKD's pair and the sphere's one."""
+
+
+@dataclass(frozen=True)
+class Ilsqr:
+    """Streaks estimated and removed (Li 2015, doi 10.1016/j.neuroimage.2014.12.043).
+
+    1. χ_lsqr of min ‖D F w F⁻¹ D F χ − D F(w f)‖, w small where the field is rough. 2. A fast estimate of the edges,
+    the sign of D for D and the cone from a spherical mean. 3. The streaks χ_a, of the cone |D| < cone alone, of
+    min ‖W (∇χ_a − ∇χ_lsqr)‖, W 0 at the edges. 4. χ = χ_lsqr − χ_a. Raises ParameterInvalid unless 0 < cone < 2/3,
+    tolerance ≥ 0 and max_iterations ≥ 1.
+    """
+
+    cone: float = 0.1
+    """|D| below which streaks live."""
+    tolerance: float = 0.01
+    """‖r‖/‖b‖ at which either solver ends."""
+    max_iterations: int = 50
+    """Steps of either solver at most."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.cone < 2.0 / 3.0:
+            raise ParameterInvalid(f"The cone of iLSQR is {self.cone:g}; expected a number between 0 and 2/3.")
+        if not (self.tolerance >= 0.0 and self.max_iterations >= 1):
+            raise ParameterInvalid(
+                f"iLSQR was given tolerance {self.tolerance:g} and {self.max_iterations} iterations; expected a "
+                "tolerance of 0 or more and at least one iteration."
+            )
+
+    def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
+        """Invert a local field [ppm]."""
+        progress(0.0, "inversion")
+        field = field.mapped(Tensor.contiguous, field.grid)             # as the gradient wants volumes
+        kernel = dipole_kernel(field.grid, field.values.device)
+        space = _Spectra(field.grid, field.values.device)
+        first = self._least_squares(field, kernel, space, part_of(progress, 0.0, 0.6))
+        chi = torch.where(field.mask, space.image(first.x, twice(space.inward)), 0.0)
+        fast = fast_estimate(field, kernel)
+        second, streaks = self._streaks(chi, fast, field, kernel, space, part_of(progress, 0.6, 1.0))
+        notes = {
+            "iterations": [first.n_iterations, second.n_iterations],
+            "relative_residual": [first.relative_residual, second.relative_residual],
+            "fft_pairs": (space.n_transforms + N_FAST_TRANSFORMS) / 2,
+        }
+        return Susceptibility(torch.where(field.mask, chi - streaks, 0.0), notes=notes)
+
+    def _least_squares(self, field: LocalField, kernel: Tensor, space: _Spectra, progress: Progress) -> Solution:
+        weight = laplacian_weight(field)
+        inward, outward = twice(kernel * space.inward), twice(kernel * space.outward)
+
+        def apply(x: Tensor) -> Tensor:
+            return space.spectrum(space.image(x, inward).mul_(weight), outward)
+
+        rhs = space.spectrum(weight * field.values, outward)
+        return self._solve(apply, apply, rhs, progress)         # D F w F⁻¹ D is its own adjoint
+
+    def _streaks(
+        self, chi: Tensor, fast: Tensor, field: LocalField, kernel: Tensor, space: _Spectra, progress: Progress
+    ) -> tuple[Solution, Tensor]:
+        gradient, voxels = Gradient(field.grid, "periodic"), field.grid.voxel_size
+        # The weights bring the voxel size along, so that the differences need not be divided by it.
+        weights = [w.div_(voxel) for w, voxel in zip(gradient_weights(fast, field.mask, gradient), voxels, strict=True)]
+        cone = kernel.abs() < self.cone
+        cone[0, 0, 0] = False                   # the mean has no gradient: nothing would hold it
+        inward, outward = twice(cone * space.inward), twice(cone * space.outward)
+
+        def edges(x: Tensor) -> Tensor:
+            out = x.new_empty((3, *x.shape))
+            for axis, weight in enumerate(weights):
+                gradient.difference(x, axis, out[axis]).mul_(weight)
+            return out
+
+        def forward(x: Tensor) -> Tensor:
+            return edges(space.image(x, inward))
+
+        def adjoint(g: Tensor) -> Tensor:
+            out = torch.zeros_like(chi)
+            for axis, weight in enumerate(weights):
+                gradient.add_adjoint(g[axis] * weight, axis, 1.0, out)
+            return space.spectrum(out, outward)
+
+        found = self._solve(forward, adjoint, edges(chi), progress)
+        return found, space.image(found.x, inward)
+
+    def _solve(
+        self, forward: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Tensor], rhs: Tensor, progress: Progress
+    ) -> Solution:
+        return lsqr(
+            forward, adjoint, rhs, tolerance=self.tolerance, max_iterations=self.max_iterations,
+            progress=lambda fraction, _: progress(fraction, "inversion"),
+        )  # fmt: skip
+
+
+class _Spectra:
+    """Real volumes as half spectra that are real vectors (x, y, z/2 + 1, 2), of the same length as the volume.
+
+    A frequency that stands for its negative too is scaled by √2, and all by the number of voxels, so that `spectrum` is
+    the adjoint of `image`, and its inverse: a solver there needs one pair of transforms where it needs two for volumes.
+    """
+
+    def __init__(self, grid: Grid, device: torch.device) -> None:
+        nz, n_voxels = grid.shape[2], math.prod(grid.shape)
+        root = torch.full((nz // 2 + 1,), (2.0 / n_voxels) ** 0.5, device=device)
+        root[0] = n_voxels**-0.5
+        if nz % 2 == 0:
+            root[-1] = n_voxels**-0.5
+        self.shape, self.outward, self.inward, self.n_transforms = grid.shape, root, 1.0 / root, 0
+
+    def image(self, x: Tensor, kernel: Tensor) -> Tensor:
+        """F⁻¹ of the vector, times `twice` a kernel, which must hold `inward`."""
+        self.n_transforms += 1
+        return ifft(torch.view_as_complex(x * kernel), self.shape)
+
+    def spectrum(self, x: Tensor, kernel: Tensor) -> Tensor:
+        """F of the volume, times `twice` a kernel, which must hold `outward`, as a vector."""
+        self.n_transforms += 1
+        return torch.view_as_real(fft(x)).mul_(kernel)
+
+
+def laplacian_weight(field: LocalField) -> Tensor:
+    """w of |∇²f| inside the mask: 1 below the lower percentile of `SMOOTH`, to 0 at the upper; 0 outside.
+
+    Neighbours outside the mask, where the field is not known, take no part.
+    """
+    gradient, mask = Gradient(field.grid, "zero"), field.mask
+    laplacian, slope = torch.zeros_like(field.values), torch.empty_like(field.values)
+    for axis, voxel in enumerate(field.grid.voxel_size):
+        gradient.difference(field.values, axis, slope)
+        n = mask.shape[axis] - 1
+        slope.narrow(axis, 0, n).mul_(mask.narrow(axis, 0, n) & mask.narrow(axis, 1, n))
+        gradient.add_adjoint(slope, axis, voxel**-2, laplacian)
+    return _falling(laplacian.abs_(), mask, SMOOTH)
+
+
+def gradient_weights(chi: Tensor, mask: Tensor, gradient: Gradient) -> list[Tensor]:
+    """W of |∂χ| along each axis: 1 below the lower percentile of `FLAT`, to 0 at the upper; 0 outside the mask."""
+    return [
+        _falling(gradient.difference(chi, axis, torch.empty_like(chi)).abs_(), mask, FLAT) for axis in range(3)
+    ]
+
+
+def fast_estimate(field: LocalField, kernel: Tensor) -> Tensor:
+    """χ_fast [ppm]: F⁻¹[sign(D) F f], twice blended near the cone with its spherical mean, on the scale of TKD."""
+    shape, mask = field.grid.shape, field.mask
+    weight = kernel.abs().pow_(POWER)
+    # Of the whole spectrum, or the percentiles would hang on which axis was halved.
+    twice = weight[..., 1 : (shape[2] + 1) // 2]
+    low, high = (_percentile(torch.cat([weight.flatten(), twice.flatten()]), p) for p in BLEND)
+    weight = ((weight - low) / (high - low)).clamp_(0.0, 1.0)
+    blend = weight + (1.0 - weight) * sphere_mean_kernel(field.grid, SPHERE, kernel.device)
+    chi = torch.where(mask, ifft(fft(field.values).mul_(blend * kernel.sign()), shape), 0.0)
+    chi = torch.where(mask, ifft(fft(chi).mul_(blend), shape), 0.0)
+    scale = TruncatedDivision(TKD_THRESHOLD)(field).values
+    centred = chi - chi.mean()
+    slope = float((centred * scale).sum() / centred.square().sum().clamp_min(torch.finfo(chi.dtype).tiny))
+    return torch.where(mask, slope * centred + scale.mean(), 0.0)
+
+
+def _falling(x: Tensor, mask: Tensor, percentiles: tuple[float, float]) -> Tensor:
+    low, high = (_percentile(x[mask], p) for p in percentiles)
+    span = max(high - low, torch.finfo(x.dtype).tiny)
+    return torch.where(mask, (high - x).div_(span).clamp_(0.0, 1.0), 0.0)
+
+
+def _percentile(values: Tensor, percent: float) -> float:
+    return float(values.kthvalue(max(1, math.ceil(percent / 100.0 * values.numel())))[0])

@@ -1,0 +1,174 @@
+"""iLSQR: its spectra, its weights, its four steps, and fewer streaks than TKD."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from IR2QSMLib.errors import Cancelled, ParameterInvalid
+from IR2QSMLib.grid import Grid
+from IR2QSMLib.inversion.direct import TruncatedDivision
+from IR2QSMLib.inversion.ilsqr import Ilsqr, _Spectra, fast_estimate, gradient_weights, laplacian_weight
+from IR2QSMLib.inversion.methods import Method
+from IR2QSMLib.metrics import correlation
+from IR2QSMLib.physics.dipole import DipoleOp, dipole_kernel
+from IR2QSMLib.physics.fourier import Filter, twice
+from IR2QSMLib.physics.gradient import Gradient
+from IR2QSMLib.runtime import silent
+from IR2QSMLib.volumes import LocalField
+
+OBLIQUE = (0.2, 0.5, 0.8)
+GRIDS = [Grid((16, 12, 14)), Grid((11, 13, 9), (1.0, 0.7, 2.0), b0_given=OBLIQUE)]
+SOURCE = Grid((48, 48, 48), (1.0, 1.0, 1.2), b0_given=OBLIQUE)
+
+
+def ball(grid: Grid, radius: float, centre: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Tensor:
+    """Inside a sphere about the grid's centre [mm], bool."""
+    shape = zip(grid.shape, grid.voxel_size, centre, strict=True)
+    axes = [(torch.arange(n) - (n - 1) / 2) * v - c for n, v, c in shape]
+    x, y, z = torch.meshgrid(*axes, indexing="ij")
+    return (x**2 + y**2 + z**2) < radius**2
+
+
+def strong_source(grid: Grid = SOURCE) -> tuple[LocalField, Tensor]:
+    """A bleeding of 1 ppm in a head of small structures, with noise: the field and the true map."""
+    generator = torch.Generator().manual_seed(0)
+    mask = ball(grid, 19.0)
+    chi = torch.where(ball(grid, 4.0, (3.0, -2.0, 1.0)), 1.0, 0.05 * ball(grid, 6.0, (-7.0, 6.0, -4.0)).float())
+    field = DipoleOp(grid)(chi) + 0.002 * torch.randn(grid.shape, generator=generator)
+    return LocalField(torch.where(mask, field, 0.0), mask, grid), chi
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_spectra_are_volumes_of_the_same_length_in_another_basis(
+    require_adjoint: Callable[..., None], grid: Grid
+) -> None:
+    space = _Spectra(grid, torch.device("cpu"))
+    x = torch.randn(grid.shape, generator=torch.Generator().manual_seed(0))
+    inward, outward, kernel = twice(space.inward), twice(space.outward), dipole_kernel(grid)
+    spectrum = space.spectrum(x, outward)
+    torch.testing.assert_close(spectrum.norm(), x.norm())
+    torch.testing.assert_close(space.image(spectrum, inward), x)
+    require_adjoint(
+        lambda s: space.image(space.spectrum(space.image(s, inward), outward), twice(kernel * space.inward)),
+        lambda y: space.spectrum(y, twice(kernel * space.outward)), tuple(spectrum.shape), grid.shape,
+    )  # fmt: skip
+    assert space.n_transforms == 6
+
+
+def test_a_spike_in_the_field_has_no_weight_and_a_harmonic_field_all_of_it() -> None:
+    grid, mask = SOURCE, ball(SOURCE, 18.0)
+    x, y, z = torch.meshgrid(*((torch.arange(n) - n / 2) * v for n, v in zip(grid.shape, grid.voxel_size, strict=True)),
+                             indexing="ij")  # fmt: skip
+    values = 1e-3 * (x**2 - 0.5 * y**2 - 0.5 * z**2)
+    values[24, 24, 24] += 1.0
+    weight = laplacian_weight(LocalField(torch.where(mask, values, 0.0), mask, grid))
+    assert weight[24, 24, 24] == 0.0 and not weight[~mask].any()
+    inner = ball(grid, 16.0)
+    inner[22:27, 22:27, 22:27] = False
+    # Rounding decides which 40 % of a perfectly harmonic field are rougher than the rest, never by much.
+    assert float((weight[inner] > 0.99).float().mean()) > 0.99
+
+
+def test_gradients_have_weights_by_their_rank() -> None:
+    grid, mask = SOURCE, ball(SOURCE, 18.0)
+    chi = torch.randn(grid.shape, generator=torch.Generator().manual_seed(3))
+    for axis, weight in enumerate(gradient_weights(chi, mask, Gradient(grid, "periodic"))):
+        slope = (chi.roll(-1, axis) - chi).abs()[mask]
+        inside = weight[mask]
+        assert not weight[~mask].any()
+        assert float((inside == 1.0).float().mean()) == pytest.approx(0.5, abs=0.01)
+        assert float((inside == 0.0).float().mean()) == pytest.approx(0.3, abs=0.01)
+        order = slope.argsort()
+        assert bool((inside[order].diff() <= 0.0).all())
+
+
+def test_the_fast_estimate_is_on_the_scale_of_tkd_and_resembles_the_truth() -> None:
+    field, truth = strong_source()
+    fast = fast_estimate(field, dipole_kernel(field.grid))
+    tkd = TruncatedDivision(0.125)(field).values
+    inside = field.mask
+    error = fast - tkd                                  # a regression leaves no correlation with the regressor
+    assert abs(float((error * (fast - fast.mean()))[inside].mean())) < 0.05 * float(fast[inside].var())
+    assert correlation(fast, truth, inside) > 0.8 and not fast[~inside].any()
+
+
+def test_streaks_around_a_strong_source_are_fewer_than_tkds() -> None:
+    """Streaks: what the error away from the source has near the cone."""
+    field, truth = strong_source()
+    away = field.mask & ~ball(field.grid, 6.5, (3.0, -2.0, 1.0))
+    cone = Filter((dipole_kernel(field.grid).abs() < 0.1).float(), field.grid.shape)
+
+    def streaks(method: Method) -> float:
+        return float(cone(torch.where(field.mask, method(field, silent).values - truth, 0.0))[away].std())
+
+    by_ilsqr = streaks(Ilsqr())
+    assert by_ilsqr < 0.85 * streaks(TruncatedDivision())
+    assert by_ilsqr < min(streaks(TruncatedDivision(t)) for t in (0.05, 0.1, 0.2, 0.3))
+    assert by_ilsqr < 0.6 * streaks(Ilsqr(cone=1e-6))        # the first step alone
+
+
+def test_what_was_solved_is_told() -> None:
+    field, _ = strong_source()
+    notes = Ilsqr(max_iterations=8)(field).notes
+    assert notes["iterations"] == [8, 8]
+    assert 0.0 < notes["relative_residual"][0] < notes["relative_residual"][1] < 1.0
+    # Two pairs an iteration and one to start in the first step, one and one in the second, 3.5 between, 2 maps.
+    assert notes["fft_pairs"] == pytest.approx((2 * 8 + 1.5) + (8 + 0.5) + 3.5 + 1 + 0.5, abs=1.5)
+
+
+@pytest.mark.parametrize("other", [Ilsqr(cone=0.2), Ilsqr(tolerance=0.3), Ilsqr(max_iterations=4)])
+def test_every_option_changes_the_map(other: Ilsqr) -> None:
+    field, _ = strong_source(Grid((32, 32, 32)))
+    usual = Ilsqr()(field).values
+    assert float((other(field).values - usual).norm()) > 0.01 * float(usual.norm())
+
+
+@pytest.mark.parametrize("axes", [(1, 2, 0), (0, 2, 1)])
+def test_the_order_of_the_arrays_axes_does_not_matter(axes: tuple[int, int, int]) -> None:
+    grid = Grid((32, 30, 27), (1.0, 1.0, 1.2), b0_given=OBLIQUE)
+    field, _ = strong_source(grid)
+    turned = Grid(
+        tuple(grid.shape[a] for a in axes), tuple(grid.voxel_size[a] for a in axes),  # type: ignore[arg-type]
+        b0_given=tuple(OBLIQUE[a] for a in axes),  # type: ignore[arg-type]
+    )  # fmt: skip
+    chi = Ilsqr()(field).values
+    other = Ilsqr()(field.mapped(lambda x: x.permute(*axes), turned)).values
+    assert float((other - chi.permute(*axes)).norm()) < 1e-3 * float(chi.norm())
+
+
+def test_it_tells_progress_and_can_be_cancelled_in_either_solver() -> None:
+    field, _ = strong_source(Grid((24, 24, 24)))
+    told: list[float] = []
+    Ilsqr(max_iterations=5)(field, lambda fraction, stage: told.append(fraction))
+    assert told == sorted(told) and told[-1] > 0.8
+    for limit in (0.2, 0.7):
+
+        def progress(fraction: float, stage: str, limit: float = limit) -> None:
+            if fraction >= limit:
+                raise Cancelled()
+
+        with pytest.raises(Cancelled):
+            Ilsqr(max_iterations=5)(field, progress)
+
+
+def test_an_empty_field_gives_an_empty_map() -> None:
+    grid = Grid((16, 16, 16))
+    found = Ilsqr()(LocalField(torch.zeros(grid.shape), ball(grid, 6.0), grid))
+    assert not found.values.any() and found.notes["iterations"] == [0, 0]
+
+
+@pytest.mark.parametrize("cone", [0.0, -1.0, 2 / 3, math.nan])
+def test_a_cone_out_of_range_is_refused(cone: float) -> None:
+    with pytest.raises(ParameterInvalid, match=r"The cone of iLSQR is .* between 0 and 2/3\."):
+        Ilsqr(cone=cone)
+
+
+@pytest.mark.parametrize(("tolerance", "n"), [(-0.1, 5), (0.1, 0)])
+def test_impossible_limits_are_refused(tolerance: float, n: int) -> None:
+    with pytest.raises(ParameterInvalid, match=r"iLSQR was given tolerance .* at least one iteration"):
+        Ilsqr(tolerance=tolerance, max_iterations=n)
