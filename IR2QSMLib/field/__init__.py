@@ -1,0 +1,1 @@
+"""From scanner phase to local field: scaling, mask, unwrapping, echo combination, background removal."""
