@@ -30,6 +30,10 @@ class Tissue:
     """Mean over people and its spread [ppm], relative to cerebrospinal fluid."""
     slope: float = 0.0
     """Change of χ with the T1 contrast [ppm per unit of the template], myelin being bright and diamagnetic."""
+    signal: float = 0.72
+    """Of a spoiled gradient echo at TE = 0 (TR 30 ms, 15°), of water 1."""
+    relaxation: float = 17.0
+    """R2* at 3 T [1/s] without iron's share."""
 
 
 # Means over adults at 3 T, read off Lim 2013 (doi 10.1016/j.neuroimage.2013.06.004: Table of the atlas), Li 2014
@@ -47,9 +51,9 @@ NUCLEI = (
     Tissue("dentate nucleus", (0.095, 0.020)),
 )
 """In the order in which they are labelled, from 1 on; a later one lies over an earlier one."""
-GREY, WHITE, CSF = Tissue("cortex", (0.016, 0.005), -0.10), Tissue("white matter", (-0.034, 0.005), -0.22), Tissue(
-    "cerebrospinal fluid", (0.0, 0.004)
-)  # fmt: skip
+GREY = Tissue("cortex", (0.016, 0.005), -0.10)
+WHITE = Tissue("white matter", (-0.034, 0.005), -0.22, 0.70, 19.0)
+CSF = Tissue("cerebrospinal fluid", (0.0, 0.004), 0.0, 0.55, 2.0)
 TAIL = (
     (13, 2, 18, 3.2), (15, -6, 20.5, 2.6), (19, -17, 21, 2.1), (24, -28, 16, 1.7), (29, -37, 7, 1.5),
     (33, -33, -3, 1.4), (35, -25, -9, 1.3), (32, -15, -13, 1.2),
@@ -96,7 +100,7 @@ def levels(mni: Tensor, grey: Tensor, white: Tensor) -> dict[str, Tensor]:
     tissue = 6.0 * (grey + white - 0.6)
     caudate = torch.minimum(_lump(p, (13, 11, 8), (9, 17, 14), 0, 3.0), 8.0 * (grey - 0.5)).minimum(x - 3.5)
     putamen = torch.minimum(_lump(p, (26, 0, 1), (8, 21, 13), 15, 3.0), 8.0 * (grey - 0.42))
-    pallidum = torch.minimum(_lump(p, (19.5, -4, -1), (5.0, 11, 6.5), 27, 2.3, bend=0.02), -putamen - 0.3)
+    pallidum = torch.minimum(_lump(p, (19.5, -4, -0.5), (5.6, 12, 7.5), 27, 2.3, bend=0.02), -putamen - 0.3)
     thalamus = torch.minimum(_lump(p, (11.5, -18.5, 7), (9, 16.5, 10), 27, 2.6), tissue).minimum(x - 1.2)
     return {
         "thalamus": thalamus,
@@ -105,9 +109,9 @@ def levels(mni: Tensor, grey: Tensor, white: Tensor) -> dict[str, Tensor]:
         "caudate tail": _tube(p, TAIL),
         "putamen": putamen,
         "pallidum": pallidum,
-        "subthalamic nucleus": _lump(p, (11, -13, -7), (2.1, 4.8, 2.2), 38, 2.0),
+        "subthalamic nucleus": _lump(p, (11, -13, -7), (2.6, 5.2, 2.7), 38, 2.0),
         "substantia nigra": _arc(p),
-        "red nucleus": _lump(p, (5, -20, -9), (3.0, 3.6, 4.2), 0, 2.0),
+        "red nucleus": _lump(p, (5, -20, -9), (3.5, 4.0, 4.7), 0, 2.0),
         "dentate nucleus": _folded(p),
     }
 

@@ -38,6 +38,8 @@ class FineHead:
     """χ [ppm], isotropic part, relative to fluid: (x, y, z)."""
     density: Tensor
     """Signal at TE = 0, of water 1: (x, y, z)."""
+    relaxation: Tensor
+    """R2* [1/s] but for what χ itself adds: (x, y, z)."""
     veins: Tensor
     """Share of veins: (x, y, z)."""
     labels: Tensor
@@ -72,12 +74,12 @@ def draw_held_out(dice: Dice, grid: Grid, *, bleeds: bool = False, haemorrhage: 
     shares = _shares(dice, work, (grey, white, csf))
 
     texture = _texture(dice, work, direction)
-    chi, density = torch.zeros_like(shares[0]), torch.zeros_like(shares[0])
-    for tissue, share, weight, signal in zip((GREY, WHITE, CSF), shares, (grey, white, csf), (0.72, 0.70, 0.55),
-                                             strict=True):  # fmt: skip
+    chi, density, relaxation = (torch.zeros_like(shares[0]) for _ in range(3))
+    for tissue, share, weight in zip((GREY, WHITE, CSF), shares, (grey, white, csf), strict=True):
         inner = _inside(dice, tissue, t1, weight * inside, work) + texture[tissue.name]
         chi.addcmul_(share, upsampled(inner))
-        density.add_(share, alpha=signal)
+        density.add_(share, alpha=tissue.signal)
+        relaxation.add_(share, alpha=tissue.relaxation)
     labels = _add_nuclei(dice, chi, mni, (grey, white, t1, texture["cortex"]), work)
     share = _veins(dice, mni, depth, white, csf, work)
     chi.lerp_(torch.tensor(dice.uniform(*BLOOD)), share)
@@ -89,7 +91,7 @@ def draw_held_out(dice: Dice, grid: Grid, *, bleeds: bool = False, haemorrhage: 
     density.mul_(torch.where(surface > -3.0, 1.0, torch.where(surface > -9.0, 0.08, 0.5)))
     chi.mul_(((surface > -1.0) | (share > 0.01)).float())
     # Blood and tissue far outside the skull are no part of the head that is drawn.
-    return FineHead(chi, density, share, labels, lesions, fine, white * inside, direction, depth, mni, work)
+    return FineHead(chi, density, relaxation, share, labels, lesions, fine, white * inside, direction, depth, mni, work)
 
 
 def work_grid(grid: Grid) -> Grid:

@@ -96,7 +96,9 @@ def _medullary(dice: Dice, mni: Tensor, depth: Tensor, white: Tensor) -> Tensor:
 def _cortical(dice: Dice, mni: Tensor, depth: Tensor, csf: Tensor) -> Tensor:
     """Veins that rise out of the sulci, join the surface and run over it towards the upper midline."""
     n = 110
-    found = ((csf > 0.35) & (depth > 2.0) & (depth < 22.0) & (mni[2] > -25.0)).nonzero().float()
+    x, y, z = mni
+    ventricles = (x.abs() < 26.0) & (y > -55.0) & (y < 26.0) & (z < 26.0)
+    found = ((csf > 0.35) & (depth > 2.0) & (depth < 22.0) & (z > -25.0) & ~ventricles).nonzero().float()
     if not len(found):
         return torch.zeros(0, 4)
     where = found[(dice.rand(n) * len(found)).long()]
