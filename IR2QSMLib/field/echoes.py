@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -123,7 +124,7 @@ def correct_bipolar(phase: Phase, mask: Tensor) -> tuple[Phase, tuple[float, flo
     axes. Raises ParameterInvalid unless there are three echoes or more, evenly spaced.
     """
     times = phase.echo_times
-    spacing = [b - a for a, b in zip(times[:2], times[1:3], strict=False)]
+    spacing = [b - a for a, b in pairwise(times)]
     if len(spacing) < 2 or abs(spacing[1] - spacing[0]) > UNEVEN * spacing[0]:
         raise ParameterInvalid(
             f"The echo times are {', '.join(f'{te:g}' for te in times)} s; the correction of a bipolar readout needs "

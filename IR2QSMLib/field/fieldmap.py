@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,7 +11,9 @@ from torch import Tensor
 
 from IR2QSMLib.errors import MaskInvalid
 from IR2QSMLib.field.background import Removal, VSharp
+from IR2QSMLib.field.checks import noise_floor, residual_background, warnings_of
 from IR2QSMLib.field.echoes import EchoFit, correct_bipolar
+from IR2QSMLib.field.mask import MagnitudeMask, phase_quality
 from IR2QSMLib.field.unwrapping import PathUnwrapping, wraps_left
 from IR2QSMLib.runtime import Progress, part_of, silent
 from IR2QSMLib.volumes import LocalField, Phase, TotalField
@@ -35,6 +36,8 @@ class FieldMaps:
     """Phase [rad] that does not grow with TE: (x, y, z)."""
     residual: Tensor
     """What the fit misses of the signal, as a share of it: (x, y, z)."""
+    quality: Tensor
+    """Coherence of the phase with its neighbours, 0 to 1, zero outside the mask: (x, y, z)."""
     warnings: list[str] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     """What was decided on the way, for the provenance."""
@@ -43,6 +46,7 @@ class FieldMaps:
 def local_field(
     phase: Phase,
     *,
+    masking: MagnitudeMask = MagnitudeMask(),
     unwrapping: Unwrapping = PathUnwrapping(),
     fit: EchoFit = EchoFit(),
     background: Removal = VSharp(),
@@ -50,23 +54,43 @@ def local_field(
 ) -> FieldMaps:
     """Unwrap, combine the echoes and remove the background (ISMRM consensus 2024, doi 10.1002/mrm.30006).
 
-    Raises MaskInvalid when no voxel is left to work on.
+    The user's mask is used where there is one, else `masking` makes it; voxels without a finite phase and magnitude
+    are left out and counted. Raises MaskInvalid when no voxel is left.
     """
+    progress(0.0, "mask")
     valid = torch.isfinite(phase.values).all(0) & torch.isfinite(phase.magnitude).all(0)
-    mask = (phase.magnitude[0] > 0) if phase.mask is None else phase.mask
-    mask = mask & valid
+    given = phase.mask if phase.mask is not None else masking(phase)
+    mask = given & valid & (phase.magnitude > 0).all(0)
     if not bool(mask.any()):
-        raise MaskInvalid("No voxel of the mask has a finite phase; give another mask.")
+        raise MaskInvalid("No voxel of the mask has a finite phase and a magnitude above zero; give another mask.")
+    notes: dict[str, Any] = {
+        "mask": "given" if phase.mask is not None else vars(masking),
+        "n_voxels_without_phase": int((given & ~mask).sum()),
+        "n_echoes": phase.n_echoes,
+        "unwrapping": {"name": type(unwrapping).__name__, **vars(unwrapping)},
+        "fit": vars(fit),
+        "background": {"name": type(background).__name__, **vars(background)},
+    }
+    if phase.n_echoes == 1:
+        notes["offset"] = "not removed: a single echo"
     phase = replace(
         phase, values=torch.where(valid, phase.values, 0.0), magnitude=torch.where(valid, phase.magnitude, 0.0)
     )
-    notes: dict[str, Any] = {}
     if phase.bipolar:
-        phase, notes["bipolar_phase"] = correct_bipolar(phase, mask)
-    unwrapped = unwrapping(phase, mask, part_of(progress, 0.0, 0.7))
+        phase, notes["bipolar_rad_and_rad_per_mm"] = correct_bipolar(phase, mask)
+    quality = torch.where(mask, phase_quality(phase), 0.0)
+    unwrapped = unwrapping(phase, mask, part_of(progress, 0.05, 0.7))
+    progress(0.7, "echo combination")
     combined = fit(phase, unwrapped, mask)
-    notes["wraps_left"] = wraps_left(unwrapped[0], mask)
     local = background(combined.field, part_of(progress, 0.75, 1.0))
-    assert_finite = math.isfinite(float(local.values.sum()))
-    notes["finite"] = assert_finite
-    return FieldMaps(combined.field, local, unwrapped, combined.offset, combined.residual, [], notes)
+    warnings = warnings_of(phase, mask, combined.signal_noise, unwrapped, combined.residual, local)
+    if notes["n_voxels_without_phase"]:
+        warnings.insert(0, f"{notes['n_voxels_without_phase']} voxels of the mask have no phase and were left out.")
+    notes |= {
+        "signal_noise": combined.signal_noise,
+        "field_noise_ppm": noise_floor(combined.field),
+        "wraps_left": wraps_left(unwrapped[0], mask),
+        "residual_background": residual_background(local),
+        "n_voxels": {"mask": int(mask.sum()), "effective_mask": int(local.mask.sum())},
+    }
+    return FieldMaps(combined.field, local, unwrapped, combined.offset, combined.residual, quality, warnings, notes)

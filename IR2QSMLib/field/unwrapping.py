@@ -85,12 +85,10 @@ def unwrap_in_space(phase: Tensor, mask: Tensor) -> Tensor:
     if len(inside) == 0:
         return torch.zeros_like(phase)
     box = tuple(slice(int(a), int(b) + 1) for a, b in zip(inside.amin(0), inside.amax(0), strict=True))
-    values, valid = phase[box].cpu().numpy().astype(np.float64), mask[box].cpu().numpy()
-    # scikit-image leaves single-voxel axes to whoever calls it, and breaks ties between voxels by chance.
-    kept = tuple(n for n in values.shape if n > 1) or (1,)
-    if math.prod(kept) > 1:
-        masked = np.ma.array(values.reshape(kept), mask=~valid.reshape(kept))
-        values = np.asarray(np.ma.getdata(unwrap_phase(masked, rng=0))).reshape(values.shape)
+    # scikit-image draws the order of voxels on the array's border by chance, seed or not: a masked frame leaves none.
+    values = np.pad(phase[box].cpu().numpy().astype(np.float64), 1)
+    masked = np.ma.array(values, mask=np.pad(~mask[box].cpu().numpy(), 1, constant_values=True))
+    values = np.ma.getdata(unwrap_phase(masked))[1:-1, 1:-1, 1:-1]
     template = torch.zeros_like(phase)
     template[box] = torch.from_numpy(values).to(phase.device, phase.dtype)
     unwrapped = nearest_branch(phase, template)
