@@ -10,6 +10,7 @@ import math
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -129,7 +130,7 @@ def fibres(mni: Tensor, depth: Tensor) -> Tensor:
     the brain stem, and run from front to back beside it.
     """
     x, y, z = mni
-    out = torch.stack([g / 1.0 for g in torch.gradient(-depth)])
+    out = torch.stack(list(torch.gradient(-depth)))
     out = torch.nn.functional.normalize(out, dim=0) * torch.exp(-depth.clamp_min(0.0) / 8.0)
     callosum = torch.exp(-(((z - 20.0 + 0.008 * (y + 10.0).square()) / 9.0) ** 2)) * torch.exp(-((x / 22.0) ** 2))
     capsule = torch.exp(-(((x.abs() - 20.0) / 8.0) ** 2)) + torch.exp(-((x / 12.0) ** 2)) * (z < -8.0)
@@ -158,7 +159,7 @@ def _lump(
 def _tube(p: Tensor, points: tuple[tuple[float, ...], ...]) -> Tensor:
     """Depth below the surface of a chain of cones."""
     best = torch.full_like(p[0], -math.inf)
-    for (ax, ay, az, ar), (bx, by, bz, br) in zip(points[:-1], points[1:], strict=True):
+    for (ax, ay, az, ar), (bx, by, bz, br) in pairwise(points):
         d = (bx - ax, by - ay, bz - az)
         along = (p[0] - ax) * d[0] + (p[1] - ay) * d[1] + (p[2] - az) * d[2]
         t = (along / (d[0] ** 2 + d[1] ** 2 + d[2] ** 2)).clamp(0.0, 1.0)

@@ -41,16 +41,16 @@ def splined(x: Tensor, factor: int = 2) -> Tensor:
 
 
 def _spline(n: int, factor: int) -> Tensor:
-    """The matrix (n·factor, n) of spline interpolation of a line, its coefficients mirrored at the ends."""
+    """The matrix (n·factor, n) of spline interpolation of a line, its coefficients mirrored at the faces."""
 
     def weights(position: Tensor) -> Tensor:
         distance = (position[:, None] - torch.arange(-2, n + 2, dtype=torch.float64)).abs()
         inner = 2.0 / 3.0 - distance.square() * (1.0 - 0.5 * distance)
         all_of_them = torch.where(distance < 1.0, inner, (2.0 - distance).clamp_min(0.0) ** 3 / 6.0)
         out = all_of_them[:, 2 : n + 2].clone()
-        for beyond, mirror in ((0, 2), (1, 1)):                      # −2 and −1; n and n + 1 likewise
-            out[:, min(mirror, n - 1)] += all_of_them[:, beyond]
-            out[:, max(n - 1 - mirror, 0)] += all_of_them[:, n + 3 - beyond]
+        for beyond, mirror in ((0, 1), (1, 0)):                      # −2 and −1; n + 1 and n likewise
+            out[:, mirror] += all_of_them[:, beyond]
+            out[:, n - 1 - mirror] += all_of_them[:, n + 3 - beyond]
         return out
 
     fine = (torch.arange(n * factor, dtype=torch.float64) + 0.5) / factor - 0.5

@@ -24,8 +24,8 @@ from IR2QSMLib.simulation.vessels import veins
 
 SIZE = 0.9
 """Of the template, which is larger than most heads: 1.35 litres of brain instead of 1.9."""
-BLOOD = (0.30, 0.40)
-"""Susceptibility of venous blood [ppm]: 0.27·4π · haematocrit 0.40 · (1 − saturation 0.70 to 0.78)."""
+BLOOD = (0.24, 0.34)
+"""Susceptibility of venous blood [ppm]: 0.27·4π · haematocrit 0.40 · (1 − saturation 0.75 to 0.82)."""
 THICK = 1.2
 """Radius [mm] from which veins are drawn on the coarser grid."""
 
@@ -80,7 +80,7 @@ def draw_held_out(dice: Dice, grid: Grid, *, bleeds: bool = False, haemorrhage: 
         chi.addcmul_(share, upsampled(inner))
         density.add_(share, alpha=tissue.signal)
         relaxation.add_(share, alpha=tissue.relaxation)
-    labels = _add_nuclei(dice, chi, mni, (grey, white, t1, texture["cortex"]), work)
+    labels = _add_nuclei(dice, chi, mni, (grey, white, t1, texture["nuclei"]), work)
     share = _veins(dice, mni, depth, white, csf, work)
     chi.lerp_(torch.tensor(dice.uniform(*BLOOD)), share)
     fine = refined(work)
@@ -146,8 +146,14 @@ def _texture(dice: Dice, work: Grid, direction: Tensor) -> dict[str, Tensor]:
         along += sampled(noise[None], grid + direction * (step / work.voxel_size[0]))[0]
     bundles = along / along.std() + 0.8 * dice.smooth(work, 2.2)
     cortex = noise / noise.std() + dice.smooth(work, 1.8) + 0.7 * dice.smooth(work, 4.0)
-    fluid = torch.zeros_like(noise)
-    return {WHITE.name: 0.0065 * bundles, GREY.name: 0.0065 * cortex, CSF.name: fluid}
+    grain = dice.smooth(work, 0.6 * work.voxel_size[0])
+    # The spread inside a region that maps of several orientations show at 1 mm: least in white matter, most in nuclei.
+    return {
+        WHITE.name: 0.007 * bundles + 0.010 * grain,
+        GREY.name: 0.008 * cortex + 0.016 * grain,
+        CSF.name: 0.002 * grain,
+        "nuclei": 0.010 * cortex + 0.020 * grain,
+    }
 
 
 def _add_nuclei(dice: Dice, chi: Tensor, mni: Tensor, maps: tuple[Tensor, ...], work: Grid) -> Tensor:
@@ -164,7 +170,7 @@ def _add_nuclei(dice: Dice, chi: Tensor, mni: Tensor, maps: tuple[Tensor, ...], 
             continue
         level = (found[nucleus.name] + wander)[box]
         inner = _inside(dice, nucleus, t1, (found[nucleus.name] > 0).float(), work) * (1.0 + lean * side)
-        inner = inner + 1.3 * texture
+        inner = inner + texture
         if nucleus.name == "pallidum":
             inner = inner - 0.07 * parted
         share = torch.sigmoid(upsampled(level) * (8.0 / work.voxel_size[0]))

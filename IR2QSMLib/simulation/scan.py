@@ -9,16 +9,18 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.field.background import Removal, VSharp
 from IR2QSMLib.field.fieldmap import local_field
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.physics.fourier import fft, frequencies, ifft
+from IR2QSMLib.runtime import Progress, silent
 from IR2QSMLib.simulation.dice import Dice
-from IR2QSMLib.simulation.fine import averaged, field_of, refined, splined, upsampled
-from IR2QSMLib.simulation.head import Head, finish, positions
+from IR2QSMLib.simulation.fine import averaged, field_of, splined
+from IR2QSMLib.simulation.head import Head, finish
 from IR2QSMLib.simulation.heldout import FineHead
 from IR2QSMLib.simulation.surroundings import background
 from IR2QSMLib.units import hz_per_ppm
-from IR2QSMLib.volumes import LocalField, Phase
+from IR2QSMLib.volumes import LocalField, Phase, TotalField
 
 B0 = 3.0
 ECHO_TIMES = (0.004, 0.010, 0.016, 0.022)
@@ -32,14 +34,31 @@ ANISOTROPY = 0.014
 class Disturbance:
     """What a scan holds besides isotropic susceptibility inside the brain."""
 
-    microstructure: float = 0.012
+    microstructure: float = 0.003
     """Frequency shift across fibres against along them [ppm]: Wharton 2015, doi 10.1002/mrm.25189."""
+    surroundings: bool = False
+    """Whether the head lies in air, so that its background has to be removed; else only the mask holds sources."""
     motion: float = 0.0
     """Spread of the field's drift with breathing and motion during the scan [ppm], smooth over centimetres."""
+    depth: float = 1.0
+    """Of the mask's edge below the brain's surface [mm]; extraction tools leave the outermost vessels out."""
     raggedness: float = 0.7
-    """How far the mask's edge is from the brain's [mm]."""
+    """How far it wanders [mm]."""
     lumps: float = 1.0
     """Pieces of the mask's edge that are wrong by up to 4 mm: tissue left in, or brain cut off."""
+
+
+MEASURED = Disturbance(microstructure=0.008, surroundings=True, motion=0.001)
+"""Everything at once: the truth then explains about two thirds of the local field, as in measured heads."""
+
+
+@dataclass(frozen=True)
+class NoBackground:
+    """The removal for a head without surroundings: the total field is the local one."""
+
+    def __call__(self, field: TotalField, progress: Progress = silent) -> LocalField:
+        """The field [ppm] as it is."""
+        return LocalField(field.values, field.mask, field.grid)
 
 
 @dataclass(frozen=True)
@@ -57,15 +76,24 @@ class Scan:
     lesions: Tensor
     veins: Tensor
     grid: Grid
+    removal: Removal
+    """What takes the background away."""
 
 
 def scan(head: FineHead, grid: Grid, dice: Dice, disturbance: Disturbance) -> Scan:
     """Scan a head that was drawn for `grid`: signals are summed as complex numbers, so that strong sources dephase."""
     x, y, z = (round(v / f) for v, f in zip(grid.voxel_size, head.grid.voxel_size, strict=True))
     block = (x, y, z)
-    outside = background(head.mni, head.depth, head.work)
-    field = field_of(head.chi, head.grid).add_(splined(outside + _white_matter(head, disturbance)
-                                                       + disturbance.motion * dice.smooth(head.work, 12.0)))
+    to_grid = (max(1, x // 2), max(1, y // 2), max(1, z // 2))              # from the working grid
+    mask = _mask(dice, averaged(head.depth, to_grid), grid, disturbance)
+    extra = _white_matter(head, disturbance) + disturbance.motion * dice.smooth(head.work, 12.0)
+    chi = head.chi
+    if disturbance.surroundings:
+        extra += background(head.mni, head.depth, head.work)
+    else:
+        inside = _repeated(mask, block)
+        chi = torch.where(inside, chi - chi[inside].mean(), 0.0)
+    field = field_of(chi, head.grid).add_(splined(extra))
     decay = head.relaxation + RELAXIVITY * head.chi.abs()
     coil, offset = 0.2 * dice.smooth(head.work, 45.0), 1.5 * dice.smooth(head.work, 45.0)
     turn = 2.0 * math.pi * hz_per_ppm(B0)
@@ -81,14 +109,18 @@ def scan(head: FineHead, grid: Grid, dice: Dice, disturbance: Disturbance) -> Sc
                 steps = {gap: torch.exp(rate * gap)}
             signal, previous = signal * steps[gap], te
             echoes[i, start // x : start // x + 8] = averaged(signal, block)
-    to_grid = tuple(max(1, b // 2) for b in block)
-    smooth = averaged(torch.polar(coil.exp(), offset), (to_grid[0], to_grid[1], to_grid[2]))
-    depth = averaged(head.depth, (to_grid[0], to_grid[1], to_grid[2]))
+    smooth = averaged(torch.polar(coil.exp(), offset), to_grid)
     return Scan(
-        echoes * smooth, averaged(head.chi, block), _mask(dice, depth, grid, disturbance),
-        averaged(head.white, (to_grid[0], to_grid[1], to_grid[2])), _majority(head.labels, block),
-        _majority(head.lesions, block), averaged(head.veins, block), grid,
+        echoes * smooth, averaged(head.chi, block), mask, averaged(head.white, to_grid),
+        _majority(head.labels, block), _majority(head.lesions, block), averaged(head.veins, block), grid,
+        VSharp() if disturbance.surroundings else NoBackground(),
     )  # fmt: skip
+
+
+def _repeated(mask: Tensor, block: tuple[int, int, int]) -> Tensor:
+    for axis, n in enumerate(block):
+        mask = mask.repeat_interleave(n, axis)
+    return mask
 
 
 def _majority(labels: Tensor, block: tuple[int, int, int]) -> Tensor:
@@ -122,7 +154,7 @@ def _mask(dice: Dice, depth: Tensor, grid: Grid, disturbance: Disturbance) -> Te
     off = disturbance.raggedness * dice.smooth(grid, 4.0)
     lump = dice.smooth(grid, 9.0)
     off = off + disturbance.lumps * 3.0 * (torch.relu(lump - 1.7) - torch.relu(-1.7 - lump))
-    return depth > off.clamp(-4.0, 4.0)
+    return depth > disturbance.depth + off.clamp(-4.0, 4.0)
 
 
 def measure(scanned: Scan, power_snr: float, dice: Dice) -> tuple[Head, LocalField, float]:
@@ -133,7 +165,7 @@ def measure(scanned: Scan, power_snr: float, dice: Dice) -> tuple[Head, LocalFie
     """
     if not power_snr > 0.0:
         raise ParameterInvalid(f"The power SNR is {power_snr:g}; expected a positive number, or infinity for no noise.")
-    clean = local_field(_phase(scanned, scanned.signal)).local
+    clean = _local(scanned, scanned.signal)
     head = finish(scanned.chi, clean.mask, scanned.white, scanned.labels, scanned.grid)
     head = replace(head, veins=scanned.veins * clean.mask, lesions=scanned.lesions * clean.mask)
     if math.isinf(power_snr):
@@ -142,16 +174,17 @@ def measure(scanned: Scan, power_snr: float, dice: Dice) -> tuple[Head, LocalFie
     power, sigma = float(clean.values[clean.mask].square().mean()), _first_guess(scanned, clean, power_snr)
     # The field's noise is nearly linear in the signal's, so two corrections are plenty.
     for _ in range(3):
-        noisy = local_field(_phase(scanned, scanned.signal + sigma * noise)).local
+        noisy = _local(scanned, scanned.signal + sigma * noise)
         achieved = power / float((noisy.values - clean.values)[clean.mask].square().mean())
-        if abs(achieved / power_snr - 1.0) < 0.03:
+        if abs(achieved / power_snr - 1.0) < 0.05:
             break
         sigma *= math.sqrt(achieved / power_snr)
     return head, noisy, achieved
 
 
-def _phase(scanned: Scan, signal: Tensor) -> Phase:
-    return Phase(signal.angle(), signal.abs(), ECHO_TIMES, B0, scanned.grid, scanned.mask)
+def _local(scanned: Scan, signal: Tensor) -> LocalField:
+    phase = Phase(signal.angle(), signal.abs(), ECHO_TIMES, B0, scanned.grid, scanned.mask)
+    return local_field(phase, background=scanned.removal).local
 
 
 def _first_guess(scanned: Scan, clean: LocalField, power_snr: float) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -17,12 +15,12 @@ from IR2QSMLib.simulation.head import ball, positions, sampled
 AIR, BONE = 9.4, -2.0
 """Susceptibility against water [ppm]: Schenck 1996, doi 10.1118/1.597854."""
 CAVITIES = (
-    ((0, 80, -12), (17, 6, 11)), ((0, 52, -40), (12, 22, 13)), ((0, 14, -44), (12, 12, 9)), ((0, 35, -66), (13, 36, 18)),
-    ((51, -24, -44), (10, 13, 13)), ((-51, -24, -44), (10, 13, 13)), ((64, -14, -42), (14, 4, 4)), ((-64, -14, -42), (14, 4, 4)),
-    ((33, 48, -66), (12, 15, 14)), ((-33, 48, -66), (12, 15, 14)),
+    ((0, 80, -12), (17, 6, 11)), ((0, 52, -40), (12, 22, 13)), ((0, 14, -44), (12, 12, 9)),
+    ((0, 35, -66), (13, 36, 18)), ((51, -24, -44), (10, 13, 13)), ((64, -14, -42), (14, 4, 4)),
+    ((33, 48, -66), (12, 15, 14)),
 )  # fmt: skip
-"""Air in the head, centre and radii in MNI space [mm]: frontal, ethmoid and sphenoid sinuses, nose and pharynx,
-mastoids, ear canals, maxillary sinuses."""
+"""Air in the head, centre and radii in MNI space [mm], mirrored: frontal, ethmoid and sphenoid sinuses, nose and
+pharynx, mastoids, ear canals, maxillary sinuses."""
 MARGIN = 48.0
 """Of head and air around the brain's grid [mm]."""
 
@@ -70,9 +68,9 @@ def _surroundings(p: Tensor, depth: Tensor, soft: float) -> Tensor:
     neck = torch.minimum(58.0 - ((0.9 * x) ** 2 + (y + 28.0) ** 2).sqrt(), -40.0 - z)
     face = ball(p, torch.tensor([0.0, 42.0, -48.0]), torch.tensor([60.0, 52.0, 72.0]), 3.0)
     head = torch.maximum(torch.maximum(share(depth + 14.0), share(neck)), face)
-    air = torch.zeros_like(x)
+    air, mirrored = torch.zeros_like(x), torch.stack([x.abs(), y, z])
     for centre, radii in CAVITIES:
-        air = torch.maximum(air, ball(p, torch.tensor(centre).float(), torch.tensor(radii).float(), 3.0))
+        air = torch.maximum(air, ball(mirrored, torch.tensor(centre).float(), torch.tensor(radii).float(), 3.0))
     air = air * share(-4.5 - depth)                                     # the skull's base keeps it off the brain
     bone = share(-3.0 - depth) * share(depth + 8.5) * share(z + 55.0)
     return -AIR * (head - air * head) + BONE * bone * (1.0 - air)
@@ -81,7 +79,8 @@ def _surroundings(p: Tensor, depth: Tensor, soft: float) -> Tensor:
 def _shimmed(field: Tensor, brain: Tensor, work: Grid) -> Tensor:
     """The field without the part that is quadratic in position, fitted in the brain."""
     x, y, z = positions(work, field.device) / 50.0
-    terms = torch.stack([torch.ones_like(x), x, y, z, x * y, y * z, x * z, x * x - y * y, z * z - 0.5 * (x * x + y * y)])
+    ring = x * x + y * y
+    terms = torch.stack([torch.ones_like(x), x, y, z, x * y, y * z, x * z, x * x - y * y, z * z - 0.5 * ring])
     flat = terms[:, brain][:, ::5].T
     weights = torch.linalg.lstsq(flat, field[brain][::5, None]).solution[:, 0]
     return field - torch.einsum("t,txyz->xyz", weights, terms)

@@ -95,7 +95,7 @@ def _medullary(dice: Dice, mni: Tensor, depth: Tensor, white: Tensor) -> Tensor:
 
 def _cortical(dice: Dice, mni: Tensor, depth: Tensor, csf: Tensor) -> Tensor:
     """Veins that rise out of the sulci, join the surface and run over it towards the upper midline."""
-    n = 110
+    n = 64
     x, y, z = mni
     ventricles = (x.abs() < 26.0) & (y > -55.0) & (y < 26.0) & (z < 26.0)
     found = ((csf > 0.35) & (depth > 2.0) & (depth < 22.0) & (z > -25.0) & ~ventricles).nonzero().float()
@@ -105,7 +105,7 @@ def _cortical(dice: Dice, mni: Tensor, depth: Tensor, csf: Tensor) -> Tensor:
     slope = torch.stack(list(torch.gradient(depth)))
     heading = torch.nn.functional.normalize(dice.normal(n, 3), dim=1)
     scale, limit = _mm(mni), torch.tensor(depth.shape) - 1
-    radius = 0.3 + 0.35 * dice.rand(n, 1)
+    radius = 0.25 + 0.3 * dice.rand(n, 1)
     out = []
     for step in range(int(75.0 / STEP)):
         near = where.round().long().clamp(min=torch.zeros(3, dtype=torch.long), max=limit)
@@ -118,7 +118,7 @@ def _cortical(dice: Dice, mni: Tensor, depth: Tensor, csf: Tensor) -> Tensor:
         pull = outward * (0.5 * (below - 1.5)).clamp(-1.0, 1.0) + 0.35 * goal
         heading = torch.nn.functional.normalize(heading + 0.12 * pull + 0.13 * dice.normal(n, 3), dim=1)
         where = where + heading * STEP / scale
-        grown = radius * (1.0 + 1.2 * step * STEP / 75.0)
+        grown = radius * (1.0 + 0.8 * step * STEP / 75.0)
         going = (here[:, 0].abs() > 1.0) & (below[:, 0] > -3.0)
         out.append(torch.cat([where, grown], 1)[going])
     return torch.cat(out)
@@ -126,7 +126,7 @@ def _cortical(dice: Dice, mni: Tensor, depth: Tensor, csf: Tensor) -> Tensor:
 
 def _sagittal(mni: Tensor, depth: Tensor) -> Tensor:
     """The superior sagittal sinus: radius 3 to 4.5 mm, its lower wall on the brain's edge at the midline."""
-    middle = (mni[0].abs() < 0.8 * _mm(mni)) & (depth < -1.5) & (depth > -4.5) & (mni[2] > -5.0 - 0.1 * mni[1])
+    middle = (mni[0].abs() < 0.8 * _mm(mni)) & (depth < -2.5) & (depth > -5.5) & (mni[2] > -5.0 - 0.1 * mni[1])
     found = middle.nonzero().float()
     return torch.cat([found, torch.full((len(found), 1), 2.4)], 1)
 
