@@ -39,7 +39,7 @@ def background(mni: Tensor, depth: Tensor, work: Grid) -> Tensor:
     where = _continued(torch.stack([averaged(c, (2, 2, 2)) for c in mni]), coarse, start)
     maps, zero = anatomy.maps()
     below = sampled(maps[3:], where + zero.view(3, 1, 1, 1))[0]
-    field = simulate_field(blur(_surroundings(where, below, step[0]), coarse, 0.6 * step[0]), coarse)
+    field = simulate_field(blur(_surroundings(where, below, step[0]), coarse, 0.85 * step[0]), coarse)
     box = tuple(slice(s, s + n) for s, n in zip(start, inner, strict=True))
     return _shimmed(splined(field[box]), depth > 0.0, work)
 

@@ -59,7 +59,7 @@ def test_the_pallidum_lies_between_thalamus_and_putamen(found: dict[str, Tensor]
     assert not bool(((found["pallidum"] > 0) & (found["putamen"] > 0)).any())
 
 
-def test_the_dentate_is_a_sheet_and_the_tail_a_long_tube(found: dict[str, Tensor], space: tuple[Tensor, Tensor]) -> None:
+def test_the_dentate_is_a_sheet_and_the_tail_a_tube(found: dict[str, Tensor], space: tuple[Tensor, Tensor]) -> None:
     assert float(found["dentate nucleus"].max()) < 1.6 and float(found["putamen"].max()) > 2.5      # depth [mm]
     tail = space[0][:, (found["caudate tail"] > 0)]
     assert float(tail[1].max() - tail[1].min()) > 30.0 and float(tail[2].max() - tail[2].min()) > 25.0
