@@ -60,18 +60,21 @@ class VSharp:
 
     def __call__(self, field: TotalField, progress: Progress = silent) -> LocalField:
         """The local field [ppm] and the mask in which it is known."""
+        radii = self.radii(field.grid)
         margin = [int(self.largest / v) + 2 for v in field.grid.voxel_size]
         values, mask, start = _boxed(field, margin)
         grid = field.grid.cropped(start, mask.shape)
-        # A constant is background; without it there is less for single precision to lose.
+        # A constant is background, too; without it there is less for single precision to lose.
         centred = torch.where(mask, values - values[mask].mean(), 0.0)
         spectrum, inside = fft(centred), fft(mask.float())
         left = mask.clone()
         filtered = torch.zeros_like(values)
         kernel = deconvolution = None
-        radii = self.radii(field.grid)
+        room = 0.5 * min((n - m) * v for n, m, v in zip(mask.shape, margin, field.grid.voxel_size, strict=True))
         for n, radius in enumerate(radii):
             progress(n / len(radii), STAGE)
+            if radius > room:
+                continue
             kernel = sphere_mean_kernel(grid, radius, values.device, balanced=True)
             fits = left & (ifft(kernel * inside, grid.shape) > FITS)
             if not bool(fits.any()):

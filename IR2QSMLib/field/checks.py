@@ -16,8 +16,10 @@ MOST_WRAPS = 1e-3
 """Share of neighbours."""
 MOST_BACKGROUND = 0.25
 """Share of the local field's power that nine smooth harmonic functions explain."""
-MOST_MISFIT, MISFIT = 0.02, 0.3
-"""Share of voxels whose fit misses more than `MISFIT` of the signal."""
+MISFIT = 0.3
+"""Share of the signal that the fit over the echoes may miss before a voxel is marked."""
+MOST_MARKED = 0.02
+"""Share of the mask."""
 
 
 def warnings_of(
@@ -41,7 +43,7 @@ def warnings_of(
     if share > MOST_WRAPS:
         found.append(f"{100 * share:.2g} % of the neighbours in the first echo still differ by more than π (wraps).")
     misfit = float((residual[mask] > MISFIT).float().mean())
-    if misfit > MOST_MISFIT:
+    if misfit > MOST_MARKED:
         found.append(f"In {100 * misfit:.2g} % of the mask the fit over the echoes misses {MISFIT:g} of the signal.")
     background = residual_background(local)
     if background > MOST_BACKGROUND:
@@ -64,18 +66,18 @@ def residual_background(local: LocalField) -> float:
 
     Outside sources leave such fields; inside sources hardly do.
     """
-    index = local.mask.nonzero()
+    index = local.mask.nonzero().cpu()      # in double precision, which not every device knows
     if len(index) < 9:
         return 0.0
-    position = index.double() * torch.tensor(local.grid.voxel_size, dtype=torch.float64, device=index.device)
+    position = index.double() * torch.tensor(local.grid.voxel_size, dtype=torch.float64)
     x, y, z = ((position - position.mean(0)) / position.std().clamp_min(1e-12)).T
     basis = torch.stack([torch.ones_like(x), x, y, z, x * y, y * z, z * x, x**2 - y**2, 2 * z**2 - x**2 - y**2], 1)
-    values = local.values[local.mask].double()
+    values = local.values[local.mask].cpu().double()
     values = values - values.mean()
     total = float(values.square().sum())
     if total == 0.0:
         return 0.0
-    gram = basis.T @ basis + 1e-9 * len(x) * torch.eye(9, dtype=torch.float64, device=x.device)
+    gram = basis.T @ basis + 1e-9 * len(x) * torch.eye(9, dtype=torch.float64)
     explained = basis @ torch.linalg.solve(gram, basis.T @ values)
     return min(1.0, float(explained.square().sum()) / total)
 

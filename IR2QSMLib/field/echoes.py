@@ -105,14 +105,22 @@ def _signal_noise(phase: Phase, error: Tensor, mask: Tensor, n_free: int) -> flo
 
 
 def smoothed_phase(phase: Tensor, weight: Tensor, grid: Grid, width: float) -> Tensor:
-    """Phase [rad] of the weighted mean of exp(iφ) over a Gaussian of σ = `width` [mm]: (x, y, z) to the same."""
+    """Phase [rad] of the weighted mean of exp(iφ) over a Gaussian of σ = `width` [mm]: (x, y, z) to the same.
+
+    What it misses is smoothed again and added (twicing, Tukey 1977): at the edge of the weights a mean is one-sided.
+    """
     margin = [math.ceil(3.0 * width / v) for v in grid.voxel_size]
     shape = [good_size(n + m, 2) for n, m in zip(grid.shape, margin, strict=True)]
     larger = grid.cropped((0, 0, 0), shape)
-    real, imaginary = (
-        pad(blur(pad(weight * part, shape), larger, width), grid.shape) for part in (torch.cos(phase), torch.sin(phase))
-    )
-    return torch.atan2(imaginary, real)
+
+    def mean(angle: Tensor) -> Tensor:
+        real, imaginary = (
+            pad(blur(pad(weight * part, shape), larger, width), grid.shape) for part in (angle.cos(), angle.sin())
+        )
+        return torch.atan2(imaginary, real)
+
+    first = mean(phase)
+    return first + mean(phase - first)
 
 
 def correct_bipolar(phase: Phase, mask: Tensor) -> tuple[Phase, tuple[float, float, float, float]]:

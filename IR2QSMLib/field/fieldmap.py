@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import MaskInvalid
+from IR2QSMLib.errors import MaskInvalid, ParameterInvalid
 from IR2QSMLib.field.background import Removal, VSharp
-from IR2QSMLib.field.checks import noise_floor, residual_background, warnings_of
+from IR2QSMLib.field.checks import MISFIT, noise_floor, residual_background, warnings_of
 from IR2QSMLib.field.echoes import EchoFit, correct_bipolar
-from IR2QSMLib.field.mask import MagnitudeMask, phase_quality
+from IR2QSMLib.field.mask import MagnitudeMask, phase_quality, without_poor_surface
 from IR2QSMLib.field.unwrapping import PathUnwrapping, wraps_left
 from IR2QSMLib.runtime import Progress, part_of, silent
 from IR2QSMLib.volumes import LocalField, Phase, TotalField
@@ -42,6 +42,11 @@ class FieldMaps:
     notes: dict[str, Any] = field(default_factory=dict)
     """What was decided on the way, for the provenance."""
 
+    @property
+    def unreliable(self) -> Tensor:
+        """Voxels of the mask whose fit misses more than 0.3 of the signal, bool: (x, y, z)."""
+        return self.total.mask & (self.residual > MISFIT)
+
 
 def local_field(
     phase: Phase,
@@ -50,13 +55,19 @@ def local_field(
     unwrapping: Unwrapping = PathUnwrapping(),
     fit: EchoFit = EchoFit(),
     background: Removal = VSharp(),
+    most_noise: float = 5.0,
     progress: Progress = silent,
 ) -> FieldMaps:
     """Unwrap, combine the echoes and remove the background (ISMRM consensus 2024, doi 10.1002/mrm.30006).
 
     The user's mask is used where there is one, else `masking` makes it; voxels without a finite phase and magnitude
-    are left out and counted. Raises MaskInvalid when no voxel is left.
+    are left out and counted. So are, from the background removal on, voxels at the mask's surface whose standard error
+    exceeds `most_noise` medians or whose fit misses 0.3 of the signal: beside air cavities a few of them, wrongly
+    unwrapped, spoil the field of all the others. Raises MaskInvalid when no voxel is left, and ParameterInvalid unless
+    most_noise ≥ 1 (infinity keeps every voxel that the fit does not miss).
     """
+    if not most_noise >= 1.0:
+        raise ParameterInvalid(f"The most noise is {most_noise:g} medians; expected 1 or more.")
     progress(0.0, "mask")
     valid = torch.isfinite(phase.values).all(0) & torch.isfinite(phase.magnitude).all(0)
     given = phase.mask if phase.mask is not None else masking(phase)
@@ -64,11 +75,11 @@ def local_field(
     if not bool(mask.any()):
         raise MaskInvalid("No voxel of the mask has a finite phase and a magnitude above zero; give another mask.")
     notes: dict[str, Any] = {
-        "mask": "given" if phase.mask is not None else vars(masking),
+        "mask": "given" if phase.mask is not None else {**vars(masking)},
         "n_voxels_without_phase": int((given & ~mask).sum()),
         "n_echoes": phase.n_echoes,
         "unwrapping": {"name": type(unwrapping).__name__, **vars(unwrapping)},
-        "fit": vars(fit),
+        "fit": {**vars(fit)},
         "background": {"name": type(background).__name__, **vars(background)},
     }
     if phase.n_echoes == 1:
@@ -82,15 +93,31 @@ def local_field(
     unwrapped = unwrapping(phase, mask, part_of(progress, 0.05, 0.7))
     progress(0.7, "echo combination")
     combined = fit(phase, unwrapped, mask)
-    local = background(combined.field, part_of(progress, 0.75, 1.0))
+    # The scanner's centre frequency is arbitrary, and a constant is what PDF explains worst.
+    centre = combined.field.values[mask].median()
+    noise = combined.field.noise
+    poor = combined.residual > MISFIT
+    if noise is not None:
+        poor = poor | (noise > most_noise * noise[mask].median())
+    kept = without_poor_surface(mask, poor)
+    if not bool(kept.any()):
+        raise MaskInvalid("The fit over the echoes misses the signal everywhere in the mask; check the echo times.")
+    values = torch.where(kept, combined.field.values - centre, 0.0)
+    centred = TotalField(values, kept, phase.grid, None if noise is None else torch.where(kept, noise, 0.0))
+    local = background(centred, part_of(progress, 0.75, 1.0))
     warnings = warnings_of(phase, mask, combined.signal_noise, unwrapped, combined.residual, local)
     if notes["n_voxels_without_phase"]:
         warnings.insert(0, f"{notes['n_voxels_without_phase']} voxels of the mask have no phase and were left out.")
     notes |= {
         "signal_noise": combined.signal_noise,
         "field_noise_ppm": noise_floor(combined.field),
+        "n_voxels_unreliable": int((mask & (combined.residual > MISFIT)).sum()),
         "wraps_left": wraps_left(unwrapped[0], mask),
         "residual_background": residual_background(local),
-        "n_voxels": {"mask": int(mask.sum()), "effective_mask": int(local.mask.sum())},
+        "n_voxels": {
+            "mask": int(mask.sum()),
+            "reliable_mask": int(kept.sum()),
+            "effective_mask": int(local.mask.sum()),
+        },
     }
     return FieldMaps(combined.field, local, unwrapped, combined.offset, combined.residual, quality, warnings, notes)

@@ -76,6 +76,12 @@ def phase_quality(phase: Phase) -> Tensor:
     return (torch.hypot(real, imaginary) / total.clamp_min(1e-30)).clamp_max(1.0)
 
 
+def without_poor_surface(mask: Tensor, poor: Tensor) -> Tensor:
+    """A mask without the poor voxels that reach its surface; those that are enclosed stay: (x, y, z), bool."""
+    kept = (mask & ~poor).cpu().numpy()
+    return mask & torch.from_numpy(ndimage.binary_fill_holes(kept)).to(mask.device)
+
+
 def largest_piece(mask: np.ndarray, grid: Grid, opening: float = 0.0) -> np.ndarray:
     """The largest 6-connected piece of a mask (x, y, z), parted by an opening [mm], its holes filled."""
     core = mask

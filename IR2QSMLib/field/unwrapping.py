@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import ndimage
 from skimage.restoration import unwrap_phase
 from torch import Tensor
 
@@ -80,20 +81,24 @@ class LaplacianUnwrapping:
 
 
 def unwrap_in_space(phase: Tensor, mask: Tensor) -> Tensor:
-    """Wrapped phase [rad] plus multiples of 2π inside the mask, its median within ±π, zero outside: (x, y, z)."""
+    """Wrapped phase [rad] plus multiples of 2π inside the mask, zero outside: (x, y, z).
+
+    The median of each connected piece of the mask lies within ±π, as nothing tells how many turns are between them.
+    """
     inside = mask.nonzero()
     if len(inside) == 0:
         return torch.zeros_like(phase)
     box = tuple(slice(int(a), int(b) + 1) for a, b in zip(inside.amin(0), inside.amax(0), strict=True))
+    valid = np.pad(mask[box].cpu().numpy(), 1)
     # scikit-image draws the order of voxels on the array's border by chance, seed or not: a masked frame leaves none.
     values = np.pad(phase[box].cpu().numpy().astype(np.float64), 1)
-    masked = np.ma.array(values, mask=np.pad(~mask[box].cpu().numpy(), 1, constant_values=True))
-    values = np.ma.getdata(unwrap_phase(masked))[1:-1, 1:-1, 1:-1]
+    values = np.ma.getdata(unwrap_phase(np.ma.array(values, mask=~valid)))
+    pieces, n = ndimage.label(valid)
+    medians = np.asarray(ndimage.median(values, pieces, np.arange(n + 1)) if n > 1 else [0.0, np.median(values[valid])])
+    values = values - TURN * np.round(medians / TURN)[pieces]
     template = torch.zeros_like(phase)
-    template[box] = torch.from_numpy(values).to(phase.device, phase.dtype)
-    unwrapped = nearest_branch(phase, template)
-    unwrapped -= TURN * (unwrapped[mask].median() / TURN).round()
-    return torch.where(mask, unwrapped, 0.0)
+    template[box] = torch.from_numpy(values[1:-1, 1:-1, 1:-1]).to(phase.device, phase.dtype)
+    return torch.where(mask, nearest_branch(phase, template), 0.0)
 
 
 def unwrap_by_laplacian(phase: Tensor, grid: Grid) -> Tensor:

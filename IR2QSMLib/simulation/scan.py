@@ -166,20 +166,25 @@ def measure(scanned: Scan, power_snr: float, dice: Dice) -> tuple[Head, LocalFie
     if not power_snr > 0.0:
         raise ParameterInvalid(f"The power SNR is {power_snr:g}; expected a positive number, or infinity for no noise.")
     clean = _local(scanned, scanned.signal)
-    head = finish(scanned.chi, clean.mask, scanned.white, scanned.labels, scanned.grid)
-    head = replace(head, veins=scanned.veins * clean.mask, lesions=scanned.lesions * clean.mask)
     if math.isinf(power_snr):
-        return head, clean, math.inf
+        return _truth(scanned, clean.mask), clean, math.inf
     noise = torch.complex(dice.normal(*scanned.signal.shape), dice.normal(*scanned.signal.shape))
-    power, sigma = float(clean.values[clean.mask].square().mean()), _first_guess(scanned, clean, power_snr)
+    sigma = _first_guess(scanned, clean, power_snr)
     # The field's noise is nearly linear in the signal's, so two corrections are plenty.
     for _ in range(3):
         noisy = _local(scanned, scanned.signal + sigma * noise)
-        achieved = power / float((noisy.values - clean.values)[clean.mask].square().mean())
+        both = clean.mask & noisy.mask                  # voxels that noise makes unreliable leave the mask
+        power = float(clean.values[both].square().mean())
+        achieved = power / float((noisy.values - clean.values)[both].square().mean())
         if abs(achieved / power_snr - 1.0) < 0.05:
             break
         sigma *= math.sqrt(achieved / power_snr)
-    return head, noisy, achieved
+    return _truth(scanned, noisy.mask), noisy, achieved
+
+
+def _truth(scanned: Scan, mask: Tensor) -> Head:
+    head = finish(scanned.chi, mask, scanned.white, scanned.labels, scanned.grid)
+    return replace(head, veins=scanned.veins * mask, lesions=scanned.lesions * mask)
 
 
 def _local(scanned: Scan, signal: Tensor) -> LocalField:

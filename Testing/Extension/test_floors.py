@@ -24,6 +24,8 @@ LIBRARY = "IR2QSMLib"
 SLICER = {"slicer", "qt", "ctk", "vtk"}
 N_LINES_TO_LOOK_AGAIN = 300
 N_LINES_AT_MOST = 400
+IMPORTED_AS = {"scikit_image": "skimage"}
+"""Packages whose modules bear another name."""
 
 
 class Room(NamedTuple):
@@ -120,7 +122,8 @@ def declared() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     needed = [*project["dependencies"], *extras["demo"], *extras["train"]]
-    return {re.split(r"[^\w-]", requirement)[0].replace("-", "_") for requirement in needed}
+    names = {re.split(r"[^\w-]", requirement)[0].replace("-", "_") for requirement in needed}
+    return {IMPORTED_AS.get(name, name) for name in names}
 
 
 # The library as it is.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -135,3 +136,19 @@ def places_fixture() -> Callable[..., Tensor]:
 @pytest.fixture(scope="session", name="dipole_field")
 def dipole_field_fixture() -> Callable[..., Tensor]:
     return dipole_field
+
+
+@pytest.fixture(scope="session")
+def read_echoes(reference_data: Path) -> Callable[[str], tuple[Tensor, Grid]]:
+    """An image of the reference data's multi-echo folder, its echoes first: (echo, x, y, z)."""
+
+    def read(name: str) -> tuple[Tensor, Grid]:
+        # Not SimpleITK, which reads NaN as 0.
+        image = nibabel.load(reference_data / "gre_small" / name)
+        values = torch.from_numpy(image.get_fdata(dtype=np.float32))
+        echoes = (values[..., None] if values.ndim == 3 else values).permute(3, 0, 1, 2).contiguous()
+        nx, ny, nz = (int(n) for n in echoes.shape[1:])
+        x, y, z = (float(v) for v in image.header.get_zooms()[:3])
+        return echoes, Grid((nx, ny, nz), (x, y, z))
+
+    return read

@@ -75,6 +75,19 @@ def test_the_same_phase_is_unwrapped_to_the_same_bits() -> None:
     assert torch.equal(unwrap_in_space(phase, mask), unwrap_in_space(phase, mask))
 
 
+def test_pieces_that_nothing_connects_are_each_brought_near_zero() -> None:
+    truth = steep((24, 20, 18))
+    truth = truth - truth[4:8, 8:12, 8:12].median()
+    mask = torch.zeros(truth.shape, dtype=torch.bool)
+    mask[:10], mask[13:] = True, True
+    far = torch.zeros_like(mask)
+    far[13:] = True
+    found = unwrap_in_space(wrap(torch.where(far, truth + 3.0 * TURN, truth)), mask)
+    for piece in (mask & ~far, far):
+        assert float((found - truth)[piece].std()) < 1e-4
+        assert abs(float(found[piece].median())) <= math.pi + 1e-4
+
+
 def test_an_empty_mask_leaves_nothing() -> None:
     assert not unwrap_in_space(torch.ones(4, 4, 4), torch.zeros(4, 4, 4, dtype=torch.bool)).any()
 

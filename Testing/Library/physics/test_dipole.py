@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from IR2QSMLib.errors import GridMismatch
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.physics.dipole import DipoleOp, dipole_kernel, simulate_field
-from IR2QSMLib.physics.fourier import pad
+from IR2QSMLib.physics.dipole import DipoleOp, dipole_kernel, sampled_dipole_kernel, simulate_field
+from IR2QSMLib.physics.fourier import fft, ifft, pad
 
 OBLIQUE = (0.3, -0.5, 0.8)
 COORDINATE = st.floats(-1, 1)
@@ -183,3 +183,31 @@ def test_a_simulation_hardly_changes_on_a_larger_grid(b: tuple[float, float, flo
 def test_a_volume_of_another_shape_is_refused_by_the_operators_name() -> None:
     with pytest.raises(GridMismatch, match=r"^DipoleOp was given \(8, 8, 9\) and expects .* shape \(8, 8, 8\)\.$"):
         DipoleOp(Grid((8, 8, 8)))(torch.zeros(2, 8, 8, 9))
+
+
+@pytest.mark.parametrize("b", [(0.0, 0.0, 1.0), OBLIQUE])
+def test_the_sampled_kernel_makes_the_field_of_a_point(b: tuple[float, float, float]) -> None:
+    """V·(3cos²θ − 1)/(4πr³) on a grid of even and odd sizes, where −r and r both lie on the grid."""
+    grid = Grid((20, 21, 18), (1.0, 0.8, 1.5), b0_given=b)
+    point = torch.zeros(grid.shape)
+    point[9, 8, 7] = 1.0
+    field = ifft(sampled_dipole_kernel(grid) * fft(point), grid.shape)
+    away = torch.tensor([(12 - 9) * 1.0, (4 - 8) * 0.8, (10 - 7) * 1.5], dtype=torch.float64)
+    unit = torch.tensor(b, dtype=torch.float64) / math.hypot(*b)
+    cosine = float(away @ unit / away.norm())
+    expected = 1.0 * 0.8 * 1.5 * (3.0 * cosine**2 - 1.0) / (4.0 * math.pi * float(away.norm()) ** 3)
+    assert float(field[12, 4, 10]) == pytest.approx(expected, rel=1e-4)
+    assert abs(float(field[9, 8, 7])) < 1e-7
+
+
+@pytest.mark.parametrize("b", [(0.0, 0.0, 1.0), OBLIQUE])
+def test_the_sampled_kernel_is_self_adjoint(
+    b: tuple[float, float, float], require_adjoint: Callable[..., None]
+) -> None:
+    grid = Grid((10, 9, 8), (1.0, 0.8, 1.5), b0_given=b)
+    kernel = sampled_dipole_kernel(grid)
+
+    def operator(x: torch.Tensor) -> torch.Tensor:
+        return ifft(kernel * fft(x), grid.shape)
+
+    require_adjoint(operator, operator, grid.shape)

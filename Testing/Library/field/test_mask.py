@@ -1,0 +1,119 @@
+"""The mask from the magnitude, on heads whose brain is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from IR2QSMLib.errors import MaskInvalid, ParameterInvalid
+from IR2QSMLib.field.mask import MagnitudeMask, largest_piece, phase_quality, without_poor_surface
+from IR2QSMLib.grid import Grid
+from IR2QSMLib.volumes import Phase
+
+GRID = Grid((44, 40, 24), (1.0, 1.0, 1.8))
+TIMES = (0.004, 0.010, 0.016)
+
+
+def head(ball: Callable[..., Tensor], acquire: Callable[..., Phase]) -> tuple[Tensor, Phase]:
+    """A brain of 13 mm with a dark ventricle, a bright scalp around it, and a bridge of dura between the two."""
+    brain, scalp = ball(GRID, 13.0), ball(GRID, 19.0) & ~ball(GRID, 16.5)
+    bridge = torch.zeros(GRID.shape, dtype=torch.bool)
+    bridge[30:42, 19:21, 11:13] = True
+    magnitude = 1.0 * brain + 1.6 * scalp + 0.9 * (bridge & ~brain & ~scalp)
+    magnitude[ball(GRID, 3.0)] = 0.1
+    return brain, acquire(torch.zeros(GRID.shape), GRID, TIMES, magnitude=magnitude, noise=0.04)
+
+
+def dice(a: Tensor, b: Tensor) -> float:
+    return 2.0 * float((a & b).sum()) / float(a.sum() + b.sum())
+
+
+def test_the_brain_is_found_without_its_scalp_and_without_holes(
+    ball: Callable[..., Tensor], acquire: Callable[..., Phase]
+) -> None:
+    brain, phase = head(ball, acquire)
+    mask = MagnitudeMask()(phase)
+    assert dice(mask, brain) > 0.93
+    assert not (mask & (~ball(GRID, 16.0))).any()
+    assert bool(mask[ball(GRID, 3.0)].all())
+
+
+def test_without_an_opening_the_bridge_to_the_scalp_stays(
+    ball: Callable[..., Tensor], acquire: Callable[..., Phase]
+) -> None:
+    _, phase = head(ball, acquire)
+    assert (MagnitudeMask(opening=0.0)(phase) & ~ball(GRID, 16.5)).any()
+
+
+def test_a_higher_share_leaves_dim_tissue_out(ball: Callable[..., Tensor], acquire: Callable[..., Phase]) -> None:
+    brain = ball(GRID, 16.0)
+    magnitude = torch.where(ball(GRID, 10.0), 1.0, 0.2) * brain
+    phase = acquire(torch.zeros(GRID.shape), GRID, TIMES, magnitude=magnitude, noise=0.01)
+    low, high = (MagnitudeMask(share=share)(phase) for share in (0.3, 1.3))
+    assert dice(low, brain) > 0.95 and dice(high, ball(GRID, 10.0)) > 0.9
+
+
+def test_tissue_of_incoherent_phase_is_left_out(ball: Callable[..., Tensor], acquire: Callable[..., Phase]) -> None:
+    brain = ball(GRID, 16.0)
+    phase = acquire(torch.zeros(GRID.shape), GRID, TIMES, magnitude=1.0 * brain, noise=0.02)
+    values = phase.values.clone()
+    generator = torch.Generator().manual_seed(6)
+    values[:, 30:] = 6.283 * torch.rand(values[:, 30:].shape, generator=generator)
+    phase = replace(phase, values=values)
+    assert not MagnitudeMask()(phase)[32:].any()
+    assert MagnitudeMask(quality=0.0)(phase)[32:].any()
+
+
+def test_quality_is_one_where_phase_is_even_and_low_in_noise(acquire: Callable[..., Phase]) -> None:
+    grid = Grid((12, 12, 12))
+    clean = acquire(torch.zeros(grid.shape), grid, TIMES, offset=2.0)
+    assert float((phase_quality(clean) - 1.0).abs().max()) < 1e-4
+    noise = replace(clean, values=6.283 * torch.rand(clean.values.shape, generator=torch.Generator().manual_seed(1)))
+    assert float(phase_quality(noise).mean()) < 0.35
+    missing = clean.values.clone()
+    missing[0, 5, 5, 5] = float("nan")
+    assert bool(torch.isfinite(phase_quality(replace(clean, values=missing))).all())
+    alone = replace(clean, values=clean.values[:1], magnitude=clean.magnitude[:1], echo_times=TIMES[:1])
+    assert float((phase_quality(alone) - 1.0).abs().max()) < 1e-4
+
+
+def test_the_largest_piece_reaches_the_edge_of_the_image() -> None:
+    mask = torch.zeros(20, 20, 20, dtype=torch.bool).numpy()
+    mask[:, :12, 4:16] = True
+    mask[5:8, 15:18, 5:8] = True
+    found = largest_piece(mask, Grid((20, 20, 20)), 2.0)
+    assert found[0, 0, 10] and found[-1, 5, 10] and not found[6, 16, 6]
+
+
+def test_poor_voxels_are_taken_from_the_surface_and_not_from_inside() -> None:
+    mask = torch.zeros(12, 12, 12, dtype=torch.bool)
+    mask[2:10, 2:10, 2:10] = True
+    surface, inside = torch.zeros_like(mask), torch.zeros_like(mask)
+    surface[2:4, 5, 5] = True
+    inside[6:8, 5, 5] = True
+    assert torch.equal(without_poor_surface(mask, surface | inside), mask & ~surface)
+    assert torch.equal(without_poor_surface(mask, ~mask), mask)
+
+
+@pytest.mark.parametrize("magnitude", [0.0, 1.0])
+def test_a_constant_magnitude_is_refused(magnitude: float, acquire: Callable[..., Phase]) -> None:
+    phase = acquire(torch.zeros(GRID.shape), GRID, TIMES)
+    with pytest.raises(MaskInvalid, match="constant or nowhere positive"):
+        MagnitudeMask()(replace(phase, magnitude=torch.full_like(phase.magnitude, magnitude)))
+
+
+def test_an_opening_that_leaves_nothing_is_refused(ball: Callable[..., Tensor], acquire: Callable[..., Phase]) -> None:
+    _, phase = head(ball, acquire)
+    with pytest.raises(MaskInvalid, match="Nothing is left"):
+        MagnitudeMask(opening=40.0)(phase)
+
+
+@pytest.mark.parametrize("bad", [{"share": 0.0}, {"quality": 1.0}, {"opening": -1.0}])
+def test_senseless_parameters_are_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(ParameterInvalid, match="expected a share"):
+        MagnitudeMask(**bad)
