@@ -27,17 +27,20 @@ from IR2QSMLib.inversion.methods import Method
 from IR2QSMLib.inversion.strength import AUTO
 from IR2QSMLib.inversion.tv import TotalVariation
 from IR2QSMLib.io.weights import fit, read_weights
-from IR2QSMLib.metrics import roi_slope, score, xsim
+from IR2QSMLib.metrics import xsim
 from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
+from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.report import table
 from IR2QSMLib.runtime import Progress, choose_device, half_precision, release_freed_memory, silent
-from IR2QSMLib.simulation.cases import CASES, simulate
+from IR2QSMLib.scoreboard import Judged, case_tables, judge, noise_table
+from IR2QSMLib.simulation.cases import CASES, Drawn, draw_case, simulate
 from IR2QSMLib.simulation.head import Head
 from IR2QSMLib.volumes import LocalField
 
 THRESHOLDS = (0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4)
 STRENGTHS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
-HEAD = ("method", "XSIM", "NRMSE %", "raw", "detrended", "HFEN", "corr", "slope", "s", "peak MB")
+NOISE_LEVELS = {f"held-out brain, {level}": level for level in ("noise-free", "SNR 40", "SNR 10", "SNR 5", "SNR 2")}
+"""The cases of one head that differ in noise alone."""
 SPEED_SHAPE = (160, 160, 160)
 """The volume whose inference is timed [voxels]."""
 
@@ -99,37 +102,50 @@ def benchmark(
         f"sha256 {loaded.sha256[:16]}\nXSIM: uniform 5³ window. NRMSE: demeaned, raw and detrended. "
         "Best: the best XSIM of its settings against the truth."
     )
+    every: dict[str, list[Judged]] = {}
     for i, name in enumerate(chosen):
         progress(i / len(chosen), name)
-        head, field = simulate(CASES[name])
+        drawn = draw_case(CASES[name])
+        head, field = drawn.head, drawn.field
         aligned = field.grid.voxel_size == (1.0, 1.0, 1.0) and abs(field.grid.b0_direction[2]) > 0.999
         chosen_ones = [c for c in contenders(weights) if not (aligned and c.name.endswith("resampled"))]
-        rows = [_row(c, head, field, used.kind) for c in chosen_ones]
-        emit(f"\n### {name}\n\n{table(rows, HEAD)}")
+        every[name] = [_judged(c, head, field, used.kind) for c in chosen_ones]
+        emit(f"\n### {name}\n\n{_told(drawn)}\n\n{case_tables(every[name])}")
+    levels = {name: NOISE_LEVELS[name] for name in every if name in NOISE_LEVELS}
+    if len(levels) > 1:
+        for heading, key, digits in (("XSIM", "xsim", 3), ("NRMSE %, demeaned", "nrmse_demeaned", 1)):
+            emit(f"\n### {heading} against noise, held-out brain\n\n{noise_table(every, levels, key, digits)}")
     if speed:
         emit("\n" + tile_report(weights, used.kind))
         emit("\n" + "\n".join(speed_report(loaded.network.config, weights or bundled(), used.kind)))
 
 
-def _row(contender: Contender, head: Head, field: LocalField, device: str) -> list[str]:
+def _told(drawn: Drawn) -> str:
+    """What the case turned out to be: its power SNR, and how much of the field its truth explains."""
+    values, mask = drawn.field.values.to(drawn.head.chi), drawn.head.mask
+    rest = (values - simulate_field(drawn.head.chi, drawn.head.grid))[mask]
+    explained = 100.0 * (1.0 - float(rest.var() / values[mask].var()))
+    told = f"Power SNR {drawn.power_snr:.3g}; the truth's field explains {explained:.0f} %"
+    return f"{told} of the local field's variance."
+
+
+def _judged(contender: Contender, head: Head, field: LocalField, device: str) -> Judged:
     frame = Frame.around(field)
-    best: tuple[float, torch.Tensor, Cost, str] | None = None
+    best: tuple[float, torch.Tensor, torch.Tensor | None, Cost, str] | None = None
     for method, label in zip(contender.settings, contender.labels, strict=True):
         with measured(device) as cost:
-            chi = frame.restore(method(frame.prepare(field.to(device)), silent).values.cpu())
+            found = method(frame.prepare(field.to(device)), silent)
+            chi = frame.restore(found.values.cpu())
         chi = torch.where(head.mask, chi, 0.0)
-        found = xsim(chi, head.chi, head.mask)
-        if best is None or found > best[0]:
-            best = (found, chi, cost, label)
+        sigma = None if found.uncertainty is None else frame.restore(found.uncertainty.cpu())
+        similarity = xsim(chi, head.chi, head.mask)
+        if best is None or similarity > best[0]:
+            best = (similarity, chi, sigma, cost, label)
     if best is None:
         raise ParameterInvalid(f"The contender '{contender.name}' has no settings.")
-    _, chi, cost, label = best
-    scores = {**score(chi, head.chi, head.mask), "slope": roi_slope(chi, head.chi, head.labels)}
-    digits = {"xsim": 4, "correlation": 4, "slope": 3}
-    keys = ("xsim", "nrmse_demeaned", "nrmse", "nrmse_detrended", "hfen", "correlation", "slope")
+    _, chi, sigma, cost, label = best
     name = f"{contender.name} ({label})" if label else contender.name
-    numbers = [f"{scores[k]:.{digits.get(k, 2)}f}" for k in keys]
-    return [name, *numbers, f"{cost.seconds:.2f}", f"{cost.peak / 1e6:.0f}"]
+    return judge(name, chi, sigma, head, cost.seconds, cost.peak)
 
 
 @dataclass

@@ -13,13 +13,12 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample
 
 from IR2QSMLib.errors import PackageMissing
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.physics.fourier import blur
 from IR2QSMLib.simulation.dice import Dice
-from IR2QSMLib.simulation.head import Head, add_lesions, ball, finish, positions, tubes
+from IR2QSMLib.simulation.head import Head, add_lesions, ball, finish, positions, sampled, tubes
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def draw_brain(dice: Dice, grid: Grid, *, lesions: bool = True) -> Head:
     device = dice.device
     maps, zero = template(str(device))
     mni = _deform(dice, positions(grid, device), grid)
-    grey, white, t1, depth = _sample(maps, mni + zero.view(3, 1, 1, 1))
+    grey, white, t1, depth = sampled(maps, mni + zero.view(3, 1, 1, 1))
     csf = (1.0 - grey - white).clamp(0.0, 1.0)
 
     def modulated(mean: float, spread: float) -> Tensor:
@@ -138,13 +137,6 @@ def _deform(dice: Dice, p: Tensor, grid: Grid) -> Tensor:
     for width, size in ((25.0, dice.uniform(0.0, 4.0)), (9.0, dice.uniform(0.0, 1.5))):
         mni = mni + size * torch.stack([dice.smooth(grid, width) for _ in range(3)])
     return mni
-
-
-def _sample(maps: Tensor, index: Tensor) -> Tensor:
-    """Trilinear values of (c, x, y, z) at voxel indices (3, x, y, z); beyond the edge, the edge's."""
-    size = torch.tensor(maps.shape[1:], device=maps.device).view(3, 1, 1, 1)
-    where = (2.0 * index / (size - 1) - 1.0).flip(0).permute(1, 2, 3, 0)
-    return grid_sample(maps[None], where[None], align_corners=True, padding_mode="border")[0]
 
 
 def _add_nuclei(dice: Dice, chi: Tensor, mni: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -16,7 +17,9 @@ from IR2QSMLib.simulation.acquisition import Discrepancy, acquire, magnitude
 from IR2QSMLib.simulation.brain import draw_brain
 from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.head import Head, ball, finish, positions
+from IR2QSMLib.simulation.heldout import draw_held_out
 from IR2QSMLib.simulation.phantom import draw_phantom
+from IR2QSMLib.simulation.scan import MEASURED, Disturbance, Scan, measure, scan
 from IR2QSMLib.volumes import LocalField
 
 FIRST_TRAINING_SEED = 1_000_000
@@ -41,6 +44,12 @@ class Case:
     phantom: bool = False
     haemorrhage: float = 0.0
     """Volume of a haemorrhage of 0.6 ppm [cm³]."""
+    held_out: bool = False
+    """Whether the head is of the construction that training never uses, scanned with several echoes."""
+    bleeds: bool = False
+    """Microbleeds and a calcified nodule; held-out heads only."""
+    surroundings: bool = False
+    """Air, bone and sinuses around the head, and all else that a measured local field holds; held-out heads only."""
 
     def grid(self) -> Grid:
         """A grid centred on the scanner's origin, turned about the patient's left-right axis by the tilt."""
@@ -52,16 +61,34 @@ class Case:
         return replace(grid, origin=(x, y, z))
 
 
+_HEAD = Case(900, 40.0, shape=(144, 176, 144), held_out=True)
 CASES = {
     "brain, noise-free": Case(0, math.inf),
     "brain, SNR 40": Case(0, 40.0),
     "brain, SNR 10": Case(0, 10.0),
-    "second brain, SNR 40": Case(1, 40.0),
-    "oblique 30°, SNR 40": Case(2, 40.0, tilt=30.0),
-    "1×1×3 mm, SNR 40": Case(2, 40.0, shape=(160, 192, 64), voxel_size=(1.0, 1.0, 3.0)),
-    "haemorrhage, SNR 40": Case(3, 40.0, haemorrhage=2.0),
+    "held-out brain, noise-free": replace(_HEAD, power_snr=math.inf),
+    "held-out brain, SNR 40": _HEAD,
+    "held-out brain, SNR 10": replace(_HEAD, power_snr=10.0),
+    "held-out brain, SNR 5": replace(_HEAD, power_snr=5.0),
+    "held-out brain, SNR 2": replace(_HEAD, power_snr=2.0),
+    "held-out brain, as measured": replace(_HEAD, surroundings=True),
+    "held-out oblique 30°, SNR 40": replace(_HEAD, seed=901, tilt=30.0),
+    "held-out 1×1×3 mm, SNR 40": replace(_HEAD, seed=901, shape=(144, 176, 48), voxel_size=(1.0, 1.0, 3.0)),
+    "held-out haemorrhage, SNR 40": replace(_HEAD, seed=902, haemorrhage=2.0),
+    "held-out bleeds and calcification, SNR 40": replace(_HEAD, seed=903, bleeds=True),
     "geometric phantom, SNR 40": Case(4, 40.0, shape=(128, 128, 128), phantom=True),
 }
+"""The table's order; cases of one held-out head follow each other, as it is kept while they are drawn."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A case as it was drawn."""
+
+    head: Head
+    field: LocalField
+    power_snr: float
+    """That was achieved."""
 
 
 def simulate(case: Case, device: torch.device | str = "cpu") -> tuple[Head, LocalField]:
@@ -69,15 +96,45 @@ def simulate(case: Case, device: torch.device | str = "cpu") -> tuple[Head, Loca
 
     Raises ParameterInvalid when the head has no voxel on the case's grid.
     """
+    drawn = draw_case(case, device)
+    return drawn.head, drawn.field
+
+
+def draw_case(case: Case, device: torch.device | str = "cpu") -> Drawn:
+    """The case with the power SNR that it has in the end; held-out heads are drawn on the CPU.
+
+    Raises ParameterInvalid when the head has no voxel on the case's grid.
+    """
+    if case.held_out:
+        scanned = _scanned(replace(case, power_snr=math.inf))
+        head, field, achieved = measure(scanned, case.power_snr, Dice(case.seed))
+        strength = scanned.signal.abs().square().sum(0).sqrt().float()
+        field = replace(field, magnitude=strength, b0=B0, echo_spacing=ECHO_SPACING)
+        return Drawn(head, field.to(device), achieved)
     dice, grid = Dice(case.seed, device), case.grid()
     draw: Callable[[Dice, Grid], Head] = draw_phantom if case.phantom else _brain
     head = draw(dice, grid)
-    if not bool(head.mask.any()):
-        raise ParameterInvalid(f"No voxel of the head lies on a grid of {case.shape} voxels; give a larger one.")
+    _require_head(head.mask, case)
     if case.haemorrhage > 0.0:
         head = _with_haemorrhage(head, dice, case.haemorrhage)
     field = acquire(head, Discrepancy(case.power_snr), dice)
-    return head, replace(field, magnitude=magnitude(head, dice), b0=B0, echo_spacing=ECHO_SPACING)
+    field = replace(field, magnitude=magnitude(head, dice), b0=B0, echo_spacing=ECHO_SPACING)
+    return Drawn(head, field, case.power_snr)
+
+
+def _require_head(mask: torch.Tensor, case: Case) -> None:
+    if not bool(mask.any()):
+        raise ParameterInvalid(f"No voxel of the head lies on a grid of {case.shape} voxels; give a larger one.")
+
+
+@lru_cache(maxsize=1)
+def _scanned(case: Case) -> Scan:
+    """The noise-free scan, kept for the other noise levels of the same head."""
+    dice, grid = Dice(case.seed), case.grid()
+    fine = draw_held_out(dice, grid, bleeds=case.bleeds, haemorrhage=case.haemorrhage)
+    scanned = scan(fine, grid, dice, MEASURED if case.surroundings else Disturbance())
+    _require_head(scanned.mask, case)
+    return scanned
 
 
 def _brain(dice: Dice, grid: Grid) -> Head:
@@ -92,7 +149,8 @@ def _with_haemorrhage(head: Head, dice: Dice, volume: float) -> Head:
     radii = radius * torch.tensor([0.85, 1.25, 0.94], device=p.device)
     share = ball(p, centre, radii, 1.0, 0.15 * radius * dice.smooth(head.grid, 3.0))
     chi = torch.lerp(head.chi, torch.full_like(head.chi, 0.6), share)
-    return finish(chi, head.mask, head.white, head.labels, head.grid)
+    lesions = (share > 0.5).to(torch.int16) * head.mask
+    return replace(finish(chi, head.mask, head.white, head.labels, head.grid), lesions=lesions)
 
 
 def write_case(outputs: Outputs, folder: Path, head: Head, field: LocalField) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import grid_sample
 
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.simulation.dice import Dice
@@ -24,6 +25,10 @@ class Head:
     labels: Tensor
     """Deep grey nuclei by number, 0 elsewhere, int16: (x, y, z)."""
     grid: Grid
+    veins: Tensor | None = None
+    """Share of veins, 0 to 1: (x, y, z); None where the construction does not say."""
+    lesions: Tensor | None = None
+    """Lesions by number, 0 elsewhere, int16: (x, y, z); None where the construction does not say."""
 
 
 def finish(chi: Tensor, mask: Tensor, white: Tensor, labels: Tensor, grid: Grid) -> Head:
@@ -39,6 +44,13 @@ def positions(grid: Grid, device: torch.device) -> Tensor:
         for n, v in zip(grid.shape, grid.voxel_size, strict=True)
     ]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
+
+
+def sampled(maps: Tensor, index: Tensor) -> Tensor:
+    """Trilinear values of (c, x, y, z) at voxel indices (3, x, y, z); beyond the edge, the edge's."""
+    size = torch.tensor(maps.shape[1:], device=maps.device).view(3, 1, 1, 1)
+    where = (2.0 * index / (size - 1) - 1.0).flip(0).permute(1, 2, 3, 0)
+    return grid_sample(maps[None], where[None], align_corners=True, padding_mode="border")[0]
 
 
 def ball(p: Tensor, centre: Tensor, radii: Tensor, softness: float, rough: Tensor | float = 0.0) -> Tensor:

@@ -79,12 +79,12 @@ def test_the_best_setting_is_at_least_as_good_as_the_default(emitted: list[str])
 def test_the_best_of_several_settings_is_told_by_its_label() -> None:
     head, field = simulate(TINY["tiny phantom"])
     settings = (TruncatedDivision(0.6), TruncatedDivision(0.15), TruncatedDivision(0.02))
-    alone = {label: module._row(Contender("t", (m,)), head, field, "cpu") for label, m in zip("abc", settings)}  # noqa: B905
-    best = max(alone, key=lambda label: float(alone[label][1]))
-    row = module._row(Contender("t", settings, ("a", "b", "c")), head, field, "cpu")
-    assert row[0] == f"t ({best})" and row[1:8] == alone[best][1:8]
+    alone = {label: module._judged(Contender("t", (m,)), head, field, "cpu") for label, m in zip("abc", settings)}  # noqa: B905
+    best = max(alone, key=lambda label: alone[label].scores["xsim"])
+    row = module._judged(Contender("t", settings, ("a", "b", "c")), head, field, "cpu")
+    assert row.name == f"t ({best})" and row.scores == alone[best].scores
     with pytest.raises(ParameterInvalid, match="The contender 'none' has no settings"):
-        module._row(Contender("none", (), ()), head, field, "cpu")
+        module._judged(Contender("none", (), ()), head, field, "cpu")
 
 
 def test_defaults_and_their_alternatives_compete(weights: Path) -> None:

@@ -1,0 +1,118 @@
+"""Regional scores: lesions and their streaks, veins, and whether an uncertainty keeps its word.
+
+As in `metrics`, maps are in ppm on (x, y, z), all is float64, and a number that does not exist is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.grid import Grid
+
+EDGE = 4.0
+"""Width of the rim that counts as near the mask's edge [mm]."""
+SHELL = (3.0, 12.0)
+"""Distances from a lesion between which its streaks are measured [mm]."""
+VEIN = 0.5
+"""Share of a voxel from which it counts as a vein."""
+
+
+def distance_from(region: Tensor, grid: Grid, limit: float) -> Tensor:
+    """Distance [mm] of every voxel from the nearest one of a bool region, exact up to `limit` and infinite beyond.
+
+    Both (x, y, z). Squared distances are minimised axis by axis (Felzenszwalb 2012, doi 10.4086/toc.2012.v008a019).
+    Raises ParameterInvalid when the region is not bool or its shape is not the grid's.
+    """
+    _require(region, grid)
+    square = torch.where(region, 0.0, math.inf)
+    for axis, size in enumerate(grid.voxel_size):
+        best, n = square.clone(), square.shape[axis]
+        for step in range(1, min(int(limit / size + 1e-6), n - 1) + 1):
+            ahead, behind = (square.narrow(axis, begin, n - step) + (step * size) ** 2 for begin in (step, 0))
+            best.narrow(axis, 0, n - step).copy_(torch.minimum(best.narrow(axis, 0, n - step), ahead))
+            best.narrow(axis, step, n - step).copy_(torch.minimum(best.narrow(axis, step, n - step), behind))
+        square = best
+    return torch.where(square <= limit**2 * (1.0 + 1e-6), square.sqrt(), math.inf)
+
+
+def lesion_moment(chi: Tensor, truth: Tensor, lesion: Tensor, mask: Tensor) -> float:
+    """Σχ over a lesion dilated by two voxels, in percent of the truth's: 100 is right.
+
+    A blurred lesion keeps its moment, one that was clipped or regularised away does not. `lesion` and `mask` are bool,
+    all (x, y, z); both maps are used about their own mean in the rest of the mask.
+    """
+    near = _near(lesion) & mask
+    rest = mask & ~near
+    if not bool(near.any()) or not bool(rest.any()):
+        return math.nan
+    found, expected = (float((x[near].double() - x[rest].double().mean()).sum()) for x in (chi, truth))
+    return 100.0 * found / expected if expected else math.nan
+
+
+def lesion_streaks(chi: Tensor, truth: Tensor, lesion: Tensor, mask: Tensor, grid: Grid) -> float:
+    """Standard deviation [ppm] of the error 3 to 12 mm away from a lesion: streaks and shadows of it."""
+    far = distance_from(lesion, grid, SHELL[1])
+    shell = (far >= SHELL[0]) & (far <= SHELL[1]) & mask
+    if int(shell.sum()) < 2:
+        return math.nan
+    return float((chi - truth)[shell].double().std())
+
+
+def vein_recovery(chi: Tensor, truth: Tensor, veins: Tensor, mask: Tensor) -> float:
+    """Median of recovered over true susceptibility in voxels that are mostly vein (`veins`: its share); 1 is right.
+
+    Where the truth is below 0.05 ppm the ratio is not taken.
+    """
+    inside = (veins >= VEIN) & mask & (truth > 0.05)
+    if not bool(inside.any()):
+        return math.nan
+    return float((chi[inside].double() / truth[inside].double()).median())
+
+
+def regions(mask: Tensor, labels: Tensor, veins: Tensor | None, grid: Grid) -> dict[str, Tensor]:
+    """The regions in which an uncertainty is judged, bool: all, nuclei, veins (where known) and the mask's edge."""
+    outside = torch.nn.functional.pad(~mask, [1] * 6, value=True)           # the volume's faces are edges, too
+    x, y, z = outside.shape
+    depth = distance_from(outside, grid.cropped((-1, -1, -1), (x, y, z)), EDGE)[1:-1, 1:-1, 1:-1]
+    found = {"all": mask, "nuclei": mask & (labels > 0), "edge": mask & torch.isfinite(depth)}
+    if veins is not None:
+        found["veins"] = mask & (veins >= VEIN)
+    return found
+
+
+def coverage(
+    chi: Tensor, uncertainty: Tensor, truth: Tensor, where: Mapping[str, Tensor]
+) -> dict[str, tuple[float, float]]:
+    """Percent of errors within one and two standard errors, by region; a normal error has 68.3 and 95.4.
+
+    `chi`, `uncertainty` and `truth` in ppm, regions bool: (x, y, z). The difference of the maps' means in the region
+    named "all" is not an error: susceptibility has no zero. Raises ParameterInvalid when a region is called "all" by
+    nobody.
+    """
+    if "all" not in where:
+        raise ParameterInvalid(f"The regions are {', '.join(where) or 'none'}; expected one named 'all'.")
+    difference = chi.double() - truth.double()
+    error = (difference - difference[where["all"]].mean()).abs()
+    out = {}
+    for name, region in where.items():
+        n = int(region.sum())
+        inside = [float((error <= k * uncertainty.double())[region].double().mean()) if n else math.nan for k in (1, 2)]
+        out[name] = (100.0 * inside[0], 100.0 * inside[1])
+    return out
+
+
+def _near(region: Tensor) -> Tensor:
+    """A region dilated by two voxels, whatever their size."""
+    return distance_from(region, Grid(tuple(region.shape)), 2.0) <= 2.0  # type: ignore[arg-type]
+
+
+def _require(region: Tensor, grid: Grid) -> None:
+    if region.dtype != torch.bool or tuple(region.shape) != grid.shape:
+        raise ParameterInvalid(
+            f"The region is {region.dtype} of shape {tuple(region.shape)}; expected bool of the grid's {grid.shape}."
+        )

@@ -1,0 +1,105 @@
+"""The held-out anatomy: nuclei of the size, the place and the shape that anatomists give them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from IR2QSMLib.grid import Grid
+from IR2QSMLib.simulation.anatomy import NUCLEI, fibres, lamina, levels, maps
+from IR2QSMLib.simulation.dice import Dice
+from IR2QSMLib.simulation.head import positions, sampled
+from IR2QSMLib.simulation.vessels import veins
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def space() -> tuple[Tensor, Tensor]:
+    """MNI positions of a 1 mm box around the deep nuclei, and the template's maps there."""
+    box = Grid((84, 110, 72))
+    mni = positions(box, CPU) + torch.tensor([0.0, -24.0, -10.0]).view(3, 1, 1, 1)
+    stacked, zero = maps()
+    return mni, sampled(stacked, mni + zero.view(3, 1, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def found(space: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    mni, stacked = space
+    return levels(mni, stacked[0], stacked[1])
+
+
+def test_every_nucleus_has_a_level_and_a_literature_value(found: dict[str, Tensor]) -> None:
+    assert list(found) == [n.name for n in NUCLEI]
+    assert max(NUCLEI, key=lambda n: n.chi[0]).name == "pallidum"           # the richest in iron
+    assert all(-0.02 <= n.chi[0] <= 0.2 and 0.0 < n.chi[1] < 0.05 for n in NUCLEI)
+
+
+# Both sides together, in the template's size; FreeSurfer's and Keuken 2014's normal ranges, widened by a half.
+VOLUMES = {
+    "thalamus": (9, 24), "caudate": (5, 14), "putamen": (6, 18), "pallidum": (1.8, 6), "red nucleus": (0.25, 1.0),
+    "substantia nigra": (0.4, 2.2), "subthalamic nucleus": (0.1, 0.6), "dentate nucleus": (0.6, 3.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VOLUMES)
+def test_a_nucleus_is_of_its_size_on_both_sides(name: str, found: dict[str, Tensor]) -> None:
+    inside = found[name] > 0
+    low, high = VOLUMES[name]
+    assert low <= float(inside.sum()) / 1000.0 <= high
+    half = inside.shape[0] // 2
+    assert float(inside[:half].sum()) == pytest.approx(float(inside[half:].sum()), rel=0.05)
+
+
+def test_the_pallidum_lies_between_thalamus_and_putamen(found: dict[str, Tensor], space: tuple[Tensor, Tensor]) -> None:
+    x = space[0][0].abs()
+    depth = {name: float(x[found[name] > 0].mean()) for name in ("thalamus", "pallidum", "putamen")}
+    assert depth["thalamus"] < depth["pallidum"] < depth["putamen"]
+    assert not bool(((found["pallidum"] > 0) & (found["putamen"] > 0)).any())
+
+
+def test_the_dentate_is_a_sheet_and_the_tail_a_tube(found: dict[str, Tensor], space: tuple[Tensor, Tensor]) -> None:
+    assert float(found["dentate nucleus"].max()) < 1.6 and float(found["putamen"].max()) > 2.5      # depth [mm]
+    tail = space[0][:, (found["caudate tail"] > 0)]
+    assert float(tail[1].max() - tail[1].min()) > 30.0 and float(tail[2].max() - tail[2].min()) > 25.0
+
+
+def test_the_nuclei_are_where_the_template_is_grey(found: dict[str, Tensor], space: tuple[Tensor, Tensor]) -> None:
+    grey = space[1][0]
+    for name in ("caudate", "putamen"):
+        assert float(grey[found[name] > 0].mean()) > 0.6 > float(grey.mean())
+
+
+def test_the_lamina_parts_the_pallidum(found: dict[str, Tensor], space: tuple[Tensor, Tensor]) -> None:
+    inside = lamina(space[0])[found["pallidum"] > 0]
+    assert 0.02 < float((inside > 0.5).float().mean()) < 0.4
+
+
+def test_fibres_cross_in_the_callosum_and_climb_in_the_capsule(space: tuple[Tensor, Tensor]) -> None:
+    mni, stacked = space
+    direction = fibres(mni, stacked[3])
+    assert torch.allclose(direction.norm(dim=0), torch.ones(mni.shape[1:]), atol=1e-4)
+
+    def at(*where: float) -> list[float]:
+        nearest = (mni - torch.tensor(where).view(3, 1, 1, 1)).square().sum(0).argmin()
+        return [abs(float(c)) for c in direction.flatten(1)[:, nearest]]
+
+    assert max(at(0.0, -10.0, 20.0)) == at(0.0, -10.0, 20.0)[0]
+    assert max(at(20.0, -10.0, 5.0)) == at(20.0, -10.0, 5.0)[2]
+
+
+def test_deep_veins_keep_to_the_midline_and_thin_ones_to_white_matter(space: tuple[Tensor, Tensor]) -> None:
+    mni, stacked = space
+    grey, white, _, depth = stacked
+    csf = (1.0 - grey - white).clamp(0.0, 1.0)
+    points = veins(Dice(4), mni, depth, white, csf)
+    assert torch.equal(points, veins(Dice(4), mni, depth, white, csf))
+    shape = torch.tensor(mni.shape[1:])
+    near = points[:, :3].round().long().clamp(min=torch.zeros(3, dtype=torch.long), max=shape - 1)
+    here = mni[:, near[:, 0], near[:, 1], near[:, 2]]
+    assert 0.1 < float(points[:, 3].min()) < float(points[:, 3].max()) < 4.5
+    deep = (points[:, 3] > 1.4) & (depth[near[:, 0], near[:, 1], near[:, 2]] > 25.0)
+    assert int(deep.sum()) > 20 and float(here[0, deep].abs().max()) < 9.0
+    medullary = points[:, 3] < 0.24
+    assert float(white[near[medullary, 0], near[medullary, 1], near[medullary, 2]].mean()) > 0.6
