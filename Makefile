@@ -33,12 +33,12 @@ endef
 demo: .venv/installed-demo
 	.venv/bin/ir2qsm demo -o demo
 
-test: export OMP_NUM_THREADS ?= 2
+test: export OMP_NUM_THREADS ?= 1
 test: .venv/installed-test
 	@$(can_draw)
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/pytest --cov --cov-report=term:skip-covered
+	.venv/bin/pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
 # Leaves .venv and runs/ alone.
 clean:

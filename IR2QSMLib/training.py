@@ -20,7 +20,7 @@ from IR2QSMLib.inversion.frame import Frame
 from IR2QSMLib.inversion.learned import Reading, infer
 from IR2QSMLib.io.weights import fit, model_card, read_weights, weights_bytes
 from IR2QSMLib.metrics import nrmse, xsim
-from IR2QSMLib.networks.blocks import ConvBlock, settle_batch_norm
+from IR2QSMLib.networks.blocks import settle_batch_norm
 from IR2QSMLib.networks.ir2unet import Estimate, IR2Unet, IR2UnetConfig, UnetPass
 from IR2QSMLib.runtime import Progress, half_precision, keep_freed_memory, silent
 from IR2QSMLib.simulation.acquisition import acquire
@@ -67,7 +67,7 @@ def loss_of(estimate: Estimate, given: Tensor, truth: Tensor, mask: Tensor, loss
     clean one. A network with an uncertainty head adds 0.1 × (½ e²/σ² + log σ) with the error held fixed.
     """
     n = mask.sum().clamp_min(1.0)
-    weight = 1.0
+    weight = torch.ones((), device=truth.device)
     if loss == "relative":
         before = (100.0 * (given - truth) * mask).abs().sum((1, 2, 3, 4), keepdim=True)
         weight = 1.0 / (before / mask.sum((1, 2, 3, 4), keepdim=True).clamp_min(1.0)).clamp_min(0.2)
@@ -122,7 +122,8 @@ def take_over(path: Path, network: IR2Unet) -> None:
     heads = [cast(UnetPass, unet).head for unet in network.passes]
     with torch.no_grad():
         for unet in network.passes:
-            cast(ConvBlock, cast(UnetPass, unet).pre[0])[0].weight.mul_(factor)
+            first = cast(nn.Sequential, cast(UnetPass, unet).pre[0])[0]
+            cast(nn.Conv3d, first).weight.mul_(factor)
         for head in heads:
             head.weight.div_(factor)
             cast(Tensor, head.bias).div_(factor)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.field.background import VSharp
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.frame import Frame
 from IR2QSMLib.inversion.learned import Reading
@@ -21,6 +22,7 @@ from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.head import Head
 from IR2QSMLib.simulation.phantom import draw_phantom
 from IR2QSMLib.simulation.shapes import draw_shapes
+from IR2QSMLib.volumes import LocalField, TotalField
 
 SHAPES = ((96, 96, 96), (96, 112, 96), (112, 128, 112), (144, 176, 144))
 """Sizes of training volumes [voxels]."""
@@ -70,10 +72,18 @@ def draw_head(dice: Dice, grid: Grid) -> Head:
             return head
 
 
+def remove_background(field: LocalField, dice: Dice) -> LocalField:
+    """The field as V-SHARP leaves it, which takes away the harmonic part of the local field with the background."""
+    found = VSharp(largest=dice.uniform(6.0, 16.0))(TotalField(field.values, field.mask, field.grid))
+    return found if float(found.mask.float().mean()) > 0.02 else field
+
+
 def cut_patches(reading: Reading, feed: Feed, dice: Dice) -> Tensor:
     """Patches of one new head: (patches, n_channels + 2, p, p, p), the input, the truth [ppm] and the mask."""
     head = draw_head(dice, draw_training_grid(dice))
     field = acquire(head, draw_discrepancy(dice), dice)
+    if dice.chance(0.5):
+        field = remove_background(field, dice)
     frame = Frame.around(field, margin=dice.integer(8, 24))
     prepared = frame.prepare(field)
     volume = torch.cat([reading(prepared), frame.bring(head.chi)[None], prepared.mask[None].float()])

@@ -77,7 +77,7 @@ class GradientTikhonov:
     Raises ParameterInvalid unless floor > 0, per_noise ≥ 0 and n_steps ≥ 1.
     """
 
-    floor: float = 0.002
+    floor: float = 0.01
     per_noise: float = 4.0
     n_steps: int = 4
 

@@ -41,7 +41,7 @@ class Reading:
     """What a network reads; raises ParameterInvalid when that is unknown."""
 
     reads: str = "both"
-    floor: float = 0.002
+    floor: float = 0.01
     per_noise: float = 4.0
     n_steps: int = 4
     """Parameters of the first inversion χ₀, a `GradientTikhonov`."""

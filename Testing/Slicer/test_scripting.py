@@ -100,7 +100,8 @@ def test_options_reach_the_library(logic: Any, sample: tuple[Any, Any]) -> None:
         assert np.abs(found - plain).max() > 1e-4, options
         if options.get("reference") is half:
             assert abs(found[labels == 3].mean()) < 1e-5 and chi.GetAttribute("IR2QSM.Reference") == "half"
-    assert not slicer.util.arrayFromVolume(logic.reconstruct(field, half, method="tkd", mask_part="3"))[labels == 1].any()
+    part = slicer.util.arrayFromVolume(logic.reconstruct(field, half, method="tkd", mask_part="3"))
+    assert part[labels == 3].std() > 0.01 and not part[labels != 3].any()
 
 
 def test_a_mask_under_another_transform_is_brought_to_the_field(logic: Any, sample: tuple[Any, Any]) -> None:
@@ -173,5 +174,6 @@ def test_loading_the_module_loads_nothing_heavy(tmp_path: Path) -> None:
 def test_the_module_uses_only_what_slicer_has() -> None:
     for path in [ROOT / "IR2QSM" / "IR2QSM.py", *(ROOT / "IR2QSM" / "IR2QSMGui").glob("*.py")]:
         text = path.read_text(encoding="utf-8")
-        assert not re.search(r"PySide|processEvents|\.connect\(['\"]|qt\.(Signal|Slot)|import torch|IR2QSMLib\.", text), path
+        wrong = r"PySide|processEvents|\.connect\(['\"]|qt\.(Signal|Slot)|import (torch|IR2QSMLib)|from IR2QSMLib"
+        assert not re.search(wrong, text), path
         assert not re.search(r"_\(f['\"]", text), f"{path.name} translates an f-string"
