@@ -249,3 +249,14 @@ def ready(panel: Any, sample: tuple[Any, Any]) -> Any:
     panel.ui.maskSelector.setCurrentNode(sample[1])
     assert panel.ui.applyButton.isEnabled()
     return panel
+
+
+@pytest.fixture
+def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A temporary folder for Slicer, in which no folder of a run is left, nor a process."""
+    from steps import workers
+
+    monkeypatch.setattr(slicer.app, "temporaryPath", str(tmp_path))
+    yield
+    assert not workers()
+    assert sorted(tmp_path.glob("ir2qsm-*")) == []

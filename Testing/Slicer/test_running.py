@@ -1,0 +1,182 @@
+"""Apply and Cancel, clicked: the real worker and the bundled weights, and whatever may happen meanwhile."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import qt
+import slicer
+import vtk
+from steps import apply, volumes, workers
+
+Wait = Callable[..., None]
+pytestmark = pytest.mark.usefixtures("clean")
+
+
+def matrix_of(node: Any) -> np.ndarray:
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+# -- a run ------------------------------------------------------------------------------------------------------------
+
+
+def test_apply_makes_a_map_on_the_field_s_grid(
+    ready: Any, sample: Any, wait_until: Wait, screenshot: Callable[..., Path], render_slices: Callable[..., Path]
+) -> None:
+    field, _mask = sample
+    turn = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "turn")
+    for node in sample:
+        node.SetAndObserveTransformNodeID(turn.GetID())
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "study")
+    hierarchy.CreateItem(study, field)
+    before = time.monotonic()
+    ready.ui.applyButton.click()
+    assert ready.ui.applyButton.text() == "Cancel" and ready.ui.progressBar.isVisibleTo(ready.parent)
+    beats: list[float] = []
+    timer = qt.QTimer()
+    timer.timeout.connect(lambda: beats.append(time.monotonic()))
+    timer.start(20)
+    wait_until(lambda: "inversion" in ready.ui.statusLabel.text(), 60)
+    screenshot(ready.parent, "panel-running", 300)
+    wait_until(lambda: ready.ui.applyButton.text() == "Apply", 120)
+    timer.stop()
+    assert max(np.diff([before, *beats])) < 1.5, "the panel did not answer for that long"
+    assert re.fullmatch(r"Done in 0:\d\d\.", ready.ui.statusLabel.text())
+    chi, sigma = (slicer.util.getNode(f"Patient Name QSM IR2QSM{end}") for end in ("", " uncertainty"))
+    for node in (chi, sigma):
+        assert np.array_equal(matrix_of(node), matrix_of(field))
+        assert node.GetParentTransformNode() is turn
+        assert node.GetVoxelValueUnits().GetCodeValue() == "ppm"
+        assert node.GetVoxelValueQuantity().GetCodeMeaning() == "Magnetic Susceptibility"
+        assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == study
+    assert chi.GetAttribute("IR2QSM.Method.weights_sha256") and chi.GetAttribute("IR2QSM.Reference")
+    display = chi.GetDisplayNode()
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == pytest.approx((-0.1, 0.1))
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(chi)
+    assert legend.GetTitleText() == "χ [ppm]" and legend.GetVisibility()
+    values = slicer.util.arrayFromVolume(chi)
+    inside = slicer.util.arrayFromVolume(sample[1]) > 0
+    assert abs(values[inside].mean()) < 1e-4 and 0.01 < values[inside].std() < 0.2 and not values[~inside].any()
+    assert (slicer.util.arrayFromVolume(sigma)[inside] > 0).all()
+    red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert red.GetBackgroundVolumeID() == chi.GetID()
+    screenshot(ready.parent, "panel-done", 300)
+    ready.ui.sideBySideButton.click()
+    views = [slicer.app.layoutManager().sliceWidget(f"IR2QSM{i}") for i in (1, 2, 3)]
+    shown = [view.mrmlSliceCompositeNode().GetBackgroundVolumeID() for view in views]
+    assert shown == [field.GetID(), chi.GetID(), sigma.GetID()]
+    assert all(view.mrmlSliceCompositeNode().GetLinkedControl() for view in views)
+    render_slices([field, chi, sigma], "side-by-side", views=["IR2QSM1", "IR2QSM2", "IR2QSM3"])
+    ready.ui.coloursSelector.setCurrentIndex(1)
+    ready.ui.windowSelector.setCurrentIndex(2)
+    assert display.GetColorNode().GetName() == "IR2QSM diverging"
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == pytest.approx((-0.2, 0.2))
+    render_slices([field, chi, sigma], "diverging", views=["IR2QSM1", "IR2QSM2", "IR2QSM3"])
+    ready.ui.legendCheck.click()
+    assert not slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(chi).GetVisibility()
+
+
+def test_a_second_run_makes_a_second_map_or_updates_the_chosen_one(ready: Any, sample: Any, wait_until: Wait) -> None:
+    ready.ui.uncertaintyCheck.click()
+    apply(ready, wait_until)
+    first = slicer.util.getNode("Patient Name QSM IR2QSM")
+    kept = slicer.util.arrayFromVolume(first).copy()
+    first.GetDisplayNode().SetWindowLevelMinMax(-0.05, 0.3)
+    ready.ui.chiSelector.setCurrentNode(first)
+    ready.ui.consistencyCheck.click()
+    apply(ready, wait_until)
+    assert volumes() == ["Patient Name", "Patient Name QSM IR2QSM"]
+    assert np.abs(slicer.util.arrayFromVolume(first) - kept).max() > 1e-3
+    assert first.GetDisplayNode().GetWindowLevelMax() == pytest.approx(0.3)     # what the user set is kept
+    ready.ui.chiSelector.setCurrentNode(None)
+    ready.ui.consistencyCheck.click()
+    apply(ready, wait_until)
+    assert volumes() == ["Patient Name", "Patient Name QSM IR2QSM", "Patient Name QSM IR2QSM_1"]
+    assert np.array_equal(slicer.util.arrayFromVolume(slicer.util.getNode("Patient Name QSM IR2QSM_1")), kept)
+
+
+def test_cancel_ends_within_two_seconds_and_leaves_nothing(ready: Any, wait_until: Wait) -> None:
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    ready.ui.applyButton.click()
+    wait_until(lambda: "inversion" in ready.ui.statusLabel.text(), 60)
+    start = time.monotonic()
+    ready.ui.applyButton.click()
+    wait_until(lambda: ready.ui.applyButton.text() == "Apply", 5)
+    assert time.monotonic() - start < 2.0
+    assert ready.ui.statusLabel.text() == "Cancelled; nothing was changed."
+    assert slicer.mrmlScene.GetNumberOfNodes() == before
+    assert ready.ui.applyButton.isEnabled()
+
+
+def test_a_worker_that_does_not_listen_is_ended(ready: Any, wait_until: Wait) -> None:
+    ready.ui.applyButton.click()
+    wait_until(lambda: "inversion" in ready.ui.statusLabel.text(), 60)
+    for process in workers():
+        process.suspend()
+    start = time.monotonic()
+    ready.ui.applyButton.click()
+    wait_until(lambda: ready.ui.applyButton.text() == "Apply", 5)
+    assert time.monotonic() - start < 2.2
+    assert ready.ui.statusLabel.text() == "Cancelled; nothing was changed."
+
+
+def test_a_worker_that_dies_is_reported_and_the_next_apply_works(
+    ready: Any, wait_until: Wait, screenshot: Callable[..., Path]
+) -> None:
+    ready.ui.uncertaintyCheck.click()
+    ready.ui.applyButton.click()
+    wait_until(lambda: "inversion" in ready.ui.statusLabel.text(), 60)
+    for process in workers():
+        process.kill()
+    wait_until(lambda: ready.ui.applyButton.text() == "Apply", 10)
+    assert ready.ui.statusLabel.text().startswith("The worker was ended by the system, most likely because memory ran")
+    screenshot(ready.parent, "panel-died", 300)
+    assert volumes() == ["Patient Name"]
+    apply(ready, wait_until)
+    assert volumes() == ["Patient Name", "Patient Name QSM IR2QSM"]
+
+
+def test_the_library_s_own_refusal_is_shown_in_its_words(ready: Any, sample: Any, wait_until: Wait) -> None:
+    slicer.util.arrayFromVolume(sample[0])[20:30, 20:30, 20:30] = np.nan
+    slicer.util.arrayFromVolumeModified(sample[0])
+    apply(ready, wait_until)
+    assert "NaN or infinite" in ready.ui.statusLabel.text()
+    assert ready.ui.statusLabel.text() in ready.ui.logText.toPlainText()
+    assert volumes() == ["Patient Name"]
+
+
+def test_a_scene_closed_meanwhile_drops_the_run_quietly(ready: Any, wait_until: Wait) -> None:
+    ready.ui.applyButton.click()
+    wait_until(lambda: "inversion" in ready.ui.statusLabel.text(), 60)
+    slicer.mrmlScene.Clear(False)
+    wait_until(lambda: ready.ui.applyButton.text() == "Apply", 5)
+    assert ready.ui.statusLabel.text() == "" and volumes() == []
+    assert not ready.ui.applyButton.isEnabled()
+
+
+def test_an_input_deleted_meanwhile_drops_the_run(ready: Any, sample: Any, wait_until: Wait) -> None:
+    ready.ui.applyButton.click()
+    wait_until(lambda: "inversion" in ready.ui.statusLabel.text(), 60)
+    slicer.mrmlScene.RemoveNode(sample[0])
+    wait_until(lambda: ready._run is None, 120)
+    assert volumes() == []
+
+
+def test_the_panel_may_be_left_while_it_runs(ready: Any, wait_until: Wait) -> None:
+    ready.ui.uncertaintyCheck.click()
+    ready.ui.applyButton.click()
+    ready.exit()
+    wait_until(lambda: len(volumes()) == 2, 120)
+    ready.enter()
+    assert ready.ui.applyButton.text() == "Apply" and ready.ui.applyButton.isEnabled()
+
+
