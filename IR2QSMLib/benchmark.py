@@ -80,6 +80,7 @@ def contenders(weights: Path | None = None) -> list[Contender]:
 def benchmark(
     cases: Sequence[str] | None = None,
     *,
+    methods: Sequence[str] | None = None,
     weights: Path | None = None,
     device: str = "auto",
     speed: bool = True,
@@ -88,12 +89,17 @@ def benchmark(
 ) -> None:
     """Score every method on every case and emit one table a case, then the inference's speed, memory and tile error.
 
-    Raises ParameterInvalid for a case that there is not.
+    `cases` and `methods` leave the others out; a method is named as in the table, before its comma. Raises
+    ParameterInvalid for a case or a method that there is not.
     """
     chosen = list(CASES) if not cases else list(cases)
     for name in chosen:
         if name not in CASES:
             raise ParameterInvalid(f"The case is '{name}'; expected one of: {'; '.join(CASES)}.")
+    known = list(dict.fromkeys(c.name.partition(",")[0] for c in contenders(weights)))
+    for name in methods or ():
+        if name not in known:
+            raise ParameterInvalid(f"The method is '{name}'; expected one of: {'; '.join(known)}.")
     used = choose_device(device)
     loaded = load(weights or bundled())
     emit(
@@ -108,7 +114,11 @@ def benchmark(
         drawn = draw_case(CASES[name])
         head, field = drawn.head, drawn.field
         aligned = field.grid.voxel_size == (1.0, 1.0, 1.0) and abs(field.grid.b0_direction[2]) > 0.999
-        chosen_ones = [c for c in contenders(weights) if not (aligned and c.name.endswith("resampled"))]
+        chosen_ones = [
+            c
+            for c in contenders(weights)
+            if not (aligned and c.name.endswith("resampled")) and c.name.partition(",")[0] in (methods or known)
+        ]
         every[name] = [_judged(c, head, field, used.kind) for c in chosen_ones]
         emit(f"\n### {name}\n\n{_told(drawn)}\n\n{case_tables(every[name])}")
     levels = {name: NOISE_LEVELS[name] for name in every if name in NOISE_LEVELS}

@@ -141,7 +141,7 @@ def _benchmark(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.benchmark import benchmark
 
     benchmark(
-        args.cases, weights=args.weights, device=args.device, speed=not args.no_speed,
+        args.cases, methods=args.methods, weights=args.weights, device=args.device, speed=not args.no_speed,
         progress=console.progress, emit=console.say,
     )  # fmt: skip
     return {"warnings": []}
@@ -262,6 +262,7 @@ def _parser() -> argparse.ArgumentParser:
 
     p = _command(commands, "benchmark", _benchmark, "score every method on the held-out cases", device=True)
     p.add_argument("--cases", nargs="+", metavar="NAME", help="only these")
+    p.add_argument("--methods", nargs="+", metavar="NAME", help="only these, with all their settings")
     p.add_argument("--weights", type=Path, metavar="FILE")
     p.add_argument("--no-speed", action="store_true", help="leave the timing of the inference out")
 

@@ -110,8 +110,17 @@ def test_only_the_cases_that_were_named_are_run(weights: Path, monkeypatch: pyte
     assert [line.count("###") for line in lines] == [0, 1] and told[0] == (0.0, "tiny phantom")
 
 
+def test_only_the_methods_that_were_named_are_run(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CASES", TINY)
+    lines: list[str] = []
+    benchmark(methods=["tkd", "tikhonov"], weights=weights, device="cpu", speed=False, emit=lines.append)
+    assert {row["method"].partition(",")[0] for row in rows_of(lines[1])} == {"tkd", "tikhonov"}
+
+
 def test_an_unknown_case_is_refused_before_anything_runs() -> None:
     lines: list[str] = []
+    with pytest.raises(ParameterInvalid, match=r"The method is 'cosmos'; expected one of: ir2qsm; its first inversion"):
+        benchmark(methods=["cosmos"], emit=lines.append)
     with pytest.raises(ParameterInvalid, match=r"The case is 'liver'; expected one of: brain, noise-free; brain, SNR"):
         benchmark(["liver"], emit=lines.append)
     assert not lines

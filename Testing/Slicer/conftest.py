@@ -231,7 +231,7 @@ SAMPLE = ROOT / "IR2QSM" / "Resources" / "SampleData"
 @pytest.fixture
 def sample(scene: Any) -> tuple[Any, Any]:
     """The module's own sample in the scene: its field and its mask, a labelmap."""
-    field = slicer.util.loadVolume(str(SAMPLE / "localfield.nrrd"), {"name": "Patient Name", "show": False})
+    field = slicer.util.loadVolume(str(SAMPLE / "localfield.nrrd"), {"name": "field", "show": False})
     mask = slicer.util.loadVolume(str(SAMPLE / "mask.nrrd"), {"name": "mask", "labelmap": True})
     return field, mask
 
@@ -254,7 +254,7 @@ def ready(panel: Any, sample: tuple[Any, Any]) -> Any:
 @pytest.fixture
 def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A temporary folder for Slicer, in which no folder of a run is left, nor a process."""
-    from steps import workers
+    from Testing.Slicer.steps import workers
 
     monkeypatch.setattr(slicer.app, "temporaryPath", str(tmp_path))
     yield

@@ -13,7 +13,8 @@ import pytest
 import slicer
 from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QAbstractButton, QComboBox, QLabel, QWidget
-from steps import apply, volumes
+
+from Testing.Slicer.steps import apply, volumes
 
 Wait = Callable[..., None]
 pytestmark = pytest.mark.usefixtures("clean")
@@ -115,7 +116,7 @@ def test_parameters_come_back_with_the_scene(ready: Any, tmp_path_factory: Any, 
     slicer.mrmlScene.Clear(False)
     assert ready.ui.fieldSelector.currentNode() is None
     slicer.util.loadScene(str(path))
-    assert ready.ui.fieldSelector.currentNode().GetName() == "Patient Name"
+    assert ready.ui.fieldSelector.currentNode().GetName() == "field"
     assert ready.ui.maskSelector.currentNode().GetName() == "mask"
     assert (ready.ui.unitSelector.currentText(), ready.ui.b0Spin.value()) == ("Hz", 7.0)
     assert ready.ui.tileSelector.currentText() == "160 voxels"
@@ -131,13 +132,13 @@ def test_parameters_survive_a_reload_of_the_module(ready: Any) -> None:
     assert again is not ready
     again.enter()
     assert again.ui.windowSelector.currentIndex() == 2 and not again.ui.uncertaintyCheck.isChecked()
-    assert again.ui.fieldSelector.currentNode().GetName() == "Patient Name"
+    assert again.ui.fieldSelector.currentNode().GetName() == "field"
 
 
 def test_a_window_set_elsewhere_is_left_alone(ready: Any, wait_until: Wait) -> None:
     ready.ui.uncertaintyCheck.click()
     apply(ready, wait_until)
-    display = slicer.util.getNode("Patient Name QSM IR2QSM").GetDisplayNode()
+    display = slicer.util.getNode("field QSM IR2QSM").GetDisplayNode()
     display.SetWindowLevelMinMax(-0.02, 0.02)
     ready.ui.b0DirectionEdit.setText("0 0 1")
     assert display.GetWindowLevelMax() == pytest.approx(0.02)
@@ -168,7 +169,7 @@ def test_a_segment_or_a_label_can_be_chosen(ready: Any, sample: Any, wait_until:
         assert ready._parameters.maskPart == part.itemData(2) != ""
     ready.ui.uncertaintyCheck.click()
     apply(ready, wait_until)
-    values = slicer.util.arrayFromVolume(slicer.util.getNode("Patient Name QSM IR2QSM"))
+    values = slicer.util.arrayFromVolume(slicer.util.getNode("field QSM IR2QSM"))
     assert values[half].std() > 0.01 and not values[~half].any()
     assert not slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeNode")[1:]     # none of the export stays
     node.GetSegmentation().RemoveSegment(ready._parameters.maskPart)
@@ -207,7 +208,7 @@ def test_imported_weights_are_used_and_missed_when_gone(
     assert ready.ui.weightsSelector.currentText() == "mine.safetensors"
     ready.ui.uncertaintyCheck.click()
     apply(ready, wait_until)
-    chi = slicer.util.getNode("Patient Name QSM IR2QSM")
+    chi = slicer.util.getNode("field QSM IR2QSM")
     assert chi.GetAttribute("IR2QSM.Method.weights") == "mine.safetensors"
     assert str(path.parent) not in ready.ui.logText.toPlainText()
     path.unlink()
@@ -228,7 +229,8 @@ def test_a_checkpoint_that_is_none_is_refused_in_words(
     assert ready._parameters.weights == ""
 
 
-def test_the_report_holds_no_name_and_no_folder(ready: Any, wait_until: Wait) -> None:
+def test_the_report_holds_no_name_and_no_folder(ready: Any, sample: Any, wait_until: Wait) -> None:
+    sample[0].SetName("Patient Name")
     ready.ui.uncertaintyCheck.click()
     apply(ready, wait_until)
     ready.ui.copyReportButton.click()
@@ -251,7 +253,7 @@ def test_a_declined_installation_leaves_slicer_as_it_was(
     ready.ui.applyButton.click()
     assert "safetensors" in dialogs.texts[0] and "3 GB" in dialogs.texts[0] and "torch" not in dialogs.texts[0]
     assert ready.ui.statusLabel.text() == "Nothing was installed, so nothing can be reconstructed yet."
-    assert installed == [] and volumes() == ["Patient Name"]
+    assert installed == [] and volumes() == ["field"]
     dialogs.answer("OK")
     ready.ui.applyButton.click()
     assert len(installed) == 1 and "safetensors" in installed[0]

@@ -13,7 +13,8 @@ import pytest
 import qt
 import slicer
 import vtk
-from steps import apply, volumes, workers
+
+from Testing.Slicer.steps import apply, volumes, workers
 
 Wait = Callable[..., None]
 pytestmark = pytest.mark.usefixtures("clean")
@@ -51,7 +52,7 @@ def test_apply_makes_a_map_on_the_field_s_grid(
     timer.stop()
     assert max(np.diff([before, *beats])) < 1.5, "the panel did not answer for that long"
     assert re.fullmatch(r"Done in 0:\d\d\.", ready.ui.statusLabel.text())
-    chi, sigma = (slicer.util.getNode(f"Patient Name QSM IR2QSM{end}") for end in ("", " uncertainty"))
+    chi, sigma = (slicer.util.getNode(f"field QSM IR2QSM{end}") for end in ("", " uncertainty"))
     for node in (chi, sigma):
         assert np.array_equal(matrix_of(node), matrix_of(field))
         assert node.GetParentTransformNode() is turn
@@ -88,20 +89,20 @@ def test_apply_makes_a_map_on_the_field_s_grid(
 def test_a_second_run_makes_a_second_map_or_updates_the_chosen_one(ready: Any, sample: Any, wait_until: Wait) -> None:
     ready.ui.uncertaintyCheck.click()
     apply(ready, wait_until)
-    first = slicer.util.getNode("Patient Name QSM IR2QSM")
+    first = slicer.util.getNode("field QSM IR2QSM")
     kept = slicer.util.arrayFromVolume(first).copy()
     first.GetDisplayNode().SetWindowLevelMinMax(-0.05, 0.3)
     ready.ui.chiSelector.setCurrentNode(first)
     ready.ui.consistencyCheck.click()
     apply(ready, wait_until)
-    assert volumes() == ["Patient Name", "Patient Name QSM IR2QSM"]
+    assert volumes() == ["field", "field QSM IR2QSM"]
     assert np.abs(slicer.util.arrayFromVolume(first) - kept).max() > 1e-3
     assert first.GetDisplayNode().GetWindowLevelMax() == pytest.approx(0.3)     # what the user set is kept
     ready.ui.chiSelector.setCurrentNode(None)
     ready.ui.consistencyCheck.click()
     apply(ready, wait_until)
-    assert volumes() == ["Patient Name", "Patient Name QSM IR2QSM", "Patient Name QSM IR2QSM_1"]
-    assert np.array_equal(slicer.util.arrayFromVolume(slicer.util.getNode("Patient Name QSM IR2QSM_1")), kept)
+    assert volumes() == ["field", "field QSM IR2QSM", "field QSM IR2QSM_1"]
+    assert np.array_equal(slicer.util.arrayFromVolume(slicer.util.getNode("field QSM IR2QSM_1")), kept)
 
 
 def test_cancel_ends_within_two_seconds_and_leaves_nothing(ready: Any, wait_until: Wait) -> None:
@@ -140,9 +141,9 @@ def test_a_worker_that_dies_is_reported_and_the_next_apply_works(
     wait_until(lambda: ready.ui.applyButton.text() == "Apply", 10)
     assert ready.ui.statusLabel.text().startswith("The worker was ended by the system, most likely because memory ran")
     screenshot(ready.parent, "panel-died", 300)
-    assert volumes() == ["Patient Name"]
+    assert volumes() == ["field"]
     apply(ready, wait_until)
-    assert volumes() == ["Patient Name", "Patient Name QSM IR2QSM"]
+    assert volumes() == ["field", "field QSM IR2QSM"]
 
 
 def test_the_library_s_own_refusal_is_shown_in_its_words(ready: Any, sample: Any, wait_until: Wait) -> None:
@@ -151,7 +152,7 @@ def test_the_library_s_own_refusal_is_shown_in_its_words(ready: Any, sample: Any
     apply(ready, wait_until)
     assert "NaN or infinite" in ready.ui.statusLabel.text()
     assert ready.ui.statusLabel.text() in ready.ui.logText.toPlainText()
-    assert volumes() == ["Patient Name"]
+    assert volumes() == ["field"]
 
 
 def test_a_scene_closed_meanwhile_drops_the_run_quietly(ready: Any, wait_until: Wait) -> None:

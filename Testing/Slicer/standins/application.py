@@ -74,8 +74,7 @@ class Application(QApplication):
             setattr(slicer.modules, name, SimpleNamespace(logic=lambda own=own: own))
         logic.SetColorLogic(slicer.modules.colors.logic())
         logic.SetModuleLogic("Colors", slicer.modules.colors.logic())
-        layout = LayoutManager()
-        self.layoutManager = lambda: layout
+        self.layoutManager = lambda layout=LayoutManager(): layout  # noqa: B008
 
 
 slicer.qMRMLWidget, slicer.qMRMLNodeComboBox = qmrml.qMRMLWidget, qmrml.qMRMLNodeComboBox
