@@ -247,7 +247,9 @@ def test_a_declined_installation_leaves_slicer_as_it_was(
 ) -> None:
     check = slicer.packaging.pip_check
     installed: list[str] = []
-    monkeypatch.setattr(slicer.packaging, "pip_check", lambda r: False if "safetensors" in str(r) else check(r))
+    monkeypatch.setattr(
+        slicer.packaging, "pip_check", lambda r, *more: "safetensors" not in str(r) and check(r, *more)
+    )
     monkeypatch.setattr(slicer.packaging, "pip_install", lambda *a, **k: installed.append(str(a)))
     dialogs.answer("Cancel")
     ready.ui.applyButton.click()

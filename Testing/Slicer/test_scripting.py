@@ -177,3 +177,21 @@ def test_the_module_uses_only_what_slicer_has() -> None:
         wrong = r"PySide|processEvents|\.connect\(['\"]|qt\.(Signal|Slot)|import (torch|IR2QSMLib)|from IR2QSMLib"
         assert not re.search(wrong, text), path
         assert not re.search(r"_\(f['\"]", text), f"{path.name} translates an f-string"
+
+
+def test_what_the_panel_installs_is_what_a_reconstruction_needs() -> None:
+    lines = (ROOT / "IR2QSM" / "Resources" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    installed = {re.split(r"[<>=]", line)[0] for line in lines if line and not line.startswith("#")}
+    slicer_s_own = {"numpy", "SimpleITK"}
+    code = (
+        "import sys; from importlib.metadata import packages_distributions as of; "
+        "import IR2QSMLib.cli, IR2QSMLib.pipeline, IR2QSMLib.information, IR2QSMLib.inspection; "
+        "import IR2QSMLib.released_weights, IR2QSMLib.inversion.methods; "
+        "print(*{d for n in list(sys.modules) if n in of() for d in of()[n]})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    needed = {name.lower() for name in done.stdout.split()}
+    heavy = {"scikit-image", "scipy", "nilearn", "matplotlib", "lightning-fabric", "pandas", "scikit-learn"}
+    assert not needed & heavy
+    assert {name.lower() for name in installed} <= needed
+    assert not {name.lower() for name in installed} & {name.lower() for name in slicer_s_own}
