@@ -187,7 +187,7 @@ def test_what_the_panel_installs_is_what_a_reconstruction_needs() -> None:
         "import sys; from importlib.metadata import packages_distributions as of; "
         "import IR2QSMLib.cli, IR2QSMLib.pipeline, IR2QSMLib.information, IR2QSMLib.inspection; "
         "import IR2QSMLib.released_weights, IR2QSMLib.inversion.methods; "
-        "print(*{d for n in list(sys.modules) if n in of() for d in of()[n]})"
+        "known = of(); print(*{d for n in list(sys.modules) for d in known.get(n, [])})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     needed = {name.lower() for name in done.stdout.split()}
