@@ -3,6 +3,7 @@
 import os
 
 import slicer
+from IR2QSMGui.display import register_layouts
 from IR2QSMGui.logic import IR2QSMLogic
 from IR2QSMGui.sample_data import register
 from IR2QSMGui.self_test import IR2QSMTest
@@ -32,4 +33,9 @@ class IR2QSM(ScriptedLoadableModule):
             "The method is that of Li et al., Medical Physics 2025 (doi 10.1002/mp.17747). Weights were trained on "
             "simulated heads deformed from the ICBM 152 maps."
         )
-        slicer.app.startupCompleted.connect(lambda *_: register(os.path.dirname(parent.path)))
+        slicer.app.startupCompleted.connect(lambda *_: self._started())
+
+    def _started(self):
+        register(os.path.dirname(self.parent.path))
+        if slicer.app.layoutManager() is not None:      # there is none without a main window
+            register_layouts()

@@ -1,9 +1,9 @@
 """What the library needs and Slicer does not bring: asked for once, installed by Slicer's own means."""
 
-import subprocess
 from pathlib import Path
 
 import slicer
+import slicer.packaging
 from slicer.i18n import tr as _
 
 TORCH = "torch>=2.3"
@@ -34,13 +34,15 @@ def require():
 
 
 def install(ask=True):
-    """Install what is missing after one question; raises DependenciesMissing when declined or failed.
+    """Install what is missing after one question; returns whether anything was.
+
+    Raises DependenciesMissing when declined or failed.
 
     torch comes through the PyTorch extension, which knows the machine's GPU; nothing that Slicer brings is replaced.
     """
     lacking = missing()
     if not lacking:
-        return
+        return False
     if ask and not slicer.util.confirmOkCancelDisplay(
         _("IR2QSM needs Python packages that Slicer does not bring:\n\n{names}\n\nThe download is about 250 MB for "
           "a processor and 3 GB for a graphics card. Slicer's own packages stay as they are. Install now?").format(
@@ -52,11 +54,12 @@ def install(ask=True):
         if TORCH in lacking:
             _install_torch()
         slicer.packaging.pip_ensure(requirements(), prompt_install=False, requester="IR2QSM")
-    except (RuntimeError, subprocess.CalledProcessError, OSError) as error:
+    except Exception as error:      # pip's, the network's, or that of importing a broken torch: all are one reason
         raise DependenciesMissing(_("The installation failed: {reason}").format(reason=error)) from error
     lacking = missing()
     if lacking:
         raise DependenciesMissing(_("The installation ended, but {names} is missing.").format(names=", ".join(lacking)))
+    return True
 
 
 def _install_torch():

@@ -9,6 +9,7 @@ from IR2QSMGui.runner import library_folder
 DIVERGING = "IR2QSM diverging"
 LAYOUT = 5900
 """Layout of one view; that of n views follows at LAYOUT + n − 1."""
+N_VIEWS = 3
 TITLE = "χ [ppm]"
 
 
@@ -59,22 +60,34 @@ def _colour_node(colours):
     if node is None:
         path = library_folder() / "Resources" / "Colors" / "IR2QSM-Diverging.ctbl"
         node = slicer.modules.colors.logic().LoadColorFile(str(path), DIVERGING)
+        storage = node.GetStorageNode()         # saved with the scene, not as a link to this installation
+        node.SetAndObserveStorageNodeID(None)
+        slicer.mrmlScene.RemoveNode(storage)
+        node.SetTypeToUser()
         node.SetHideFromEditors(False)
         node.SetAttribute("Category", _("Susceptibility"))
     return node
 
 
+def register_layouts():
+    """Make the layouts known, also for scenes that were saved in one of them."""
+    layout = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
+    for n in range(1, N_VIEWS + 1):
+        if not layout.IsLayoutDescription(LAYOUT + n - 1):
+            layout.AddLayoutDescription(LAYOUT + n - 1, _layout(n))
+
+
+def compared():
+    """Whether one of the side-by-side layouts is shown."""
+    shown = slicer.app.layoutManager().layoutLogic().GetLayoutNode().GetViewArrangement()
+    return LAYOUT <= shown < LAYOUT + N_VIEWS
+
+
 def side_by_side(nodes):
     """Show volumes beside each other: one view each, slice, zoom and place linked."""
     manager = slicer.app.layoutManager()
-    layout = manager.layoutLogic().GetLayoutNode()
-    number = LAYOUT + len(nodes) - 1
-    description = _layout(len(nodes))
-    if layout.IsLayoutDescription(number):
-        layout.SetLayoutDescription(number, description)
-    else:
-        layout.AddLayoutDescription(number, description)
-    manager.setLayout(number)
+    register_layouts()
+    manager.setLayout(LAYOUT + len(nodes) - 1)
     for name, node in zip(_names(len(nodes)), nodes, strict=True):
         widget = manager.sliceWidget(name)
         composite = widget.mrmlSliceCompositeNode()

@@ -47,7 +47,8 @@ class IR2QSMLogic(ScriptedLoadableModuleLogic):
 
 def problems_of(field, mask, part=""):
     """What keeps a field and a mask from being reconstructed: (of the field, of the mask), empty where nothing does."""
-    return _problem_of_field(field), _problem_of_mask(mask, part)
+    of_field = _problem_of_field(field)
+    return of_field, _problem_of_mask(mask, part, None if of_field else field)
 
 
 def _problem_of_field(field):
@@ -67,9 +68,11 @@ def _problem_of_field(field):
     return ""
 
 
-def _problem_of_mask(mask, part):
+def _problem_of_mask(mask, part, field):
     if mask is None:
         return _("Choose the mask: a segmentation, a labelmap or a volume.")
+    if field is not None and not scene.overlap(mask, field):
+        return _("'{name}' does not overlap the field; choose another mask.").format(name=mask.GetName())
     parts = scene.parts_of(mask)
     if not parts:
         return _("'{name}' is empty; choose another mask.").format(name=mask.GetName())
@@ -111,12 +114,12 @@ class Reconstruction:
         self._folder = Path(tempfile.mkdtemp(prefix="ir2qsm-", dir=slicer.app.temporaryPath))
         try:
             words = self._write_inputs()
+            self._observer = self._scene.AddObserver(self._scene.StartCloseEvent, lambda *_: self.drop())
+            self._worker = Worker(words, self._folder / "cancel", self._on_progress, self._done)
+            self._worker.start(wait)
         except BaseException:
             self._clean()
             raise
-        self._observer = self._scene.AddObserver(self._scene.StartCloseEvent, lambda *_: self.drop())
-        self._worker = Worker(words, self._folder / "cancel", self._on_progress, self._done)
-        self._worker.start(wait)
 
     def cancel(self):
         """End the run within two seconds; nothing of it stays."""
@@ -185,7 +188,7 @@ class Reconstruction:
                 output=uncertainty_output, sidecar=sidecar, reference=region,
             )  # fmt: skip
             display.show_uncertainty(self.uncertainty, Window.NARROW.value)
-            self.chi.SetNodeReferenceID("IR2QSM.uncertainty", self.uncertainty.GetID())
+        self.chi.SetNodeReferenceID("IR2QSM.uncertainty", self.uncertainty.GetID() if self.uncertainty else None)
         self.chi.SetNodeReferenceID("IR2QSM.field", self._field.GetID())
 
     def _region(self):

@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
 import shutil
 import sys
+import tempfile
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 import qt
@@ -13,6 +16,8 @@ from slicer.i18n import tr as _
 
 N_LINES = 40
 """Lines of a worker's log that are kept."""
+ABNORMAL = "exit abnormally"
+"""What Slicer's launcher says of a child that was killed."""
 PATIENCE = 1700
 """Milliseconds that a worker is given to end by itself once it is cancelled."""
 
@@ -107,15 +112,16 @@ class Worker:
         """End its process and those that it started: in Slicer the interpreter is the child of a launcher."""
         if self.ended or self._process is None or self._process.poll() is not None:
             return
-        try:
+        with suppress(Exception):       # not installed, or ended meanwhile: its own process is all there is to end
             import psutil
 
-            family = psutil.Process(self._process.pid)
-            for child in family.children(recursive=True):
+            children = psutil.Process(self._process.pid).children(recursive=True)
+            for child in children:
                 child.kill()
-        except Exception:       # not installed, or ended meanwhile: its own process is all there is to end
-            pass
+            psutil.wait_procs(children, timeout=2)
         self._process.kill()
+        with suppress(Exception):       # on Windows its files cannot be removed before it has ended
+            self._process.wait(timeout=2)
 
     def _heard(self, line):
         event = _event(line)
@@ -139,7 +145,7 @@ class Worker:
         elif event["event"] == "error":
             self._end(WorkerFailed(event["kind"], event["message"], self.lines))
         else:
-            self._end(WorkerFailed("WorkerDied", _died(code), self.lines))
+            self._end(WorkerFailed("WorkerDied", _died(code, self.lines), self.lines))
 
     def _end(self, error):
         self.error = error
@@ -157,10 +163,21 @@ def _event(line):
         return None
 
 
-def _died(code):
-    if code in (-9, 137):
+def _died(code, lines):
+    launcher = [line for line in lines if ABNORMAL in line]     # it gives 1 for a child that was killed
+    for line in launcher:
+        lines.remove(line)
+    if code in (-9, 137) or launcher:
         return _(
             "The worker was ended by the system, most likely because memory ran out. Close other programs, or choose "
             "smaller tiles under Advanced, and apply again."
         )
-    return _("The worker ended without a result (exit code {code}). Its last lines are in the log.").format(code=code)
+    last = " ".join(plain(line) for line in list(lines)[-3:])
+    return _("The worker ended without a result (exit code {code}). {last}").format(code=code, last=last).strip()
+
+
+def plain(line):
+    """A line without folders: of every path in it the last part stays."""
+    for folder in (tempfile.gettempdir(), str(Path.home())):
+        line = line.replace(folder, "…")
+    return re.sub(r"(?:[A-Za-z]:)?[^\s\"'(]*[\\/](?=[^\s\"'/\\]+)", "", line)

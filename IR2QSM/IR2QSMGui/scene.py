@@ -68,13 +68,12 @@ def parts_of(node):
         return []
     known = _parts.get(node.GetID())
     if known is None or known[0] != image.GetMTime():
-        _parts.clear()
         known = _parts[node.GetID()] = (image.GetMTime(), _labels(slicer.util.arrayFromVolume(node)))
     return known[1]
 
 
 _parts = {}
-"""The parts of the mask that was looked at last, by its ID, with the time of its image."""
+"""The parts of the volumes that were looked at, by ID, with the time of their image."""
 
 
 def _labels(values):
@@ -106,9 +105,18 @@ def _segments(node, part, field):
             raise InputProblem(_("The segmentation '{name}' could not be exported.").format(name=node.GetName()))
         return (slicer.util.arrayFromVolume(labels) != 0).astype(np.uint8)
     finally:
-        if labels.GetDisplayNode() is not None:
-            slicer.mrmlScene.RemoveNode(labels.GetDisplayNode())
-        slicer.mrmlScene.RemoveNode(labels)
+        _remove_with_display(labels)
+
+
+def _remove_with_display(labels):
+    """Remove a labelmap with the display and the colour table that its export made."""
+    shown = labels.GetDisplayNode()
+    colours = shown.GetColorNode() if shown is not None else None
+    made = colours is not None and colours.GetName().startswith(("__IR2QSM__", labels.GetName()))
+    storage = colours.GetStorageNode() if made else None
+    for node in (storage, colours if made else None, shown, labels):
+        if node is not None:
+            slicer.mrmlScene.RemoveNode(node)
 
 
 def same_grid(a, b):
@@ -122,6 +130,15 @@ def same_grid(a, b):
     return all(
         np.linalg.norm(np.subtract(first.TransformPoint(c), second.TransformPoint(c))) <= tolerance for c in corners
     )
+
+
+def overlap(mask, field):
+    """Whether a mask that holds anything shares space with the field."""
+    a, b = [0.0] * 6, [0.0] * 6
+    mask.GetRASBounds(a)
+    field.GetRASBounds(b)
+    empty = a[0] > a[1]             # said elsewhere
+    return empty or all(a[2 * i] <= b[2 * i + 1] and b[2 * i] <= a[2 * i + 1] for i in range(3))
 
 
 def _to_world(node):

@@ -4,6 +4,7 @@ import numpy as np
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
+from IR2QSMGui import dependencies
 from IR2QSMGui.logic import IR2QSMLogic
 from IR2QSMGui.sample_data import NAME
 
@@ -28,6 +29,9 @@ class IR2QSMTest(ScriptedLoadableModuleTest):
         """The map of the sample is the one that is expected, on its grid and in ppm."""
         import SampleData
 
+        if dependencies.missing():
+            self.delayDisplay(f"Not tested: {', '.join(dependencies.missing())} must be installed first.")
+            return
         field, mask, expected = SampleData.SampleDataLogic().downloadSamples(NAME)
         chi = IR2QSMLogic().reconstruct(field, mask)
         found, known = slicer.util.arrayFromVolume(chi), slicer.util.arrayFromVolume(expected)

@@ -16,7 +16,7 @@ from IR2QSMGui import dependencies, display, scene
 from IR2QSMGui.advanced import DeviceSelector, WeightsSelector, fill
 from IR2QSMGui.logic import Inspection, IR2QSMLogic, Reconstruction, key_of, problems_of
 from IR2QSMGui.parameters import InputProblem, Options, Reference, Unit
-from IR2QSMGui.runner import Cancelled
+from IR2QSMGui.runner import Cancelled, plain
 
 PROBLEM = "color: #C62828;"
 TICK = 500
@@ -29,7 +29,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent=None):
         self.logic = self.ui = None
         self._parameters = self._gui = self._run = self._inspection = self._devices = self._weights = None
-        self._latest = self._shown = None
+        self._shown = None
         self._watched, self._complaint = [], ""
         self._closed, self._began, self._fraction, self._stage = False, 0.0, 0.0, ""
         VTKObservationMixin.__init__(self)
@@ -131,6 +131,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.b0DirectionEdit.setPlaceholderText(_("from the volume: {b0}").format(b0=direction) if direction else "")
         self._watch()
         self._inspect()
+        self._settle_unit()
         self._judge()
         self._show()
 
@@ -200,7 +201,8 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             label.setStyleSheet(PROBLEM if bad and chosen else "")
             label.setVisible(bool(text))
         running = self._run is not None
-        fit = not (of_field or of_mask or other or problems)
+        looking = self._inspection is not None and not of_field and not self._inspection.ended
+        fit = not (of_field or of_mask or other or problems or looking)
         ui.applyButton.setText(_("Cancel") if running else _("Apply"))
         ui.applyButton.setEnabled(running or fit)
         if not running and other != self._complaint:    # else what a run said last stays
@@ -237,16 +239,18 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._inspection = Inspection(field, self._inspected)
 
     def _inspected(self, inspection):
-        parameters = self._parameters
-        if parameters is None or parameters.field is None or inspection is not self._inspection:
-            return
-        found = inspection.found
+        if self._parameters is not None and inspection is self._inspection:
+            self._settle_unit()
+            self._judge()
+
+    def _settle_unit(self):
+        """Take the unit that was recognised, once a field, so that a correction stays."""
+        parameters, found = self._parameters, self._found()
         unit = found["unit"] if found else None
-        if unit in [u.value for u in Unit] and parameters.judged != inspection.key[0]:
+        if unit in [u.value for u in Unit] and parameters.judged != self._inspection.key[0]:
             with slicer.util.NodeModify(parameters):
                 parameters.unit = Unit(unit)
-                parameters.judged = inspection.key[0]
-        self._judge()
+                parameters.judged = self._inspection.key[0]
 
     def _seen_text(self, found):
         if self._inspection is not None and self._parameters.field is not None and not self._inspection.ended:
@@ -276,7 +280,10 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._run.cancel()
             return
         try:
-            dependencies.install()
+            if dependencies.install():
+                self._update()      # now the field can be looked at
+                self._say(_("Installed. Press Apply again once the field was looked at."))
+                return
             self._start()
         except (InputProblem, RuntimeError) as problem:
             self._run = None
@@ -332,11 +339,13 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self._log(*run.log, *run.notes, _("Done in {spent}.").format(spent=_clock(run.seconds)))
         self._say(" ".join([_("Done in {spent}.").format(spent=_clock(run.seconds)), *run.notes]))
-        self._latest = run
-        slicer.util.setSliceViewerLayers(background=run.chi, fit=True)
+        if not display.compared():
+            slicer.util.setSliceViewerLayers(background=run.chi, fit=True)
         if self._parameters is not None:
             self._shown = None if self._parameters.chi is None else self._shown
             self._show()
+            if display.compared():
+                self._side_by_side()
 
     def _say(self, text, bad=False):
         self.ui.statusLabel.setText(text)
@@ -370,8 +379,13 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # -- log ------------------------------------------------------------------------------------------------------
 
     def _log(self, *lines):
+        parameters = self._parameters
+        nodes = () if parameters is None else (parameters.field, parameters.mask, parameters.region, parameters.chi)
         for line in lines:
-            self.ui.logText.appendPlainText(line)
+            for name, node in zip(("field", "mask", "region", "map"), nodes, strict=False):
+                if node is not None and node.GetName():
+                    line = line.replace(f"'{node.GetName()}'", f"'{name}'")
+            self.ui.logText.appendPlainText(plain(line))
 
     def _copy_report(self, *_args):
         head = f"IR2QSM, Slicer {slicer.app.property('applicationVersion')}, {platform.system()} {platform.machine()}"

@@ -243,11 +243,12 @@ def panel(module_widget: Callable[..., Any]) -> Any:
 
 
 @pytest.fixture
-def ready(panel: Any, sample: tuple[Any, Any]) -> Any:
-    """The panel with the sample chosen, so that Apply can be pressed."""
+def ready(panel: Any, sample: tuple[Any, Any], wait_until: Callable[..., None]) -> Any:
+    """The panel with the sample chosen and looked at, so that Apply can be pressed."""
     panel.ui.fieldSelector.setCurrentNode(sample[0])
     panel.ui.maskSelector.setCurrentNode(sample[1])
-    assert panel.ui.applyButton.isEnabled()
+    assert not panel.ui.applyButton.isEnabled() and panel.ui.fieldNote.text() == "Looking at the field…"
+    wait_until(panel.ui.applyButton.isEnabled, 60)
     return panel
 
 

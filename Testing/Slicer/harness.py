@@ -37,7 +37,6 @@ def install():
     qt.QSettings.setPath(qt.QSettings.IniFormat, qt.QSettings.UserScope, str(folder))
     slicer.app.coreIOManager = IOManager
     slicer.app.reset(slicer.vtkMRMLScene())
-    importlib.import_module("slicer.packaging")
     return slicer.app
 
 

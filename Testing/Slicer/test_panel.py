@@ -79,6 +79,14 @@ def test_an_empty_mask_and_one_on_another_grid_are_told(ready: Any, sample: Any)
     assert "another grid" in ready.ui.maskNote.text()
 
 
+def test_a_mask_somewhere_else_is_refused(ready: Any, sample: Any) -> None:
+    away = slicer.modules.volumes.logic().CloneVolume(sample[1], "away")
+    away.SetOrigin(1000.0, 0.0, 0.0)
+    ready.ui.maskSelector.setCurrentNode(away)
+    assert ready.ui.maskNote.text() == "'away' does not overlap the field; choose another mask."
+    assert not ready.ui.applyButton.isEnabled()
+
+
 def test_a_thin_or_empty_volume_is_refused(ready: Any) -> None:
     thin = slicer.util.addVolumeFromArray(np.zeros((4, 20, 20), np.float32), name="thin")
     ready.ui.fieldSelector.setCurrentNode(thin)
@@ -168,10 +176,12 @@ def test_a_segment_or_a_label_can_be_chosen(ready: Any, sample: Any, wait_until:
         part.setCurrentIndex(2)
         assert ready._parameters.maskPart == part.itemData(2) != ""
     ready.ui.uncertaintyCheck.click()
+    n_colours = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLColorTableNode")
     apply(ready, wait_until)
     values = slicer.util.arrayFromVolume(slicer.util.getNode("field QSM IR2QSM"))
     assert values[half].std() > 0.01 and not values[~half].any()
     assert not slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeNode")[1:]     # none of the export stays
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLColorTableNode") == n_colours
     node.GetSegmentation().RemoveSegment(ready._parameters.maskPart)
     ready._update()
     assert not ready.ui.applyButton.isEnabled() and "no longer in" in ready.ui.maskNote.text()
@@ -230,12 +240,20 @@ def test_a_checkpoint_that_is_none_is_refused_in_words(
 
 
 def test_the_report_holds_no_name_and_no_folder(ready: Any, sample: Any, wait_until: Wait) -> None:
-    sample[0].SetName("Patient Name")
+    from IR2QSMGui.runner import plain
+
+    assert plain('File "/home/me/lib/x.py", line 3: C:\\Users\\me\\y.nrrd') == 'File "x.py", line 3: y.nrrd'
+    for node, name in zip(sample, ("Patient Name", "Patient Mask"), strict=True):
+        node.SetName(name)
+    shift = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "shift")
+    shift.SetAndObserveMatrixTransformToParent(slicer.util.vtkMatrixFromArray(np.diag([1.01, 1, 1, 1])))
+    sample[1].SetAndObserveTransformNodeID(shift.GetID())
     ready.ui.uncertaintyCheck.click()
     apply(ready, wait_until)
     ready.ui.copyReportButton.click()
     report = slicer.app.clipboard().text()
     assert report.startswith("IR2QSM, Slicer 5.12") and "--units ppm" in report and "Done in" in report
+    assert "The mask 'mask' lies on another grid" in report
     assert "Patient" not in report and os.sep not in report.replace("n/a", "")
 
 
