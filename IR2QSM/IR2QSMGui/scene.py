@@ -93,6 +93,7 @@ def _segments(node, part, field):
         raise InputProblem(_("The segment that was chosen is no longer in '{name}'.").format(name=node.GetName()))
     if not chosen:
         return np.zeros(slicer.util.arrayFromVolume(field).shape, np.uint8)
+    before = _nodes()
     labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "__IR2QSM__")
     try:
         logic = slicer.vtkSlicerSegmentationsModuleLogic
@@ -105,18 +106,12 @@ def _segments(node, part, field):
             raise InputProblem(_("The segmentation '{name}' could not be exported.").format(name=node.GetName()))
         return (slicer.util.arrayFromVolume(labels) != 0).astype(np.uint8)
     finally:
-        _remove_with_display(labels)
+        for made in [node for node in _nodes() if node not in before]:      # its display and a colour table, too
+            slicer.mrmlScene.RemoveNode(made)
 
 
-def _remove_with_display(labels):
-    """Remove a labelmap with the display and the colour table that its export made."""
-    shown = labels.GetDisplayNode()
-    colours = shown.GetColorNode() if shown is not None else None
-    made = colours is not None and colours.GetName().startswith(("__IR2QSM__", labels.GetName()))
-    storage = colours.GetStorageNode() if made else None
-    for node in (storage, colours if made else None, shown, labels):
-        if node is not None:
-            slicer.mrmlScene.RemoveNode(node)
+def _nodes():
+    return {slicer.mrmlScene.GetNthNode(i) for i in range(slicer.mrmlScene.GetNumberOfNodes())}
 
 
 def same_grid(a, b):

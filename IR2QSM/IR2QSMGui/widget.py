@@ -29,7 +29,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent=None):
         self.logic = self.ui = None
         self._parameters = self._gui = self._run = self._inspection = self._devices = self._weights = None
-        self._shown = None
+        self._shown = self._settled = None
         self._watched, self._complaint = [], ""
         self._closed, self._began, self._fraction, self._stage = False, 0.0, 0.0, ""
         VTKObservationMixin.__init__(self)
@@ -246,11 +246,14 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _settle_unit(self):
         """Take the unit that was recognised, once a field, so that a correction stays."""
         parameters, found = self._parameters, self._found()
-        unit = found["unit"] if found else None
-        if unit in [u.value for u in Unit] and parameters.judged != self._inspection.key[0]:
+        if found is None or self._settled == self._inspection.key:
+            return
+        before, self._settled = self._settled, self._inspection.key
+        changed = before is not None and before[0] == self._settled[0]      # its voxels, since it was looked at
+        if found["unit"] in [u.value for u in Unit] and (changed or parameters.judged != self._settled[0]):
             with slicer.util.NodeModify(parameters):
-                parameters.unit = Unit(unit)
-                parameters.judged = self._inspection.key[0]
+                parameters.unit = Unit(found["unit"])
+                parameters.judged = self._settled[0]
 
     def _seen_text(self, found):
         if self._inspection is not None and self._parameters.field is not None and not self._inspection.ended:
@@ -259,9 +262,10 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return ""
         low, high = found["range"]
         what, unit = found["kind"], Unit(found["unit"]).label() if found["unit"] in ("ppm", "hz", "rad") else ""
-        return _("Looks like a {kind} in {unit} ({low} to {high}).").format(
+        text = _("Looks like a {kind} in {unit} ({low} to {high}).").format(
             kind=what, unit=unit, low=f"{low:.3g}", high=f"{high:.3g}"
         )
+        return " ".join([text, *found["problems"]])
 
     def _problems_seen(self, found):
         kinds = {
@@ -269,7 +273,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "magnitude": _("This looks like a magnitude image; a local field is needed."),
             "empty": _("This volume is empty."),
         }
-        return [kinds[found["kind"]]] if found["kind"] in kinds else list(found["problems"])
+        return [kinds[found["kind"]]] if found["kind"] in kinds else []
 
     # -- running --------------------------------------------------------------------------------------------------
 

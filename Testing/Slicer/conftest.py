@@ -29,7 +29,7 @@ import application  # noqa: E402
 import qt  # noqa: E402
 import slicer  # noqa: E402
 from PySide6.QtCore import QEvent, QEventLoop, QTimer  # noqa: E402
-from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QFileDialog, QMessageBox, QWidget  # noqa: E402
+from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QMessageBox, QWidget  # noqa: E402
 
 from Testing.Slicer import slice_pictures  # noqa: E402
 
@@ -92,7 +92,7 @@ def wait_until(app: Any) -> Callable[..., None]:
 
 
 class Dialogs:
-    """Answers every modal dialog: the next of `answers`, by button text or role, or a path for a file dialog.
+    """Answers every modal dialog: the next of `answers`, by button text or role.
 
     A dialog that no answer was prepared for is rejected, and the test fails.
     """
@@ -103,7 +103,7 @@ class Dialogs:
         self.unexpected: list[str] = []
 
     def answer(self, *answers: Any) -> None:
-        """Prepare answers: "OK", "Cancel", "Yes"…, or the path to choose."""
+        """Prepare answers: "OK", "Cancel", "Yes"…."""
         self.answers += answers
 
     def look(self) -> None:
@@ -118,10 +118,6 @@ class Dialogs:
             dialog.reject() if isinstance(dialog, QDialog) else dialog.close()
             return
         answer = self.answers.pop(0)
-        if isinstance(dialog, QFileDialog):
-            dialog.selectFile(str(answer))
-            dialog.accept()
-            return
         buttons = {button.text().replace("&", ""): button for button in dialog.findChildren(QAbstractButton)}
         assert answer in buttons, f"'{text}' has the buttons {sorted(buttons)}, not '{answer}'"
         buttons[answer].click()

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import qt
 import slicer
+import slicer.packaging
 from PySide6.QtWidgets import QApplication, QComboBox
 
 from Testing.Slicer.toy_module import CODE, UI

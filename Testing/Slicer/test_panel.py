@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import qt
 import slicer
 from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QAbstractButton, QComboBox, QLabel, QWidget
@@ -207,13 +208,13 @@ def test_devices_are_listed_when_advanced_is_opened(
 
 
 def test_imported_weights_are_used_and_missed_when_gone(
-    ready: Any, wait_until: Wait, dialogs: Any, tmp_path_factory: Any
+    ready: Any, wait_until: Wait, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: Any
 ) -> None:
     bundled = Path(__file__).resolve().parents[2] / "Resources" / "Models" / "ir2qsm.safetensors"
     path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
     path.write_bytes(bundled.read_bytes())
     path.with_suffix(".json").write_bytes(bundled.with_suffix(".json").read_bytes())
-    dialogs.answer(path)
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", staticmethod(lambda *_: str(path)))
     ready.ui.importWeightsButton.click()
     assert ready.ui.weightsSelector.currentText() == "mine.safetensors"
     ready.ui.uncertaintyCheck.click()
@@ -229,11 +230,11 @@ def test_imported_weights_are_used_and_missed_when_gone(
 
 
 def test_a_checkpoint_that_is_none_is_refused_in_words(
-    ready: Any, wait_until: Wait, dialogs: Any, tmp_path_factory: Any
+    ready: Any, wait_until: Wait, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: Any
 ) -> None:
     path = tmp_path_factory.mktemp("weights") / "model.pth"
     path.write_bytes(b"not a checkpoint")
-    dialogs.answer(path)
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", staticmethod(lambda *_: str(path)))
     ready.ui.importWeightsButton.click()
     wait_until(lambda: "model.pth" in ready.ui.statusLabel.text() and "…" not in ready.ui.statusLabel.text(), 60)
     assert ready._parameters.weights == ""

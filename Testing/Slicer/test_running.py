@@ -149,6 +149,7 @@ def test_a_worker_that_dies_is_reported_and_the_next_apply_works(
 def test_the_library_s_own_refusal_is_shown_in_its_words(ready: Any, sample: Any, wait_until: Wait) -> None:
     slicer.util.arrayFromVolume(sample[0])[20:30, 20:30, 20:30] = np.nan
     slicer.util.arrayFromVolumeModified(sample[0])
+    wait_until(lambda: "1000 values are NaN" in ready.ui.fieldNote.text() and ready.ui.applyButton.isEnabled(), 60)
     apply(ready, wait_until)
     assert "NaN or infinite" in ready.ui.statusLabel.text()
     assert ready.ui.statusLabel.text() in ready.ui.logText.toPlainText()
