@@ -76,6 +76,18 @@ _parts = {}
 """The parts of the volumes that were looked at, by ID, with the time of their image."""
 
 
+def changes_of(nodes):
+    """Pairs of an object and an event that tell of changes in the voxels and segments of nodes."""
+    for node in nodes:
+        if node.IsA("vtkMRMLSegmentationNode"):
+            kind = slicer.vtkSegmentation
+            for event in (kind.SegmentAdded, kind.SegmentRemoved, kind.SegmentModified):
+                yield node.GetSegmentation(), event
+        else:
+            yield node, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent
+            yield node, vtk.vtkCommand.ModifiedEvent
+
+
 def _labels(values):
     labels = np.unique(values[np.isfinite(values) & (values != 0)])
     if len(labels) == 0:

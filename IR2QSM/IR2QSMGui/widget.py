@@ -140,23 +140,12 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         nodes = [n for n in (self._parameters.field, self._parameters.mask, self._parameters.region) if n is not None]
         if nodes == self._watched:
             return
-        for node, event in self._events(self._watched):
+        for node, event in scene.changes_of(self._watched):
             if self.hasObserver(node, event, self._update):
                 self.removeObserver(node, event, self._update)
-        for node, event in self._events(nodes):
+        for node, event in scene.changes_of(nodes):
             self.addObserver(node, event, self._update)
         self._watched = nodes
-
-    @staticmethod
-    def _events(nodes):
-        for node in nodes:
-            if node.IsA("vtkMRMLSegmentationNode"):
-                segmentation = slicer.vtkSegmentation
-                for event in (segmentation.SegmentAdded, segmentation.SegmentRemoved, segmentation.SegmentModified):
-                    yield node.GetSegmentation(), event
-            else:
-                yield node, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent
-                yield node, vtk.vtkCommand.ModifiedEvent
 
     def _fill_parts(self, what, wanted):
         node, selector = getattr(self._parameters, what), getattr(self.ui, f"{what}PartSelector")

@@ -150,6 +150,8 @@ def test_a_cancel_file_ends_the_run_at_the_next_progress(out: io.StringIO, tmp_p
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_does_what_the_cancel_file_does(out: io.StringIO, tmp_path: Path, number: signal.Signals) -> None:
     before = signal.getsignal(number)
+    if before is signal.SIG_IGN:
+        pytest.skip("the tests run in the background of a shell, which ignores this signal")
     console = Console("json", out=out)
 
     def work() -> None:

@@ -232,12 +232,6 @@ def test_an_error_is_shown(dialogs: Any, scene: Any) -> None:
     assert dialogs.texts == ["It failed\nwhy"]
 
 
-def test_a_file_dialog_returns_a_path_and_no_filter(dialogs: Any, scene: Any, tmp_path: Path) -> None:
-    (tmp_path / "w.safetensors").write_bytes(b"")
-    dialogs.answer(tmp_path / "w.safetensors")
-    assert qt.QFileDialog.getOpenFileName(None, "Weights", str(tmp_path)) == str(tmp_path / "w.safetensors")
-
-
 def test_declined_packages_are_an_error_and_not_installed(dialogs: Any, scene: Any, tmp_path: Path) -> None:
     (tmp_path / "r.txt").write_text("# needed\nnumpy>=1.20\nno-such-package-anywhere>=1\n")
     wanted = slicer.packaging.load_requirements(tmp_path / "r.txt")
