@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from IR2QSMLib import __version__
+from IR2QSMLib.cli_field import add_field_options, add_fieldmap, checked_magnitude, input_kind, prepared
 from IR2QSMLib.console import MODES, Console
 from IR2QSMLib.errors import OutputUnwritable, ParameterInvalid
-from IR2QSMLib.units import FIELD_UNITS
 
 Answer = dict[str, Any] | None
 METHOD_NAMES = ("ir2qsm", "tkd", "tikhonov", "tv", "ilsqr", "medi")
@@ -64,32 +64,46 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.inversion.methods import method
     from IR2QSMLib.io.outputs import check_writable
     from IR2QSMLib.pipeline import REFERENCES, reconstruct, require_apart, sidecar_of
+    from IR2QSMLib.runtime import part_of
 
     written = [p for p in (args.output, args.uncertainty, args.mask_output) if p is not None]
     for path in written:
         check_writable(path)
     check_writable(sidecar_of(args.output), (".json",))
-    extras = [getattr(args, k) for k in EXTRAS if getattr(args, k) is not None]
-    read = [args.field, args.mask, *extras, *([] if args.reference in REFERENCES else [Path(args.reference)])]
+    extras = [*(args.magnitude or []), *(getattr(args, k) for k in ("noise", "csf") if getattr(args, k) is not None)]
+    read = [args.field, *args.echoes, *([] if args.mask is None else [args.mask]), *extras]
+    read += [] if args.reference in REFERENCES else [Path(args.reference)]
     require_apart(read, [*written, sidecar_of(args.output)])
+    kind = input_kind(args)
+    made = {"phase": ("magnitude",), "total-field": ("noise",)}.get(kind, ())
     if args.uncertainty is not None and args.method != "ir2qsm":
         raise ParameterInvalid(f"--uncertainty belongs to --method ir2qsm, not to {args.method}.")
-    if args.te is not None and len(args.te) > 1:
+    if kind != "phase" and args.te is not None and len(args.te) > 1:
         raise ParameterInvalid(f"{len(args.te)} echo times were given; a local field in rad has one: give --te once.")
     for methods, names in OPTIONS.items():
-        wrong = [f"--{k.replace('_', '-')}" for k in names if getattr(args, k) is not None]
+        wrong = [f"--{k.replace('_', '-')}" for k in names if k not in made and getattr(args, k) is not None]
         if wrong and args.method not in methods:
             owners = " or ".join(filter(None, [", ".join(methods[:-1]), methods[-1]]))
             raise ParameterInvalid(f"{' and '.join(wrong)} belongs to --method {owners}, not to {args.method}.")
     mine = [k for methods, names in OPTIONS.items() if args.method in methods for k in names if k not in EXTRAS]
     chosen = {k: getattr(args, k) for k in mine if getattr(args, k) is not None}
-    result = reconstruct(
-        args.field, args.mask, unit=args.units, b0=args.b0, echo_time=args.te[0] if args.te else None,
-        b0_direction=args.b0_direction, mask_labels=args.mask_labels, non_finite=args.non_finite,
-        method=method(args.method, **chosen), device=args.device, reference=args.reference, progress=console.progress,
-        **{k: getattr(args, k) for k in EXTRAS},
-    )  # fmt: skip
+    common: dict[str, Any] = {
+        "method": method(args.method, **chosen), "device": args.device, "reference": args.reference, "csf": args.csf,
+    }  # fmt: skip
+    field = prepared(args, kind, part_of(console.progress, 0.0, 0.5))
+    if field is None:
+        result = reconstruct(
+            args.field, args.mask, unit=args.units, b0=args.b0, echo_time=args.te[0] if args.te else None,
+            b0_direction=args.b0_direction, mask_labels=args.mask_labels, non_finite=args.non_finite,
+            magnitude=checked_magnitude(args), noise=args.noise, progress=console.progress, **common,
+        )  # fmt: skip
+    else:
+        result = reconstruct(field, progress=part_of(console.progress, 0.5, 1.0), **common)
+    if args.keep is not None:
+        _make_folder(args.keep)
     with console.outputs as outputs:
+        if field is not None and args.keep is not None:
+            field.add_to(outputs, args.keep)
         sidecar = result.add_to(outputs, args.output, uncertainty=args.uncertainty, mask=args.mask_output)
         console.progress(1.0, "written")
     paths = {"chi": args.output, "uncertainty": args.uncertainty, "mask": args.mask_output, "provenance": sidecar}
@@ -219,17 +233,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ir2qsm {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
-    p = _command(commands, "reconstruct", _reconstruct, "reconstruct χ from a local field and a mask", device=True)
-    p.add_argument("field", type=Path, help="local field: NIfTI, NRRD or MetaImage")
-    p.add_argument("mask", type=Path, help="mask on the same grid; zero outside the brain")
+    p = _command(commands, "reconstruct", _reconstruct, "reconstruct χ from phase or from a field", device=True)
+    add_field_options(p)
     p.add_argument("-o", "--output", type=Path, required=True, metavar="CHI", help="the map; a JSON goes beside it")
+    p.add_argument("--keep", type=Path, metavar="FOLDER", help="phase, total field: write all that was on the way")
     p.add_argument("--method", choices=METHOD_NAMES, default="ir2qsm")
-    p.add_argument("--units", choices=FIELD_UNITS, default="ppm", help="unit of the field (default: ppm)")
-    p.add_argument("--b0", type=float, metavar="T", help="field strength [T], for a field in hz or rad")
-    p.add_argument("--te", type=float, nargs="+", metavar="S", help="echo time [s] of a field in rad; medi: spacing")
-    p.add_argument("--b0-direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="in voxel axes; default: the "
-                   "patient's superior-inferior axis")  # fmt: skip
-    p.add_argument("--mask-labels", type=int, nargs="+", metavar="N", help="labels of the mask that belong to it")
     p.add_argument("--non-finite", choices=("refuse", "mask"), default="refuse", help="NaN or Inf inside the mask")
     p.add_argument("--reference", default="mean", metavar="mean|none|LABELMAP", help="region whose mean χ is zero")
     p.add_argument("--uncertainty", type=Path, metavar="FILE", help="write the standard error of χ_net [ppm]")
@@ -242,11 +250,11 @@ def _parser() -> argparse.ArgumentParser:
                    "penalty; medi (1000): of the data; auto: from the noise in the field")  # fmt: skip
     p.add_argument("--outside", choices=("zero", "free", "auto"), help="tv: field outside the mask; auto: free with "
                    "the automatic strength, else zero")  # fmt: skip
-    p.add_argument("--magnitude", type=Path, metavar="FILE", help="medi: the magnitude image, for its edges")
-    p.add_argument("--noise", type=Path, metavar="FILE", help="medi: the field's standard error, in its unit")
     p.add_argument("--csf", type=Path, metavar="FILE", help="medi: the ventricles, whose χ is made uniform and zero")
     p.add_argument("--smv-radius", type=float, metavar="MM", help="medi: take out the mean over such a sphere; 0: none")
     p.add_argument("--merit", action="store_true", default=None, help="medi: distrust voxels the model cannot explain")
+
+    add_fieldmap(commands, _command)
 
     p = _command(commands, "simulate", _simulate, "simulate a head: field, mask and true χ")
     p.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -48,6 +48,11 @@ class FieldMaps:
         return self.total.mask & (self.residual > MISFIT)
 
 
+def told(step: object) -> dict[str, Any]:
+    """A step by its name and its parameters, for the provenance."""
+    return {"name": type(step).__name__} | {k: told(v) if is_dataclass(v) else v for k, v in vars(step).items()}
+
+
 def local_field(
     phase: Phase,
     *,
@@ -78,9 +83,9 @@ def local_field(
         "mask": "given" if phase.mask is not None else {**vars(masking)},
         "n_voxels_without_phase": int((given & ~mask).sum()),
         "n_echoes": phase.n_echoes,
-        "unwrapping": {"name": type(unwrapping).__name__, **vars(unwrapping)},
+        "unwrapping": told(unwrapping),
         "fit": {**vars(fit)},
-        "background": {"name": type(background).__name__, **vars(background)},
+        "background": told(background),
     }
     if phase.n_echoes == 1:
         notes["offset"] = "not removed: a single echo"
