@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from IR2QSMLib import __version__
-from IR2QSMLib.cli_field import add_field_options, add_fieldmap, checked_magnitude, input_kind, prepared
+from IR2QSMLib.cli_field import (
+    acquisition_table,
+    add_field_options,
+    add_fieldmap,
+    checked_magnitude,
+    input_kind,
+    prepared,
+)
 from IR2QSMLib.console import MODES, Console
 from IR2QSMLib.errors import OutputUnwritable, ParameterInvalid
 
@@ -211,6 +218,9 @@ def _inspect(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.inspection import inspect
 
     found = inspect(args.image, args.mask)
+    if not args.json:
+        for line in acquisition_table(found.pop("images", [])):
+            console.say(line)
     return _tell(args, console, found)
 
 

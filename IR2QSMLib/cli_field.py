@@ -94,7 +94,7 @@ def checked_magnitude(args: argparse.Namespace) -> Path | None:
 def prepared(args: argparse.Namespace, kind: str, progress: Progress) -> Prepared | None:
     """The local field of a phase or a total field; None for a local field."""
     from IR2QSMLib.field.scanner import Conversion
-    from IR2QSMLib.io.acquisition import find_acquisition
+    from IR2QSMLib.io.scans import find_acquisition
     from IR2QSMLib.preparation import Steps, prepare_phase, prepare_total
 
     if kind == "local-field":

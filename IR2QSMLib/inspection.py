@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import IR2QSMError
-from IR2QSMLib.io.images import read_labels, read_volume
+from IR2QSMLib.field.scaling import detect_scaling
+from IR2QSMLib.io.images import read_labels
+from IR2QSMLib.io.scans import find_acquisition
+from IR2QSMLib.io.sidecars import read_echoes, sidecar, stated_kind
 
 WRAP = 0.02
 """How near to a full turn a range must be to look like wrapped phase, as a share of it."""
@@ -19,10 +22,14 @@ WRAP = 0.02
 def inspect(image: Path, mask: Path | None = None) -> dict[str, Any]:
     """Kind, unit, range, grid and problems of an image, and the labels of a mask that goes with it.
 
+    A folder is inspected as a scan: its echoes with their times, B0, how its phase is read, and what is missing.
     Raises FileUnreadable or GridInvalid when the image itself cannot be read; what is wrong with the mask or with
     the two together is listed under "problems".
     """
-    values, grid = read_volume(image)
+    if image.is_dir():
+        return _inspect_scan(image)
+    echoes, grid = read_echoes(image)
+    values, n_echoes = echoes[0], len(echoes)
     problems: list[str] = []
     finite = torch.isfinite(values)
     n_bad = int((~finite).sum())
@@ -43,6 +50,14 @@ def inspect(image: Path, mask: Path | None = None) -> dict[str, Any]:
             problems.append(str(error))
     seen = values[inside]
     kind, unit = classify(seen)
+    stated, header = stated_kind(image), sidecar(image)
+    if stated == "phase":
+        kind = "wrapped phase"
+    more: dict[str, Any] = {"n_echoes": n_echoes} if n_echoes > 1 else {}
+    if header:
+        more |= {"echo_time_s": header.get("EchoTime"), "b0_t": header.get("MagneticFieldStrength")}
+    if kind == "wrapped phase":
+        more["scaling"] = _scaling(echoes, problems)
     return {
         "image": image.name,
         "kind": kind,
@@ -52,6 +67,38 @@ def inspect(image: Path, mask: Path | None = None) -> dict[str, Any]:
         "voxel_size_mm": list(grid.voxel_size),
         "b0_direction": list(grid.b0_direction),
         "mask_labels": labels,
+        "problems": problems,
+        **more,
+    }
+
+
+def _scaling(stored: Tensor, problems: list[str]) -> str | None:
+    """How stored numbers would become radians, as a sentence."""
+    try:
+        return str(detect_scaling(stored))
+    except IR2QSMError as error:
+        problems.append(str(error))
+        return None
+
+
+def _inspect_scan(folder: Path) -> dict[str, Any]:
+    try:
+        found = find_acquisition(folder)
+    except IR2QSMError as error:
+        return {"image": folder.name, "kind": "unknown", "unit": None, "problems": [str(error)]}
+    problems = list(found.notes)
+    return {
+        "image": folder.name,
+        "kind": "scan",
+        "unit": None,
+        "echo_times_s": list(found.echo_times),
+        "b0_t": found.b0,
+        "manufacturer": found.manufacturer or None,
+        "shape": list(found.grid.shape),
+        "voxel_size_mm": list(found.grid.voxel_size),
+        "b0_direction": list(found.grid.b0_direction),
+        "scaling": _scaling(found.part("phase"), problems) if "phase" in found.kinds else None,
+        "images": found.rows(),
         "problems": problems,
     }
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib import __version__
-from IR2QSMLib.errors import FieldInvalid, MaskInvalid, ParameterInvalid
+from IR2QSMLib.errors import FieldInvalid, GridInvalid, MaskInvalid, ParameterInvalid
 from IR2QSMLib.field.background import LaplacianBoundaryValue, ProjectionOntoDipoles, Removal, VSharp
 from IR2QSMLib.field.checks import residual_background, touched_sides
 from IR2QSMLib.field.fieldmap import Unwrapping, local_field, told
@@ -103,11 +103,14 @@ class Prepared:
 def detect_input(source: Path) -> str:
     """Whether a folder or an image is phase or, as far as its numbers tell, a local field.
 
-    A total field is never guessed: in another unit a local field looks the same. Raises FileUnreadable, GridInvalid.
+    A total field is never guessed: in another unit a local field looks the same. Raises FileUnreadable.
     """
     if source.is_dir() or (source.is_file() and stated_kind(source) in ("phase", "real")):
         return "phase"
-    values, _ = read_echoes(source)
+    try:
+        values, _ = read_echoes(source)
+    except GridInvalid:             # what a field must be, reading it as one says better
+        return "local-field"
     seen = values[torch.isfinite(values) & (values != 0)]
     return "phase" if len(values) > 1 or classify(seen)[0] == "wrapped phase" else "local-field"
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -158,7 +157,7 @@ def _require_kinds(kinds: Counter[str]) -> None:
             continue
         if two not in kinds:
             raise FieldInvalid(
-                f"There are {kinds[one]} {one} images but no {two}; "
+                f"{kinds[one]} {one} image{'s came' if kinds[one] > 1 else ' came'} without any {two}; "
                 + ("give the magnitude with --magnitude." if two == "magnitude" else f"give the {two} parts, too.")
             )
         if kinds[one] != kinds[two]:
@@ -226,51 +225,3 @@ def _strength(images: Sequence[Echo], given: float | None) -> tuple[float, str, 
             "with --b0."
         )
     return b0, source, notes
-
-
-def find_acquisition(
-    source: Path | Sequence[Path],
-    magnitude: Sequence[Path] = (),
-    *,
-    echo_times: Sequence[float] | None = None,
-    b0: float | None = None,
-    series: Sequence[int] | None = None,
-) -> Acquisition:
-    """The acquisition in a folder of DICOM or of NIfTI with sidecars, or in these phase and magnitude images.
-
-    A folder with NIfTI files is taken for BIDS, any other for DICOM; `series` are the numbers of the DICOM series
-    that are meant where there are several. Raises as `assembled` does, and FileUnreadable.
-    """
-    from IR2QSMLib.io.sidecars import bids_echoes, file_echoes
-
-    paths = [source] if isinstance(source, Path) else list(source)
-    notes: list[str] = []
-    if len(paths) == 1 and paths[0].is_dir():
-        echoes = bids_echoes(paths[0])
-        if not echoes:
-            from IR2QSMLib.io.dicom import dicom_echoes
-
-            echoes, notes = dicom_echoes(paths[0], series)
-    else:
-        echoes = file_echoes(paths, "phase")
-    if magnitude:
-        echoes = [e for e in echoes if e.kind != "magnitude"]
-        given = file_echoes(magnitude, "magnitude")
-        wrong = next((e for e in given if e.kind != "magnitude"), None)
-        if wrong is not None:
-            raise FieldInvalid(f"{wrong.name}, given as magnitude, says that it is {wrong.kind}; give the magnitude.")
-        echoes += given
-        if not all(e.echo_time is not None for e in echoes):    # a magnitude may lack the sidecar that the phase has
-            echoes = _with_times_of_phase(echoes)
-    return assembled(echoes, echo_times=echo_times, b0=b0, notes=notes)
-
-
-def _with_times_of_phase(echoes: list[Echo]) -> list[Echo]:
-    known = [e.echo_time for e in echoes if e.kind == "phase"]
-    mags = [e for e in echoes if e.kind == "magnitude"]
-    if any(e.echo_time is not None for e in mags) or len(mags) != len(known):
-        return echoes
-    timed = [replace(e, echo_time=te) for e, te in zip(mags, known, strict=True)]
-    return [e for e in echoes if e.kind != "magnitude"] + timed
-
-
