@@ -160,11 +160,15 @@ def _demo(args: argparse.Namespace, console: Console) -> Answer:
 
 def _benchmark(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.benchmark import benchmark
+    from IR2QSMLib.phase_benchmark import phase_benchmark
 
-    benchmark(
-        args.cases, methods=args.methods, weights=args.weights, device=args.device, speed=not args.no_speed,
-        progress=console.progress, emit=console.say,
-    )  # fmt: skip
+    if not args.phase:
+        benchmark(
+            args.cases, methods=args.methods, weights=args.weights, device=args.device, speed=not args.no_speed,
+            progress=console.progress, emit=console.say,
+        )  # fmt: skip
+    if args.phase or not (args.cases or args.methods or args.no_speed):
+        phase_benchmark(device=args.device, emit=console.say)
     return {"warnings": []}
 
 
@@ -283,6 +287,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--methods", nargs="+", metavar="NAME", help="only these, with all their settings")
     p.add_argument("--weights", type=Path, metavar="FILE")
     p.add_argument("--no-speed", action="store_true", help="leave the timing of the inference out")
+    p.add_argument("--phase", action="store_true", help="only the way from phase to local field, and its costs")
 
     p = _command(commands, "train", _train, "train IR2U-net on simulated heads", device=True)
     p.add_argument("folder", type=Path, nargs="?", help="folder of a new run")
