@@ -12,7 +12,7 @@ from IR2QSMLib.units import FIELD_UNITS
 
 if TYPE_CHECKING:
     from IR2QSMLib.console import Console
-    from IR2QSMLib.preparation import Prepared
+    from IR2QSMLib.prepared import Prepared
     from IR2QSMLib.runtime import Progress
 
 INPUTS = ("auto", "phase", "total-field", "local-field")
@@ -64,7 +64,7 @@ def add_fieldmap(commands: Any, command: Callable[..., argparse.ArgumentParser])
 
 def input_kind(args: argparse.Namespace) -> str:
     """What the input is, as the user says or, with 'auto', as it looks; refuses options that do not go with it."""
-    from IR2QSMLib.preparation import detect_input
+    from IR2QSMLib.inspection import detect_input
 
     kind: str = args.input
     if kind == "auto":
@@ -93,12 +93,12 @@ def checked_magnitude(args: argparse.Namespace) -> Path | None:
 
 def prepared(args: argparse.Namespace, kind: str, progress: Progress) -> Prepared | None:
     """The local field of a phase or a total field; None for a local field."""
-    from IR2QSMLib.field.scanner import Conversion
+    if kind == "local-field":
+        return None
+    from IR2QSMLib.field.scanner import Conversion  # needs scikit-image, which a local field does not
     from IR2QSMLib.io.scans import find_acquisition
     from IR2QSMLib.preparation import Steps, prepare_phase, prepare_total
 
-    if kind == "local-field":
-        return None
     steps = Steps(
         Conversion(tuple(args.phase_range) if args.phase_range else None, args.flip_sign, args.bipolar),
         args.unwrapping or "path",

@@ -9,10 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import IR2QSMError
-from IR2QSMLib.field.scaling import detect_scaling
+from IR2QSMLib.errors import GridInvalid, IR2QSMError
 from IR2QSMLib.io.images import read_labels
-from IR2QSMLib.io.scans import find_acquisition
 from IR2QSMLib.io.sidecars import read_echoes, sidecar, stated_kind
 
 WRAP = 0.02
@@ -74,6 +72,8 @@ def inspect(image: Path, mask: Path | None = None) -> dict[str, Any]:
 
 def _scaling(stored: Tensor, problems: list[str]) -> str | None:
     """How stored numbers would become radians, as a sentence."""
+    from IR2QSMLib.field.scaling import detect_scaling  # needs scikit-image, which a local field does not
+
     try:
         return str(detect_scaling(stored))
     except IR2QSMError as error:
@@ -82,6 +82,8 @@ def _scaling(stored: Tensor, problems: list[str]) -> str | None:
 
 
 def _inspect_scan(folder: Path) -> dict[str, Any]:
+    from IR2QSMLib.io.scans import find_acquisition
+
     try:
         found = find_acquisition(folder)
     except IR2QSMError as error:
@@ -125,3 +127,18 @@ def classify(values: Tensor) -> tuple[str, str | None]:
     if top <= 40.0:
         return ("total field", "ppm") if top <= 3.0 else ("local field", "hz")
     return "total field", "hz"
+
+
+def detect_input(source: Path) -> str:
+    """Whether a folder or an image is phase or, as far as its numbers tell, a local field.
+
+    A total field is never guessed: in another unit a local field looks the same. Raises FileUnreadable.
+    """
+    if source.is_dir() or (source.is_file() and stated_kind(source) in ("phase", "real")):
+        return "phase"
+    try:
+        values, _ = read_echoes(source)
+    except GridInvalid:             # what a field must be, reading it as one says better
+        return "local-field"
+    seen = values[torch.isfinite(values) & (values != 0)]
+    return "phase" if len(values) > 1 or classify(seen)[0] == "wrapped phase" else "local-field"

@@ -19,7 +19,7 @@ from IR2QSMLib.inversion.frame import MARGIN, Frame
 from IR2QSMLib.inversion.methods import Method, describe, method
 from IR2QSMLib.io.images import has_orientation, read_labels, read_mask, read_volume, require_size
 from IR2QSMLib.io.outputs import Outputs
-from IR2QSMLib.preparation import Prepared
+from IR2QSMLib.prepared import Prepared
 from IR2QSMLib.runtime import Device, Progress, Stopwatch, choose_device, is_out_of_memory, part_of, silent
 from IR2QSMLib.units import ppm_per_unit
 from IR2QSMLib.volumes import LocalField, Susceptibility

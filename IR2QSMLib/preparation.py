@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
-from IR2QSMLib import __version__
-from IR2QSMLib.errors import FieldInvalid, GridInvalid, MaskInvalid, ParameterInvalid
+from IR2QSMLib.errors import FieldInvalid, MaskInvalid, ParameterInvalid
 from IR2QSMLib.field.background import LaplacianBoundaryValue, ProjectionOntoDipoles, Removal, VSharp
 from IR2QSMLib.field.checks import residual_background, touched_sides
 from IR2QSMLib.field.fieldmap import Unwrapping, local_field, told
@@ -20,14 +17,12 @@ from IR2QSMLib.field.recovery import Recovered
 from IR2QSMLib.field.scanner import Conversion
 from IR2QSMLib.field.sign import looks_turned
 from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, PathUnwrapping
-from IR2QSMLib.inspection import classify
 from IR2QSMLib.io.acquisition import Acquisition
 from IR2QSMLib.io.images import has_orientation, read_mask, read_volume
-from IR2QSMLib.io.outputs import Outputs
-from IR2QSMLib.io.sidecars import read_echoes, stated_kind
+from IR2QSMLib.prepared import Prepared
 from IR2QSMLib.runtime import Progress, choose_device, silent
 from IR2QSMLib.units import ppm_per_unit
-from IR2QSMLib.volumes import LocalField, TotalField
+from IR2QSMLib.volumes import TotalField
 
 BACKGROUNDS: dict[str, Removal] = {
     "v-sharp": VSharp(), "pdf": ProjectionOntoDipoles(), "lbv": LaplacianBoundaryValue()
@@ -57,62 +52,6 @@ class Steps:
         """The background removal with the recovery around it."""
         own = BACKGROUNDS[self.background]
         return Recovered(own, self.recover) if self.recover else own
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A local field with everything on the way to it, as `reconstruct` takes it."""
-
-    local: LocalField
-    """[ppm], with magnitude, noise, echo spacing and B0 where they are known."""
-    kept: dict[str, Tensor]
-    """The volumes on the way by the names of their files, fields and noise in ppm: (x, y, z)."""
-    name: str
-    """Of the input."""
-    notes: dict[str, Any]
-    """What was decided, for the provenance."""
-    warnings: list[str] = field(default_factory=list)
-    oriented: bool = True
-    """Whether the input says how it lies in the patient."""
-
-    def add_to(self, outputs: Outputs, folder: Path) -> None:
-        """Add the local field, its mask, what was on the way, and params.json to the files of a run.
-
-        The names are those of QSM-CI's contract for inversions.
-        """
-        volumes = {"localfield": self.local.values, "mask": self.local.mask, **self.kept}
-        for name, values in volumes.items():
-            outputs.volume(folder / f"{name}.nii.gz", values, self.local.grid)
-        outputs.json(folder / "params.json", self.parameters())
-
-    def parameters(self) -> dict[str, Any]:
-        """What params.json holds: QSM-CI's entries, units, decisions and warnings."""
-        grid = self.local.grid
-        return {
-            "TE": self.notes.get("echo_times_s"),
-            "B0": self.local.b0,
-            "B0_dir": list(grid.b0_direction),
-            "voxel_size": list(grid.voxel_size),
-            "Units": "ppm",
-            "Software": {"name": "ir2qsm", "version": __version__},
-            "Field": self.notes,
-            "Warnings": self.warnings,
-        }
-
-
-def detect_input(source: Path) -> str:
-    """Whether a folder or an image is phase or, as far as its numbers tell, a local field.
-
-    A total field is never guessed: in another unit a local field looks the same. Raises FileUnreadable.
-    """
-    if source.is_dir() or (source.is_file() and stated_kind(source) in ("phase", "real")):
-        return "phase"
-    try:
-        values, _ = read_echoes(source)
-    except GridInvalid:             # what a field must be, reading it as one says better
-        return "local-field"
-    seen = values[torch.isfinite(values) & (values != 0)]
-    return "phase" if len(values) > 1 or classify(seen)[0] == "wrapped phase" else "local-field"
 
 
 def prepare_phase(

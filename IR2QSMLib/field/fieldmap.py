@@ -67,9 +67,9 @@ def local_field(
 
     The user's mask is used where there is one, else `masking` makes it; voxels without a finite phase and magnitude
     are left out and counted. So are, from the background removal on, voxels at the mask's surface whose standard error
-    exceeds `most_noise` medians, whose fit misses 0.3 of the signal or that are half a turn or more from a
-    neighbour: beside air cavities a few of them, wrongly unwrapped, spoil the field of all the others. Raises MaskInvalid when no voxel is left, and ParameterInvalid unless
-    most_noise ≥ 1 (infinity keeps every voxel that the fit does not miss).
+    exceeds `most_noise` medians, whose fit misses 0.3 of the signal, or that are beside a jump of the phase: near air
+    cavities a few of them, wrongly unwrapped, spoil the field of all the others. Raises MaskInvalid when no voxel is
+    left, and ParameterInvalid unless most_noise ≥ 1 (infinity keeps every voxel that the fit does not miss).
     """
     if not most_noise >= 1.0:
         raise ParameterInvalid(f"The most noise is {most_noise:g} medians; expected 1 or more.")

@@ -15,7 +15,6 @@ from IR2QSMLib.errors import MaskInvalid, ParameterInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.volumes import Phase
 
-
 NOISE = 0.1
 """Share of the mask beside jumps of the phase from which on it is noise."""
 SCRAP = 0.01

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ from IR2QSMLib.volumes import LocalField, TotalField
 from Testing.Library.scanners import Scanner
 
 Run = Callable[..., Any]
+ROOT = Path(__file__).resolve().parents[2]
 TIMES = (0.004, 0.010, 0.016)
 SHAPE, VOXEL = (36, 42, 36), (4.4, 4.4, 4.4)
 
@@ -266,6 +269,19 @@ def test_phase_is_recognised_and_what_it_lacks_is_asked_for(
     assert "which is where fieldmap ends" in refused("fieldmap", scan.total_field, scan.mask, "-o", tmp_path / "f")
     assert "-1 steps of recovery" in refused("fieldmap", scan.bids, scan.mask, "-o", tmp_path / "f", "--recover", -1)
     assert not (tmp_path / "f").exists() and not (tmp_path / "chi.nii").exists()
+
+
+def test_the_pages_examples_run(scan: ScanFiles, ir2qsm: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, source in (("dicom", scan.dicom), ("bids", scan.bids), ("mask.nii.gz", scan.mask)):
+        (tmp_path / name).symlink_to(source)
+    monkeypatch.chdir(tmp_path)
+    (shell,) = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "phase.md").read_text(encoding="utf-8"), re.DOTALL)
+    for line in shell.splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "ir2qsm"
+        ran = ir2qsm(*arguments, *([] if arguments[0] == "inspect" else ["--device", "cpu"]))
+        assert ran.code == 0, ran.err
+    assert (tmp_path / "steps" / "totalfield.nii.gz").exists() and (tmp_path / "again.nii.gz").exists()
 
 
 def test_inspect_says_what_a_scan_is(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
