@@ -205,7 +205,7 @@ class IR2Unet(nn.Module):
         """
         for module in self.modules():
             if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
-                # Of a transposed convolution of stride 2, each output has one tap of every input channel.
+                # torch calls fan-out of a transposed convolution what is its fan-in.
                 mode = "fan_in" if isinstance(module, nn.Conv3d) else "fan_out"
                 nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu", generator=generator)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
