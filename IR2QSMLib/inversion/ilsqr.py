@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -202,4 +203,5 @@ def _falling(x: Tensor, mask: Tensor, percentiles: tuple[float, float]) -> Tenso
 
 
 def _percentile(values: Tensor, percent: float) -> float:
-    return float(values.kthvalue(max(1, math.ceil(percent / 100.0 * values.numel())))[0])
+    rank = max(1, math.ceil(percent / 100.0 * values.numel())) - 1
+    return float(np.partition(values.cpu().numpy(), rank)[rank])        # many times as fast as torch's kthvalue

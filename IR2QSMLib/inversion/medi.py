@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -218,13 +219,14 @@ def magnitude_edges(magnitude: Tensor, mask: Tensor, gradient: Gradient) -> list
     """
     inside = torch.where(mask, magnitude.float(), 0.0)
     slopes = gradient.forward(inside).abs_()
-    positive, wanted = slopes[slopes > 0.0], EDGE_SHARE * int(mask.sum())
+    n_positive, wanted = int((slopes > 0.0).sum()), EDGE_SHARE * int(mask.sum())
     level = 0.01 * float(magnitude.nan_to_num(0.0, 0.0, 0.0).max())
-    if not (level > 0.0 and bool(inside.isfinite().all())) or len(positive) <= wanted:
+    if not (level > 0.0 and bool(inside.isfinite().all())) or n_positive <= wanted:
         raise FieldInvalid("The magnitude is empty, flat or not finite inside the mask; give the image of the echoes.")
 
     def largest(n: int) -> float:
-        return float(positive.kthvalue(len(positive) - n + 1)[0])
+        rank = slopes.numel() - n
+        return float(np.partition(slopes.cpu().numpy(), rank, axis=None)[rank])
 
     # More than n slopes are above the level while the (n + 1)th largest is: nothing need be counted at each step.
     above, at_least = largest(math.floor(wanted) + 1), largest(math.ceil(wanted))

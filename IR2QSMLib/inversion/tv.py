@@ -131,7 +131,7 @@ class _InMask:
         y.sub_(self.multiplier, alpha=2.0)
         spectrum, other = fft(source), fft(y)
         parts = torch.view_as_real(spectrum)
-        parts.mul_(self.of_source).add_(torch.view_as_real(other).mul_(self.of_field))
+        parts.mul_(self.of_source).addcmul_(torch.view_as_real(other), self.of_field)
         chi = ifft(spectrum, self.shape)
         parts.mul_(self.kernel)
         self.predicted = ifft(spectrum, self.shape)

@@ -32,7 +32,7 @@ def conjugate_gradient(
 ) -> Solution:
     """Solve A x = b for a symmetric positive semidefinite A (Hestenes and Stiefel 1952, doi 10.6028/jres.049.044).
 
-    `apply` is A, from a real tensor to one of the same shape, which it may use again; `start` is the first x, zero without one. Ends when
+    `apply` is A, from a real tensor to one of the same shape that it may use again; `start` is the first x, zero without one. Ends when
     ‖b − A x‖ ≤ tolerance·‖b‖, after `max_iterations`, or where A has no positive curvature left along the next step;
     the x of the least residual is returned. Raises ParameterInvalid unless tolerance ≥ 0 and max_iterations ≥ 1.
     """
@@ -73,10 +73,10 @@ def lsqr(
 ) -> Solution:
     """Minimise ‖A x − b‖ from x = 0 (Paige and Saunders 1982, doi 10.1145/355984.355989).
 
-    `forward` is A and `adjoint` its adjoint, between real tensors of any two shapes; what they return, and `rhs`, they
-    may use again. Ends when ‖b − A x‖ ≤
-    tolerance·‖b‖, after `max_iterations`, or where ‖Aᵀ r‖ is rounding noise: the least squares are reached. The
-    augmented residual of the original test is not used, it stops too early. Raises as `conjugate_gradient`.
+    `forward` is A and `adjoint` its adjoint, between real tensors of any two shapes; `rhs` and what they return may be
+    memory that they use again. Ends when ‖b − A x‖ ≤ tolerance·‖b‖, after `max_iterations`, or where ‖Aᵀ r‖ is rounding
+    noise: the least squares are reached. The augmented residual of the original test is not used, it stops too early.
+    Raises as `conjugate_gradient`.
     """
     _require_limits(tolerance, max_iterations)
     size = beta = _dot(rhs, rhs) ** 0.5
