@@ -100,7 +100,7 @@ class Medi:
             "strength": strength,
             "iterations": n,
             "inner_iterations": n_inner,
-            "relative_change": change,
+            "relative_change": change if math.isfinite(change) else None,      # one step changes nothing yet
             "fft_pairs": data.dipole.n_pairs + data.n_pairs,
             "noise_weights": "uniform, no noise map was given" if field.noise is None else "noise map",
         }

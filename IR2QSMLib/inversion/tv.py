@@ -87,7 +87,7 @@ class TotalVariation:
             "strength": strength,
             "outside": "free" if free else "zero",
             "iterations": n,
-            "relative_change": change,
+            "relative_change": change if math.isfinite(change) else None,      # one step changes nothing yet
             "fft_pairs": fit.n_pairs,
         }
 

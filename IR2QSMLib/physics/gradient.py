@@ -75,7 +75,7 @@ class Gradient:
         return out
 
     def add_adjoint(self, g: Tensor, axis: int, scale: float, out: Tensor, part: slice | None = None) -> Tensor:
-        """The adjoint of `difference` times `scale`, of a part `g`, added to the volume `out`; `g` may lose its last."""
+        """The adjoint of `difference` times `scale`, of a part `g`, added to the volume `out`; `g` may be changed."""
         start, stop, end = *_bounds(out, part), out.shape[axis] - 1
         here, periodic = out[start:stop], self.edge == "periodic"
         if axis == 0:

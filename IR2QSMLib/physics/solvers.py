@@ -32,7 +32,7 @@ def conjugate_gradient(
 ) -> Solution:
     """Solve A x = b for a symmetric positive semidefinite A (Hestenes and Stiefel 1952, doi 10.6028/jres.049.044).
 
-    `apply` is A, from a real tensor to one of the same shape that it may use again; `start` is the first x, zero without one. Ends when
+    `apply` is A, from a real tensor to one of the same shape; `start` is the first x, zero without one. Ends when
     ‖b − A x‖ ≤ tolerance·‖b‖, after `max_iterations`, or where A has no positive curvature left along the next step;
     the x of the least residual is returned. Raises ParameterInvalid unless tolerance ≥ 0 and max_iterations ≥ 1.
     """
@@ -90,7 +90,7 @@ def lsqr(
     w, phi, rho_bar, n = v.clone(), beta, alpha, 0
     while n < max_iterations and phi > tolerance * size:
         progress(n / max_iterations, "solving")
-        # u keeps its length β: dividing by it, three volumes long, would cost more than the scalars that account for it.
+        # u keeps its length β: dividing it, three volumes, costs more than the scalars that account for it.
         torch.sub(forward(v), u, alpha=alpha / beta, out=u)
         beta = _dot(u, u) ** 0.5
         if beta > 0.0:
