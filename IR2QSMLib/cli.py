@@ -72,7 +72,9 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.inversion.methods import method
     from IR2QSMLib.io.outputs import check_writable
     from IR2QSMLib.pipeline import REFERENCES, reconstruct, require_apart, sidecar_of
+    from IR2QSMLib.runtime import keep_freed_memory
 
+    keep_freed_memory()
     written = [p for p in (args.output, args.uncertainty, args.mask_output) if p is not None]
     for path in written:
         check_writable(path)
@@ -106,8 +108,10 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
 
 def _compare(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.comparison import compare
+    from IR2QSMLib.runtime import keep_freed_memory
     from IR2QSMLib.yardstick import Inputs
 
+    keep_freed_memory()
     if args.te is not None and len(args.te) > 1:
         raise ParameterInvalid(f"{len(args.te)} echo times were given; a local field in rad has one: give --te once.")
     inputs = Inputs(
@@ -177,7 +181,9 @@ def _demo(args: argparse.Namespace, console: Console) -> Answer:
 
 def _benchmark(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.benchmark import benchmark
+    from IR2QSMLib.runtime import keep_freed_memory
 
+    keep_freed_memory()
     benchmark(
         args.cases, methods=args.methods, weights=args.weights, device=args.device, speed=not args.no_speed,
         progress=console.progress, emit=console.say,
