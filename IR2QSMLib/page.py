@@ -111,7 +111,7 @@ h1{font-size:20px}h2{font-size:16px}label{margin-right:1.5em;white-space:nowrap}
 input[type=range]{width:13em;vertical-align:middle}input[type=number]{width:5em}
 #maps{display:flex;gap:6px;overflow-x:auto}figure{margin:0;flex:none}
 figcaption{height:1.5em;overflow:hidden;text-align:center}
-canvas{display:block;margin-bottom:4px;image-rendering:pixelated;cursor:crosshair}
+canvas{display:block;margin:0 auto 4px;image-rendering:pixelated;cursor:crosshair}
 .wide{overflow-x:auto}table{border-collapse:collapse}
 td,th{padding:.15em .7em;text-align:right;border-bottom:1px solid #333}
 td:first-child,th:first-child{text-align:left}dt{font-weight:bold}output{display:inline-block;min-width:2.5em}

@@ -235,8 +235,10 @@ def test_iterations_transforms_and_their_share_of_the_time_are_told(monkeypatch:
     assert (rows["tv"]["iterations"], rows["tv"]["FFT pairs"], rows["tkd"]["FFT pairs"]) == ("7", "7", "1")
     assert re.fullmatch(r"\d+\+\d+", rows["ilsqr"]["iterations"]) and int(rows["medi"]["iterations"]) > 10
     for row in rows.values():
-        expected = float(row["FFT pairs"]) * float(row["one pair ms"]) / 10.0 / max(float(row["s"]), 1e-3)
-        assert 0.0 < float(row["of it FFT %"]) < 100.0 and float(row["of it FFT %"]) == pytest.approx(expected, rel=0.5)
+        assert float(row["of it FFT %"]) > 0.0 and float(row["peak MB"]) >= 0.0
+        if float(row["s"]) > 0.05:                                      # or rounding would be too much of it
+            expected = float(row["FFT pairs"]) * float(row["one pair ms"]) / 10.0 / float(row["s"])
+            assert float(row["of it FFT %"]) == pytest.approx(expected, rel=0.3)
 
 
 def test_every_method_that_iterates_is_timed() -> None:
