@@ -36,6 +36,8 @@ from IR2QSMLib.volumes import LocalField
 
 THRESHOLDS = (0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4)
 STRENGTHS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+TV_STRENGTHS = (2e-5, 5e-5, 1e-4, 2e-4)
+MEDI_STRENGTHS = (300.0, 1000.0, 3000.0, 10000.0, 30000.0)
 NOISE_LEVELS = {f"held-out brain, {level}": level for level in ("noise-free", "SNR 40", "SNR 10", "SNR 5", "SNR 2")}
 """The cases of one head that differ in noise alone."""
 
@@ -72,20 +74,30 @@ def contenders(weights: Path | None = None) -> list[Contender]:
     ]
 
 
+def swept() -> list[Contender]:
+    """The best fixed strength of the methods that take minutes for each, against which the automatic one is judged."""
+    tv, medi = [TotalVariation(s, "free") for s in TV_STRENGTHS], [Medi(s) for s in MEDI_STRENGTHS]
+    return [
+        Contender("tv, best", tuple(tv), tuple(f"{s:g}" for s in TV_STRENGTHS)),
+        Contender("medi, best", tuple(medi), tuple(f"{s:g}" for s in MEDI_STRENGTHS)),
+    ]
+
+
 def benchmark(
     cases: Sequence[str] | None = None,
     *,
     methods: Sequence[str] | None = None,
     weights: Path | None = None,
     device: str = "auto",
+    sweep: bool = False,
     speed: bool = True,
     progress: Progress = silent,
     emit: Callable[[str], None] = print,
 ) -> None:
     """Score every method on every case and emit one table a case, then speed, memory and tile error.
 
-    `cases` and `methods` leave the others out; a method is named as in the table, before its comma. Raises
-    ParameterInvalid for a case or a method that there is not.
+    `cases` and `methods` leave the others out; a method is named as in the table, before its comma. `sweep` adds what
+    `swept` has. Raises ParameterInvalid for a case or a method that there is not.
     """
     chosen = list(CASES) if not cases else list(cases)
     for name in chosen:
@@ -111,7 +123,7 @@ def benchmark(
         aligned = field.grid.voxel_size == (1.0, 1.0, 1.0) and abs(field.grid.b0_direction[2]) > 0.999
         chosen_ones = [
             c
-            for c in contenders(weights)
+            for c in [*contenders(weights), *(swept() if sweep else [])]
             if not (aligned and c.name.endswith("resampled")) and c.name.partition(",")[0] in (methods or known)
         ]
         every[name] = [_judged(c, head, field, used.kind) for c in chosen_ones]

@@ -185,8 +185,8 @@ def _benchmark(args: argparse.Namespace, console: Console) -> Answer:
 
     keep_freed_memory()
     benchmark(
-        args.cases, methods=args.methods, weights=args.weights, device=args.device, speed=not args.no_speed,
-        progress=console.progress, emit=console.say,
+        args.cases, methods=args.methods, weights=args.weights, device=args.device, sweep=args.sweep,
+        speed=not args.no_speed, progress=console.progress, emit=console.say,
     )  # fmt: skip
     return {"warnings": []}
 
@@ -311,7 +311,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--cases", nargs="+", metavar="NAME", help="only these")
     p.add_argument("--methods", nargs="+", metavar="NAME", help="only these, with all their settings")
     p.add_argument("--weights", type=Path, metavar="FILE")
-    p.add_argument("--no-speed", action="store_true", help="leave the timing of the inference out")
+    p.add_argument("--sweep", action="store_true", help="also tv and medi at their best fixed strengths: slow")
+    p.add_argument("--no-speed", action="store_true", help="leave out how long transforms and the inference take")
 
     p = _command(commands, "train", _train, "train IR2U-net on simulated heads", device=True)
     p.add_argument("folder", type=Path, nargs="?", help="folder of a new run")

@@ -121,6 +121,17 @@ def test_only_the_methods_that_were_named_are_run(weights: Path, monkeypatch: py
     assert {row["method"].partition(",")[0] for row in rows_of(lines[1])} == {"tkd", "tikhonov"}
 
 
+def test_a_sweep_adds_the_best_fixed_strengths(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CASES", TINY)
+    monkeypatch.setattr(module, "TV_STRENGTHS", (5e-3, 5e-5))
+    rows = {}
+    for sweep in (False, True):
+        lines: list[str] = []
+        benchmark(methods=["tv"], weights=weights, device="cpu", sweep=sweep, speed=False, emit=lines.append)
+        rows[sweep] = {row["method"]: row for row in rows_of(lines[1])}
+    assert list(rows[True]) == [*rows[False], "tv, best (5e-05)"]
+
+
 def test_an_unknown_case_is_refused_before_anything_runs() -> None:
     lines: list[str] = []
     with pytest.raises(ParameterInvalid, match=r"The method is 'cosmos'; expected one of: ir2qsm; its first inversion"):
