@@ -75,11 +75,13 @@ def figure(
     if len(blocks) > 1:
         heights = [*heights, 0.12 * widths, *heights]       # between them, room for the second block's titles
     unit = 2.0 / widths
-    canvas = Figure(figsize=(2.1 * len(panels) + 0.8, unit * sum(heights) + 0.9), facecolor="black")
+    width = 2.1 * len(panels) + 0.8
+    canvas = Figure(figsize=(width, unit * sum(heights) + 0.9), facecolor="black")
     FigureCanvasAgg(canvas)
     layout = canvas.add_gridspec(
         len(heights), len(panels) + 1, height_ratios=heights, width_ratios=[*[1.0] * len(panels), 0.06],
-        left=0.005, right=0.94, bottom=0.01, top=1.0 - 0.75 / canvas.get_figheight(), wspace=0.03, hspace=0.03,
+        left=0.005, right=min(0.94, 1.0 - 0.5 / width),
+        bottom=0.01, top=1.0 - 0.75 / canvas.get_figheight(), wspace=0.03, hspace=0.03,
     )  # fmt: skip
     shown: Any = None
     drawn = [(4 * b, column, p) for b, block in enumerate(blocks) for column, p in enumerate(block) if p is not None]
@@ -96,8 +98,8 @@ def figure(
             if row == 0:
                 axes.set_title(panel.title, color="white", fontsize=10 if len(panel.title) < 22 else 7)
     bar = canvas.colorbar(shown, cax=canvas.add_subplot(layout[:, -1]))
-    bar.set_label("ppm", color="white")
-    bar.ax.tick_params(colors="white", labelsize=8)
+    bar.ax.set_title("ppm", color="white", fontsize=8)
+    bar.ax.tick_params(colors="white", labelsize=7)
     canvas.suptitle(title, color="white", fontsize=11)
     canvas.savefig(path, dpi=110, facecolor="black")
 
