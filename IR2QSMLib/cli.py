@@ -17,6 +17,7 @@ from IR2QSMLib.cli_field import (
     acquisition_table,
     add_field_options,
     add_fieldmap,
+    add_local_field_options,
     checked_magnitude,
     input_kind,
     prepared,
@@ -39,7 +40,15 @@ OPTIONS = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are errors like any other."""
+    """A parser whose complaints are errors like any other; the help of `compare` tells of the methods there are."""
+
+    def format_help(self) -> str:
+        if self.prog.endswith(" compare"):
+            from IR2QSMLib.inversion.methods import METHODS
+
+            told = [f"  {name}\n    {m.sentence}\n    {m.citation}." for name, m in METHODS.items()]
+            self.epilog = "methods:\n" + "\n".join(told)
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         raise ParameterInvalid(f"{message}; see: {self.prog} --help.")
@@ -71,8 +80,9 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.inversion.methods import method
     from IR2QSMLib.io.outputs import check_writable
     from IR2QSMLib.pipeline import REFERENCES, reconstruct, require_apart, sidecar_of
-    from IR2QSMLib.runtime import part_of
+    from IR2QSMLib.runtime import keep_freed_memory, part_of
 
+    keep_freed_memory()
     written = [p for p in (args.output, args.uncertainty, args.mask_output) if p is not None]
     for path in written:
         check_writable(path)
@@ -115,6 +125,38 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
         console.progress(1.0, "written")
     paths = {"chi": args.output, "uncertainty": args.uncertainty, "mask": args.mask_output, "provenance": sidecar}
     return {k: None if v is None else str(v) for k, v in paths.items()} | {"warnings": result.provenance["Warnings"]}
+
+
+def _compare(args: argparse.Namespace, console: Console) -> Answer:
+    from IR2QSMLib.comparison import compare
+    from IR2QSMLib.runtime import keep_freed_memory
+    from IR2QSMLib.yardstick import Inputs
+
+    keep_freed_memory()
+    if args.te is not None and len(args.te) > 1:
+        raise ParameterInvalid(f"{len(args.te)} echo times were given; a local field in rad has one: give --te once.")
+    inputs = Inputs(
+        args.field, args.mask, args.units, args.b0, args.te[0] if args.te else None, args.b0_direction,
+        args.mask_labels, args.non_finite, args.reference, args.magnitude, args.noise, args.csf, args.device,
+    )  # fmt: skip
+    maps: dict[str, Path] = {}
+    for name, file in args.map:
+        if name in maps:
+            raise ParameterInvalid(f"Two maps are called '{name}'; give each its own name.")
+        maps[name] = file
+    _make_folder(args.output)
+    with console.outputs as outputs:
+        answer = compare(
+            outputs, args.output, inputs, args.methods, maps, truth=args.truth, labels=args.labels,
+            white_matter=args.white_matter, window=tuple(args.window), progress=console.progress,
+        )  # fmt: skip
+        console.progress(1.0, "written")
+    return answer
+
+
+def named_file(text: str) -> tuple[str, Path]:
+    name, separator, file = text.partition("=")
+    return (name, Path(file)) if separator and name and file else (Path(text).name.split(".")[0], Path(text))
 
 
 def number_or_auto(text: str) -> float | str:
@@ -161,11 +203,13 @@ def _demo(args: argparse.Namespace, console: Console) -> Answer:
 def _benchmark(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.benchmark import benchmark
     from IR2QSMLib.phase_benchmark import phase_benchmark
+    from IR2QSMLib.runtime import keep_freed_memory
 
+    keep_freed_memory()
     if not args.phase:
         benchmark(
-            args.cases, methods=args.methods, weights=args.weights, device=args.device, speed=not args.no_speed,
-            progress=console.progress, emit=console.say,
+            args.cases, methods=args.methods, weights=args.weights, device=args.device, sweep=args.sweep,
+            speed=not args.no_speed, progress=console.progress, emit=console.say,
         )  # fmt: skip
     if args.phase or not (args.cases or args.methods or args.no_speed):
         phase_benchmark(device=args.device, emit=console.say)
@@ -270,6 +314,21 @@ def _parser() -> argparse.ArgumentParser:
 
     add_fieldmap(commands, _command)
 
+    p = _command(commands, "compare", _compare, "invert one field by several methods, and lay maps out side by side",
+                 device=True)  # fmt: skip
+    p.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_local_field_options(p)
+    p.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="maps, figure, table and page")
+    p.add_argument("--methods", nargs="*", metavar="NAME[,PARAMETER=VALUE]", help="as 'tv' or 'tv,strength=auto'; "
+                   "default: all, and none when no name follows")  # fmt: skip
+    p.add_argument("--map", type=named_file, action="append", default=[], metavar="NAME=FILE", help="a map [ppm] of "
+                   "another tool on the field's grid; may be repeated")  # fmt: skip
+    p.add_argument("--truth", type=Path, metavar="FILE", help="the true χ [ppm], to score every map against")
+    p.add_argument("--labels", type=Path, metavar="FILE", help="label map: the values of every map in each label")
+    p.add_argument("--white-matter", type=int, nargs="+", default=[], metavar="N", help="labels in which noise is "
+                   "measured; default: the whole mask")  # fmt: skip
+    p.add_argument("--window", type=float, nargs=2, default=(-0.1, 0.1), metavar=("LOW", "HIGH"), help="[ppm]")
+
     p = _command(commands, "simulate", _simulate, "simulate a head: field, mask and true χ")
     p.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     p.add_argument("--seed", type=int, default=0, help="one head a seed; below 1000000 none was trained on")
@@ -286,7 +345,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--cases", nargs="+", metavar="NAME", help="only these")
     p.add_argument("--methods", nargs="+", metavar="NAME", help="only these, with all their settings")
     p.add_argument("--weights", type=Path, metavar="FILE")
-    p.add_argument("--no-speed", action="store_true", help="leave the timing of the inference out")
+    p.add_argument("--sweep", action="store_true", help="also tv and medi at their best fixed strengths: slow")
+    p.add_argument("--no-speed", action="store_true", help="leave out how long transforms and the inference take")
     p.add_argument("--phase", action="store_true", help="only the way from phase to local field, and its costs")
 
     p = _command(commands, "train", _train, "train IR2U-net on simulated heads", device=True)
@@ -300,7 +360,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--width", type=float, default=1.0, help="factor on the channels")
     p.add_argument("--passes", type=int, default=4)
     p.add_argument("--no-uncertainty", action="store_true", help="leave out the second head")
-    p.add_argument("--loss", choices=("squared", "absolute", "relative"), default="squared")
+    p.add_argument("--loss", choices=("squared", "absolute", "relative", "structural"), default="squared")
     p.add_argument("--unit", type=float, default=1.0, help="susceptibility that the network counts as 1 [ppm]")
     p.add_argument("--start", type=Path, metavar="FILE", help="begin from these weights of a network of that size")
     p.add_argument("--learning-rate", type=float, default=1e-3, help="the highest; a cosine takes it to zero")

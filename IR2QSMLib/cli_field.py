@@ -53,6 +53,23 @@ def add_field_options(p: argparse.ArgumentParser) -> None:
                    "takes of the local field (default: 4; 0: none)")  # fmt: skip
 
 
+def add_local_field_options(p: argparse.ArgumentParser) -> None:
+    """The options of a command that is given a local field and nothing else."""
+    p.add_argument("field", type=Path, help="local field: NIfTI, NRRD or MetaImage")
+    p.add_argument("mask", type=Path, help="mask on the same grid; zero outside the brain")
+    p.add_argument("--units", choices=FIELD_UNITS, default="ppm", help="unit of the field (default: ppm)")
+    p.add_argument("--b0", type=float, metavar="T", help="field strength [T], for a field in hz or rad")
+    p.add_argument("--te", type=float, nargs="+", metavar="S", help="echo time [s] of a field in rad; medi: spacing")
+    p.add_argument("--b0-direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="in voxel axes; default: the "
+                   "patient's superior-inferior axis")  # fmt: skip
+    p.add_argument("--mask-labels", type=int, nargs="+", metavar="N", help="labels of the mask that belong to it")
+    p.add_argument("--non-finite", choices=("refuse", "mask"), default="refuse", help="NaN or Inf inside the mask")
+    p.add_argument("--reference", default="mean", metavar="mean|none|LABELMAP", help="region whose mean χ is zero")
+    p.add_argument("--magnitude", type=Path, metavar="FILE", help="medi: the magnitude image, for its edges")
+    p.add_argument("--noise", type=Path, metavar="FILE", help="medi: the field's standard error, in its unit")
+    p.add_argument("--csf", type=Path, metavar="FILE", help="medi: the ventricles, whose χ is made uniform and zero")
+
+
 def add_fieldmap(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
     """The command `fieldmap`."""
     p = command(commands, "fieldmap", _fieldmap, "from phase or a total field to the local field", device=True)

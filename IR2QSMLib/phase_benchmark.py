@@ -12,7 +12,6 @@ import torch
 from skimage.restoration import unwrap_phase
 from torch import Tensor
 
-from IR2QSMLib.benchmark import Cost, measured
 from IR2QSMLib.field.echoes import EchoFit
 from IR2QSMLib.field.fieldmap import local_field
 from IR2QSMLib.field.mask import MagnitudeMask
@@ -34,6 +33,7 @@ from IR2QSMLib.simulation.head import ball, sampled
 from IR2QSMLib.simulation.heldout import draw_held_out
 from IR2QSMLib.simulation.scan import RELAXIVITY
 from IR2QSMLib.simulation.surroundings import AIR, BONE, CAVITIES
+from IR2QSMLib.speed import Cost, measured
 from IR2QSMLib.units import hz_per_ppm
 from IR2QSMLib.volumes import LocalField, Phase
 
