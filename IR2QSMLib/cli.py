@@ -22,7 +22,7 @@ METHOD_NAMES = ("ir2qsm", "tkd", "tikhonov", "tv", "ilsqr", "medi")
 EXTRAS = ("magnitude", "noise", "csf")
 """Volumes beside field and mask that a method may take."""
 OPTIONS = {
-    ("ir2qsm",): ("weights", "tile", "consistency"),
+    ("ir2qsm",): ("weights", "tile", "consistency", "uncertainty"),
     ("tkd",): ("threshold",),
     ("tikhonov", "tv", "medi"): ("strength",),
     ("tv",): ("outside",),
@@ -72,8 +72,6 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
     extras = [getattr(args, k) for k in EXTRAS if getattr(args, k) is not None]
     read = [args.field, args.mask, *extras, *([] if args.reference in REFERENCES else [Path(args.reference)])]
     require_apart(read, [*written, sidecar_of(args.output)])
-    if args.uncertainty is not None and args.method != "ir2qsm":
-        raise ParameterInvalid(f"--uncertainty belongs to --method ir2qsm, not to {args.method}.")
     if args.te is not None and len(args.te) > 1:
         raise ParameterInvalid(f"{len(args.te)} echo times were given; a local field in rad has one: give --te once.")
     for methods, names in OPTIONS.items():
@@ -81,7 +79,8 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
         if wrong and args.method not in methods:
             owners = " or ".join(filter(None, [", ".join(methods[:-1]), methods[-1]]))
             raise ParameterInvalid(f"{' and '.join(wrong)} belongs to --method {owners}, not to {args.method}.")
-    mine = [k for methods, names in OPTIONS.items() if args.method in methods for k in names if k not in EXTRAS]
+    apart = (*EXTRAS, "uncertainty")
+    mine = [k for k in _options_of(args.method) if k not in apart]
     chosen = {k: getattr(args, k) for k in mine if getattr(args, k) is not None}
     result = reconstruct(
         args.field, args.mask, unit=args.units, b0=args.b0, echo_time=args.te[0] if args.te else None,
@@ -94,6 +93,11 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
         console.progress(1.0, "written")
     paths = {"chi": args.output, "uncertainty": args.uncertainty, "mask": args.mask_output, "provenance": sidecar}
     return {k: None if v is None else str(v) for k, v in paths.items()} | {"warnings": result.provenance["Warnings"]}
+
+
+def _options_of(name: str) -> list[str]:
+    """Options of `reconstruct` that the method of that name takes."""
+    return [k for methods, names in OPTIONS.items() if name in methods for k in names]
 
 
 def number_or_auto(text: str) -> float | str:
@@ -203,7 +207,10 @@ def _inspect(args: argparse.Namespace, console: Console) -> Answer:
 def _info(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.information import information
 
-    return _tell(args, console, information())
+    found = information()
+    for name, about in found["methods"].items():
+        about["options"] = _options_of(name)
+    return _tell(args, console, found)
 
 
 def _tell(args: argparse.Namespace, console: Console, found: dict[str, Any]) -> Answer:

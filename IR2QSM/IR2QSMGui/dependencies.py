@@ -38,14 +38,15 @@ def install(ask=True):
 
     Raises DependenciesMissing when declined or failed.
 
-    torch comes through the PyTorch extension, which knows the machine's GPU; nothing that Slicer brings is replaced.
+    torch comes through the PyTorch extension, which knows the machine's GPU and adds torchvision.
     """
     lacking = missing()
     if not lacking:
         return False
     if ask and not slicer.util.confirmOkCancelDisplay(
-        _("IR2QSM needs Python packages that Slicer does not bring:\n\n{names}\n\nThe download is about 250 MB for "
-          "a processor and 3 GB for a graphics card. Slicer's own packages stay as they are. Install now?").format(
+        _("IR2QSM needs Python packages that Slicer does not bring:\n\n{names}\n\nThe PyTorch extension chooses "
+          "the build of torch and adds torchvision: some 250 MB for a processor, some 3 GB for a graphics card. "
+          "Packages that Slicer brings are kept where they will do. Install now?").format(
             names="\n".join(f"• {name}" for name in lacking)),
         _("IR2QSM: install Python packages"),
     ):  # fmt: skip

@@ -95,7 +95,7 @@ def render(nodes: list[Any], path: Path, *, views: list[str] | None = None, size
         if i < len(nodes):
             view.mrmlSliceCompositeNode().SetBackgroundVolumeID(nodes[i].GetID())
             view.sliceLogic().FitSliceToBackground()
-            if not view.sliceView().cornerAnnotation().GetText(vtk.vtkCornerAnnotation.UpperLeft):
+            if not name.startswith("IR2QSM"):       # there the module writes the names
                 view.sliceView().cornerAnnotation().SetText(vtk.vtkCornerAnnotation.UpperLeft, nodes[i].GetName())
         view.mrmlSliceNode().UpdateMatrices()
     tiles = [view_image(manager.sliceWidget(name)) for name in views]

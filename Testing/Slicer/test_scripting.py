@@ -105,7 +105,7 @@ def test_options_reach_the_library(logic: Any, sample: tuple[Any, Any]) -> None:
 
 
 def test_a_mask_under_another_transform_is_brought_to_the_field(logic: Any, sample: tuple[Any, Any]) -> None:
-    from IR2QSMGui import scene as between
+    from IR2QSMGui import masks as between
 
     field, mask = sample
     inside = slicer.util.arrayFromVolume(mask).copy()
