@@ -51,7 +51,9 @@ def forget_differences():
     """Remove the differences from the scene."""
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         if node.GetNodeReferenceID(DIFFERENCE) is not None:
-            slicer.mrmlScene.RemoveNode(node)
+            shown = node.GetDisplayNode()
+            slicer.mrmlScene.RemoveNode(node)       # first, or the views that show it would give it another display
+            slicer.mrmlScene.RemoveNode(shown)
 
 
 def maps_of_scene():
@@ -207,7 +209,7 @@ class Comparison(VTKObservationMixin):
         self._turn = layouts.shown() == 1 and not self._turn
         chosen = parameters.otherMap if self._turn else parameters.baseMap
         layouts.side_by_side([chosen])
-        self._window.hold([chosen, parameters.otherMap, parameters.baseMap])
+        self._window.hold([chosen, parameters.baseMap if self._turn else parameters.otherMap])
 
     def _wanted(self):
         parameters = self._parameters
