@@ -104,6 +104,38 @@ def test_options_reach_the_library(logic: Any, sample: tuple[Any, Any]) -> None:
     assert part[labels == 3].std() > 0.01 and not part[labels != 3].any()
 
 
+def test_options_of_the_classical_methods_reach_the_library(logic: Any, scene: Any) -> None:
+    z, y, x = np.mgrid[-1:1:24j, -1:1:24j, -1:1:24j]
+    inside = (x**2 + y**2 + z**2 < 0.8).astype(np.uint8)
+    rng = np.random.default_rng(0)
+    values = (0.02 * np.sin(6 * x) * np.cos(5 * y) + 0.003 * rng.normal(size=x.shape)).astype(np.float32)
+    field = slicer.util.addVolumeFromArray(values, name="field")
+    mask = slicer.util.addVolumeFromArray(inside, name="mask", nodeClassName="vtkMRMLLabelMapVolumeNode")
+    images = {"steps": 100 + 50 * (x > 0), "waves": 100 + 30 * np.sin(9 * y), "noise": 1e-3 * (2 + z), "csf": x > 0.5}
+    extra = {
+        name: slicer.util.addVolumeFromArray(np.float32(image), name=name) for name, image in images.items()
+    }
+    medi = {"method": "medi", "b0": 3.0, "echo_time": 0.005, "magnitude": extra["steps"]}
+    for first, second in (
+        ({"method": "tv"}, {"strength": 0.05}), ({"method": "tv"}, {"strength": "auto"}),
+        (medi, {"magnitude": extra["waves"]}), (medi, {"noise": extra["noise"]}), (medi, {"csf": extra["csf"]}),
+    ):  # fmt: skip
+        one, other = (
+            slicer.util.arrayFromVolume(logic.reconstruct(field, mask, **options)) for options in (first, first | second)
+        )
+        assert np.abs(one - other)[inside > 0].max() > 1e-4, second
+    from IR2QSMGui.parameters import InputProblem
+    from IR2QSMGui.runner import WorkerFailed
+
+    with pytest.raises(WorkerFailed, match="magnitude"):
+        logic.reconstruct(field, mask, method="medi", b0=3.0, echo_time=0.005)
+    with pytest.raises(WorkerFailed, match="--uncertainty belongs to --method ir2qsm, not to tv"):
+        logic.reconstruct(field, mask, method="tv", uncertainty=True)
+    extra["steps"].SetSpacing(2.0, 1.0, 1.0)
+    with pytest.raises(InputProblem, match="'steps' lies on another grid than the field"):
+        logic.reconstruct(field, mask, **medi)
+
+
 def test_a_mask_under_another_transform_is_brought_to_the_field(logic: Any, sample: tuple[Any, Any]) -> None:
     from IR2QSMGui import masks as between
 
@@ -132,15 +164,30 @@ def test_the_documented_examples_run(
     sample[0].SetName("field")
     text = (ROOT / "docs" / "slicer.md").read_text(encoding="utf-8")
     examples = re.findall(r"<!-- executed by [^>]*test_scripting.py -->\n```python\n(.*?)```", text, re.S)
-    assert len(examples) == 2
+    assert len(examples) == 3
+    segments = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "regions")
+    segments.CreateDefaultDisplayNodes()
+    for identifier, half in (("csf", np.s_[:, :30]), ("rest", np.s_[:, 30:])):
+        segments.GetSegmentation().AddEmptySegment(identifier, identifier)
+        inside = np.zeros_like(slicer.util.arrayFromVolume(sample[1]))
+        inside[half] = slicer.util.arrayFromVolume(sample[1])[half]
+        slicer.util.updateSegmentBinaryLabelmapFromArray(inside, segments, identifier, sample[1])
     names: dict[str, Any] = {"getNode": slicer.util.getNode, "print": print}
-    for example in examples:
+    for example in examples[:2]:
         exec(example, names)
     assert names["run"].chi is None
     wait_until(lambda: names["run"].ended, 120)
     assert names["run"].chi is names["chi"] and names["run"].uncertainty is not None
     printed = capsys.readouterr().out
     assert "% inversion" in printed and printed.strip().endswith("field QSM IR2QSM")
+    exec(examples[2], names)
+    assert [node.GetName() for node in names["maps"]] == ["field QSM TKD", "field QSM TV"]
+    shown = [slicer.app.layoutManager().sliceWidget(f"IR2QSM{i}").mrmlSliceCompositeNode() for i in (1, 2)]
+    titles = [slicer.mrmlScene.GetNodeByID(s.GetBackgroundVolumeID()).GetName() for s in shown]
+    assert titles == ["field QSM TKD", "field QSM TV − field QSM TKD"]
+    table = names["table"].GetTable()
+    assert [table.GetValue(row, 0).ToString() for row in (0, 1)] == ["csf", "rest"]
+    assert abs(table.GetValue(0, 2).ToDouble()) < 1e-9 < abs(table.GetValue(1, 2).ToDouble())
     documented = set(re.findall(r"`(\w+)`", text[text.index("| option | meaning") : text.index("## When something")]))
     fields = set(sys.modules["IR2QSMGui.parameters"].Options.__dataclass_fields__)
     assert fields <= documented
