@@ -28,7 +28,7 @@ def show(maps, difference_to=None):
     """
     if not 2 <= len(maps) <= layouts.MOST:
         raise InputProblem(
-            _("{n} maps are chosen; choose 2 to {most} to compare.").format(n=len(maps), most=layouts.MOST)
+            _("Maps that are chosen: {n}; choose 2 to {most}.").format(n=len(maps), most=layouts.MOST)
         )
     if difference_to is None:
         forget_differences()
@@ -51,9 +51,10 @@ def forget_differences():
     """Remove the differences from the scene."""
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         if node.GetNodeReferenceID(DIFFERENCE) is not None:
-            shown = node.GetDisplayNode()
+            shown, legend = node.GetDisplayNode(), slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
             slicer.mrmlScene.RemoveNode(node)       # first, or the views that show it would give it another display
-            slicer.mrmlScene.RemoveNode(shown)
+            for one in filter(None, (legend, shown)):
+                slicer.mrmlScene.RemoveNode(one)
 
 
 def maps_of_scene():
@@ -70,7 +71,7 @@ def _difference(node, base):
     image.SetDimensions(node.GetImageData().GetDimensions())
     image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(values.ravel(), deep=True))
     made = slicer.vtkMRMLScalarVolumeNode()
-    made.SetName(f"{node.GetName()} − {base.GetName()}")
+    made.SetName(" − ".join(_told_apart(node.GetName(), base.GetName())))
     made.SetHideFromEditors(True)
     made.SetSaveWithScene(False)
     made = slicer.mrmlScene.AddNode(made)
@@ -84,7 +85,17 @@ def _difference(node, base):
     shown = base.GetDisplayNode()
     half = (shown.GetWindowLevelMax() - shown.GetWindowLevelMin()) / 2
     display.show_map(made, (-half, half), Colours.GREY, False)
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(base)
+    display.show_legend(made, legend is not None and bool(legend.GetVisibility()), _("Δχ [ppm]"))
     return made
+
+
+def _told_apart(*names):
+    """Names without the words that all of them begin with."""
+    words = [name.split() for name in names]
+    while all(len(w) > 1 for w in words) and len({w[0] for w in words}) == 1:
+        words = [w[1:] for w in words]
+    return [" ".join(w) for w in words]
 
 
 class SameWindow(VTKObservationMixin):
@@ -131,8 +142,10 @@ class Comparison(VTKObservationMixin):
 
     def attach(self, parameters):
         """Follow the scene that these parameters are in."""
-        self.detach()
-        self._parameters = parameters
+        before, self._parameters = self._parameters, parameters
+        if before is not None and before.parameterNode is parameters.parameterNode:
+            self.update()
+            return
         now = slicer.mrmlScene
         for event in (now.NodeAddedEvent, now.NodeRemovedEvent):
             self.addObserver(now, event, self._nodes_changed)
@@ -164,20 +177,25 @@ class Comparison(VTKObservationMixin):
         return [n for n in maps_of_scene() if n in chosen]
 
     def tick(self, maps):
-        """Tick these maps and no others."""
+        """Tick these maps and no others; without a first and a second map, these are the first two."""
         node = self._parameters.parameterNode
         with slicer.util.NodeModify(node):
             node.RemoveNodeReferenceIDs(COMPARED)
             for one in maps:
                 node.AddNodeReferenceID(COMPARED, one.GetID())
+        if len(maps) > 1 and self._parameters.baseMap is None and self._parameters.otherMap is None:
+            self._parameters.baseMap, self._parameters.otherMap = maps[:2]
 
     def update(self):
         """Bring the list and the buttons up to date; what is shown follows the tick of the difference."""
         parameters, ui = self._parameters, self._ui
         if parameters is None:
             return
-        ticked = self.ticked()
-        self._ticks.show([(n.GetID(), n.GetName(), "") for n in maps_of_scene()], [n.GetID() for n in ticked])
+        ticked, every = self.ticked(), maps_of_scene()
+        for node in every:
+            if not self.hasObserver(node, vtk.vtkCommand.ModifiedEvent, self._nodes_changed):       # its name
+                self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._nodes_changed)
+        self._ticks.show([(n.GetID(), n.GetName(), "") for n in every], [n.GetID() for n in ticked])
         few = len(ticked) < 2
         many = len(ticked) > layouts.MOST
         ui.compareButton.setEnabled(not few and not many)
@@ -213,7 +231,7 @@ class Comparison(VTKObservationMixin):
 
     def _wanted(self):
         parameters = self._parameters
-        return (tuple(n.GetID() for n in self.ticked()), parameters.difference, parameters.baseMap)
+        return (tuple((n.GetID(), n.GetName()) for n in self.ticked()), parameters.difference, parameters.baseMap)
 
     def _hold(self):
         """One window for the maps, another one for the differences."""

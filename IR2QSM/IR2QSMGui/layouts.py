@@ -63,6 +63,8 @@ def side_by_side(nodes, plots=False):
         qt.QTimer.singleShot(0, lambda: _fit(views))    # once more when the views have their size
     for node in nodes:
         _show_legend_again(node)
+    for legend in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode"):
+        legend.Modified()       # a view leaves the legend of what it showed before where it is, until it changes
 
 
 def _view(i):

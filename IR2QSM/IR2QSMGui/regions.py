@@ -13,7 +13,8 @@ from IR2QSMGui.parameters import InputProblem
 from IR2QSMGui.status import note
 
 NAME = "IR2QSM regions"
-SOURCE = "IR2QSM.segmentation"
+SOURCE, CHART = "IR2QSM.segmentation", "IR2QSM.chart"
+"""References of a table to what it was made from, and to its plot."""
 COLOURS = ((0.00, 0.45, 0.70), (0.84, 0.37, 0.00), (0.00, 0.62, 0.45), (0.80, 0.47, 0.65), (0.90, 0.62, 0.00),
            (0.34, 0.71, 0.91), (0.40, 0.40, 0.40), (0.58, 0.40, 0.74))  # fmt: skip
 """One for each map; told apart by those who see no red or green, too."""
@@ -72,6 +73,7 @@ def plot(table, maps, chart=None):
             series.SetPlotType(series.PlotTypeScatterBar)
             series.SetColor(*COLOURS[i % len(COLOURS)])
             chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    table.SetNodeReferenceID(CHART, chart.GetID())
     return chart
 
 
@@ -122,7 +124,6 @@ class Regions(VTKObservationMixin):
 
     def attach(self, parameters):
         """Measure in the scene that these parameters are in."""
-        self.detach()
         self._parameters = parameters
         self.update()
 
@@ -144,6 +145,10 @@ class Regions(VTKObservationMixin):
         ui.regionsButton.setEnabled(ready)
         ui.copyTableButton.setEnabled(ready)
         self._watch(node)
+        if self._table is None and node is not None:        # one that came with the scene
+            tables = slicer.util.getNodesByClass("vtkMRMLTableNode")
+            self._table = next((t for t in tables if t.GetNodeReference(SOURCE) is node), None)
+            self._chart = self._table and self._table.GetNodeReference(CHART)
         wanted = (node, parameters.zeroSegment, tuple(self._maps()))
         if self._table is not None and wanted != self._done:
             self._later.start()

@@ -63,7 +63,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for section in (ui.advancedSection, ui.methodsSection):
             section.contentsCollapsed.connect(lambda collapsed: None if collapsed else self._devices.probe())
         now = slicer.mrmlScene
-        self.addObserver(now, now.StartCloseEvent, self._detach)
+        self.addObserver(now, now.StartCloseEvent, self._leave)
         for event in (now.EndCloseEvent, now.EndImportEvent):
             self.addObserver(now, event, self._attach)
         self._attach()
@@ -75,7 +75,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._comparison.listen(True)
 
     def exit(self):
-        """The panel goes out of view; a run goes on."""
+        """The panel goes out of view; a run, the maps' common window and the table of their values go on."""
         self._comparison.listen(False)
         self._detach()
 
@@ -83,7 +83,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The module is unloaded or Slicer ends: no process, file or callback stays."""
         self._closed = True
         self._comparison.listen(False)
-        self._detach()
+        self._leave()
         self.removeObservers()
         self._status.end()
         for work in (self._run, self._recognition, self._installation, self._weights):
@@ -109,10 +109,14 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
         self._update()
 
-    def _detach(self, *_events):
+    def _leave(self, *_events):
+        """The scene is closed, or the module goes."""
+        self._detach()
+        self._comparison.detach()
+        self._regions.detach()
+
+    def _detach(self):
         if self._parameters is not None:
-            self._comparison.detach()
-            self._regions.detach()
             self.removeObservers(self._update)
             self._watched, self._complaint = [], ""
             self._parameters.disconnectGui(self._gui)
@@ -283,16 +287,17 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._status.say(*outcome(series))
         if not series.maps or series.dropped:
             return
+        if len(series.maps) > 1:
+            self._comparison.tick(series.maps)
         if self._parameters is not None:
             self._shown = None if self._parameters.chi is None else self._shown
             self._show()
-        if len(series.maps) > 1 and self._parameters is not None:
-            self._comparison.tick(series.maps)
+        if len(series.maps) > 1:
             self._comparison.lay_out()
         elif not layouts.shown():
             slicer.util.setSliceViewerLayers(background=series.maps[-1], fit=True)
-        elif self._parameters is not None and len(series.runs) == 1:
-            self._side_by_side()
+        elif len(series.runs) == 1:
+            layouts.side_by_side(self._maps()[1])
 
     # -- display --------------------------------------------------------------------------------------------------
 

@@ -12,17 +12,10 @@ import qt
 import slicer
 
 from Testing.Slicer.slice_pictures import view_image
-from Testing.Slicer.steps import volumes, workers
+from Testing.Slicer.steps import tick, volumes, workers
 
 Wait = Callable[..., None]
 pytestmark = pytest.mark.usefixtures("clean")
-
-
-def tick(ticks: Any, *wanted: str) -> None:
-    """Tick these items of a list, and no others."""
-    for i in range(ticks.count()):
-        item = ticks.item(i)
-        item.setCheckState(qt.Qt.Checked if item.text() in wanted else qt.Qt.Unchecked)
 
 
 def ticked(ticks: Any) -> list[str]:
@@ -134,6 +127,8 @@ def test_all_methods_run_are_cancelled_half_way_and_run_again(
     assert (np.abs(np.corrcoef(values)) > 0.5).all() and len({v.std() for v in values}) == len(made)
     assert [node.GetAttribute("IR2QSM.Method.name") for node in made] == names
     assert [shown(i + 1) for i in range(len(made))] == made
+    for name, node in zip(names, made, strict=True):
+        node.SetName(f"field QSM {name.upper()}")
     assert [label(i + 1) for i in range(len(made))] == [node.GetName() for node in made]
     for i in range(len(made)):
         node, first = view(i + 1).mrmlSliceNode(), view(1).mrmlSliceNode()
@@ -143,6 +138,7 @@ def test_all_methods_run_are_cancelled_half_way_and_run_again(
     render_slices(made, "comparison", views=views, columns=3)
     ui.baseMapSelector.setCurrentNode(made[0])
     ui.differenceCheck.click()
+    assert label(6) == "MEDI − IR2QSM"
     render_slices([made[0]], "differences", views=views, columns=3)
     ui.methodsSection.click()
     ui.compareSection.click()
@@ -204,8 +200,12 @@ def test_one_window_is_shared_while_maps_are_compared(panel: Any, maps: list[Any
     maps[1].GetDisplayNode().SetWindowLevelMinMax(-0.02, 0.3)
     assert window(maps[0]) == (-0.02, 0.3) and window(maps[2]) == (-0.1, 0.1)
     panel.exit()
-    maps[1].GetDisplayNode().SetWindowLevelMinMax(-0.5, 0.5)
-    assert window(maps[0]) == (-0.02, 0.3)
+    maps[0].GetDisplayNode().SetWindowLevelMinMax(-0.5, 0.5)      # from another module, too
+    assert window(maps[1]) == (-0.5, 0.5)
+    panel.enter()
+    tick(panel.ui.compareList, "one", "three")
+    maps[1].GetDisplayNode().SetWindowLevelMinMax(-0.3, 0.3)
+    assert window(maps[0]) == window(maps[2]) == (-0.5, 0.5)
 
 
 def test_differences_are_shown_and_taken_away(panel: Any, maps: list[Any]) -> None:
@@ -233,9 +233,9 @@ def test_differences_are_shown_and_taken_away(panel: Any, maps: list[Any]) -> No
 def test_two_maps_are_shown_in_turn_by_button_and_key(panel: Any, maps: list[Any], app: Any) -> None:
     ui = panel.ui
     assert not ui.blinkButton.isEnabled()
-    ui.baseMapSelector.setCurrentNode(maps[0])
-    ui.otherMapSelector.setCurrentNode(maps[2])
     tick(ui.compareList, "one", "two", "three")
+    assert ui.baseMapSelector.currentNode() is maps[0] and ui.otherMapSelector.currentNode() is maps[1]
+    ui.otherMapSelector.setCurrentNode(maps[2])
     ui.compareButton.click()
     view(1).sliceLogic().SetSliceOffset(3.0)
     seen = []

@@ -11,7 +11,7 @@ import pytest
 import slicer
 import vtk
 
-from Testing.Slicer.test_compare import tick
+from Testing.Slicer.steps import tick
 
 Wait = Callable[..., None]
 
@@ -87,12 +87,14 @@ def test_the_table_follows_the_chosen_zero_and_the_segments(
     identifier = segmentation.GetSegmentation().GetNthSegmentID(0)
     half = labels == 1
     half[3:] = False
+    panel.exit()        # segments are drawn in another module
     slicer.util.updateSegmentBinaryLabelmapFromArray(half.astype(np.uint8), segmentation, identifier, made[0])
     wait_until(lambda: numbers(filled, "first: volume [mm³]")[0] == pytest.approx(half.sum() * 6.0), 5)
     segmentation.GetSegmentation().GetSegment(identifier).SetName("caudate")
     wait_until(lambda: cells(filled)["Segment"][0] == "caudate", 5)
     slicer.util.updateVolumeFromArray(made[1], np.full(labels.shape, 0.25, np.float32))
     wait_until(lambda: abs(numbers(filled, "second: SD [ppm]")).max() < 1e-6, 5)
+    panel.enter()
     panel.ui.zeroSelector.setCurrentIndex(0)
     wait_until(lambda: numbers(filled, "second: mean [ppm]") == pytest.approx([0.25, 0.25]), 5)
 
@@ -116,6 +118,22 @@ def test_table_and_plot_are_shown_below_the_maps(
     assert len(slicer.util.getNodesByClass("vtkMRMLTableNode")) == 1
     panel.ui.regionsSection.click()
     screenshot(panel.parent, "panel-regions", 300)
+
+
+def test_a_table_of_a_saved_scene_is_followed_again(
+    panel: Any, filled: Any, tmp_path: Path, wait_until: Wait
+) -> None:
+    before = numbers(filled, "first: mean [ppm]")
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    (table,) = slicer.util.getNodesByClass("vtkMRMLTableNode")
+    assert numbers(table, "first: mean [ppm]") == pytest.approx(before)
+    panel.ui.zeroSelector.setCurrentIndex(2)
+    wait_until(lambda: abs(numbers(table, "first: mean [ppm]")[1]) < 1e-12, 5)
+    assert numbers(table, "first: mean [ppm]") == pytest.approx(before - before[1])
+    assert len(slicer.util.getNodesByClass("vtkMRMLTableNode")) == 1
+    assert len(slicer.util.getNodesByClass("vtkMRMLPlotChartNode")) == 1
 
 
 def test_the_table_is_copied_as_text(panel: Any, filled: Any) -> None:

@@ -120,9 +120,8 @@ def test_options_of_the_classical_methods_reach_the_library(logic: Any, scene: A
         ({"method": "tv"}, {"strength": 0.05}), ({"method": "tv"}, {"strength": "auto"}),
         (medi, {"magnitude": extra["waves"]}), (medi, {"noise": extra["noise"]}), (medi, {"csf": extra["csf"]}),
     ):  # fmt: skip
-        one, other = (
-            slicer.util.arrayFromVolume(logic.reconstruct(field, mask, **options)) for options in (first, first | second)
-        )
+        made = [logic.reconstruct(field, mask, **options) for options in (first, first | second)]
+        one, other = map(slicer.util.arrayFromVolume, made)
         assert np.abs(one - other)[inside > 0].max() > 1e-4, second
     from IR2QSMGui.parameters import InputProblem
     from IR2QSMGui.runner import WorkerFailed
