@@ -48,14 +48,14 @@ def side_by_side(nodes, plots=False):
     n = min(n for n in SHAPES if n >= len(nodes))
     manager.setLayout(LAYOUT + n - 1 + (PLOTS if plots else 0))
     views = [_view(i) for i in range(n)]
-    for view, node in zip(views, [*nodes, *[None] * (n - len(nodes))], strict=True):
+    for i, (view, node) in enumerate(zip(views, [*nodes, *[None] * (n - len(nodes))], strict=True)):
         composite = view.mrmlSliceCompositeNode()
         composite.SetLinkedControl(True)
         composite.SetHotLinkedControl(True)
         composite.SetBackgroundVolumeID(None if node is None else node.GetID())
         composite.SetForegroundVolumeID(None)
         composite.SetLabelVolumeID(None)
-        _write(view, "" if node is None else node.GetName())
+        _write_name(i)
     if kept:
         _align(views)
     else:
@@ -104,26 +104,39 @@ def _align(views):
             node.UpdateMatrices()
 
 
-def _write(view, text):
-    """Write a name into the upper left corner of a view; Slicer's own annotations are in its other corners."""
+def _write_name(i):
+    """Write a volume's name into the upper left corner of its view; Slicer's own annotations are in other corners."""
+    view = _view(i)
+    if view is None:        # gone with its scene
+        return
+    composite = view.mrmlSliceCompositeNode()
+    node = slicer.mrmlScene.GetNodeByID(composite.GetBackgroundVolumeID() or "")
     renderer = view.sliceView().renderWindow().GetRenderers().GetFirstRenderer()
     props = renderer.GetViewProps()
     actor = next((p for p in (props.GetItemAsObject(i) for i in range(props.GetNumberOfItems()))
                   if p.GetObjectName() == LABEL), None)  # fmt: skip
     if actor is None:
-        actor = vtk.vtkTextActor()
-        actor.SetObjectName(LABEL)
-        actor.GetPositionCoordinate().SetCoordinateSystemToNormalizedViewport()
-        actor.SetPosition(0.02, 0.98)
-        style = actor.GetTextProperty()
-        style.SetFontSize(15)
-        style.SetJustificationToLeft()
-        style.SetVerticalJustificationToTop()
-        style.SetShadow(True)
-        slicer.app.applicationLogic().UseCustomFontFile(style)
+        actor = _label()
         renderer.AddViewProp(actor)
-    actor.SetInput(text)
-    view.sliceView().scheduleRender()
+        composite.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: _write_name(i))      # another volume in it
+    text = "" if node is None else node.GetName()
+    if actor.GetInput() != text:
+        actor.SetInput(text)
+        view.sliceView().scheduleRender()
+
+
+def _label():
+    actor = vtk.vtkTextActor()
+    actor.SetObjectName(LABEL)
+    actor.GetPositionCoordinate().SetCoordinateSystemToNormalizedViewport()
+    actor.SetPosition(0.02, 0.98)
+    style = actor.GetTextProperty()
+    style.SetFontSize(15)
+    style.SetJustificationToLeft()
+    style.SetVerticalJustificationToTop()
+    style.SetShadow(True)
+    slicer.app.applicationLogic().UseCustomFontFile(style)
+    return actor
 
 
 def _show_legend_again(node):

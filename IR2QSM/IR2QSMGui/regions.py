@@ -31,7 +31,7 @@ def fill(segmentation, maps, zero_segment="", table=None):
     parts = [] if segmentation is None else masks.parts_of(segmentation)[1:]
     if not parts or not maps:
         raise InputProblem(_("Choose a segmentation with segments, and at least one map."))
-    rows = {identifier: [_values(segmentation, identifier, node) for node in maps] for identifier, _name in parts}
+    rows = {identifier: _values(segmentation, identifier, maps) for identifier, _name in parts}
     zeros = [values.mean() if len(values) else np.nan for values in rows.get(zero_segment, [])] or [0.0] * len(maps)
     if table is None:
         table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", slicer.mrmlScene.GenerateUniqueName(NAME))
@@ -88,12 +88,23 @@ def text_of(table):
     return "\n".join(lines) + "\n"
 
 
-def _values(segmentation, identifier, node):
+def _values(segmentation, identifier, maps):
+    """The values of each map in a segment, which is looked up once for maps of one grid."""
+    places, found = {}, []
+    for node in maps:
+        first = next(other for other in maps if masks.same_grid(other, node))
+        if first not in places:
+            places[first] = _voxels(segmentation, identifier, first)
+        found.append(slicer.util.arrayFromVolume(node).ravel()[places[first]].astype(float))
+    return found
+
+
+def _voxels(segmentation, identifier, node):
     try:
         inside, _note = masks.mask_on(segmentation, identifier, node)
     except InputProblem:        # a segment without voxels has a row without values
-        return np.empty(0)
-    return slicer.util.arrayFromVolume(node)[inside > 0].astype(float)
+        return np.empty(0, int)
+    return np.flatnonzero(inside)
 
 
 def _of(what, values):

@@ -172,6 +172,8 @@ def test_ticked_maps_are_laid_out_in_views_that_move_together(panel: Any, maps: 
     tick(ui.compareList, "one", "two", "three")
     ui.compareButton.click()
     assert [shown(i) for i in (1, 2, 3)] == maps[:3] and [label(i) for i in (1, 2, 3)] == ["one", "two", "three"]
+    view(3).mrmlSliceCompositeNode().SetBackgroundVolumeID(maps[3].GetID())       # chosen in the view itself
+    assert label(3) == "elsewhere"
     linked = slicer.vtkMRMLSliceLinkLogic()
     linked.SetMRMLApplicationLogic(slicer.app.applicationLogic())
     linked.SetMRMLScene(slicer.mrmlScene)
