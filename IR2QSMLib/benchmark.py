@@ -18,7 +18,7 @@ import torch
 
 from IR2QSMLib import __version__
 from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.inversion.direct import GradientTikhonov, Tikhonov, TruncatedDivision
+from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
 from IR2QSMLib.inversion.frame import Frame
 from IR2QSMLib.inversion.ilsqr import Ilsqr
 from IR2QSMLib.inversion.learned import TILES, Learned, bundled, infer, load, prepared
@@ -57,8 +57,7 @@ class Contender:
 def contenders(weights: Path | None = None) -> list[Contender]:
     """Every method at its default, and at its best setting where it has one."""
     learned = Learned(weights)
-    reading = load(weights or bundled()).reading
-    first = GradientTikhonov(reading.floor, reading.per_noise, reading.n_steps)
+    first = load(weights or bundled()).reading.first_inversion
     return [
         Contender("ir2qsm", (learned,)),
         Contender("ir2qsm, no consistency", (replace(learned, consistency=0.0),)),

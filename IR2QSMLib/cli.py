@@ -284,7 +284,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--width", type=float, default=1.0, help="factor on the channels")
     p.add_argument("--passes", type=int, default=4)
     p.add_argument("--no-uncertainty", action="store_true", help="leave out the second head")
-    p.add_argument("--loss", choices=("squared", "absolute", "relative"), default="squared")
+    p.add_argument("--loss", choices=("squared", "absolute", "relative", "structural"), default="squared")
     p.add_argument("--unit", type=float, default=1.0, help="susceptibility that the network counts as 1 [ppm]")
     p.add_argument("--start", type=Path, metavar="FILE", help="begin from these weights of a network of that size")
     p.add_argument("--learning-rate", type=float, default=1e-3, help="the highest; a cosine takes it to zero")

@@ -17,16 +17,16 @@ from torch import Tensor, nn
 
 from IR2QSMLib.errors import PackageMissing, ParameterInvalid, WeightsInvalid
 from IR2QSMLib.inversion.frame import Frame
+from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
 from IR2QSMLib.inversion.learned import Reading, infer
 from IR2QSMLib.io.weights import fit, model_card, read_weights, weights_bytes
 from IR2QSMLib.metrics import nrmse, xsim
 from IR2QSMLib.networks.blocks import settle_batch_norm
-from IR2QSMLib.networks.ir2unet import Estimate, IR2Unet, IR2UnetConfig, UnetPass
+from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig, UnetPass
 from IR2QSMLib.runtime import Progress, half_precision, keep_freed_memory, silent
 from IR2QSMLib.simulation.acquisition import acquire
 from IR2QSMLib.training_data import Feed, draw_round, validation_cases
-
-LOSSES = ("squared", "absolute", "relative")
+from IR2QSMLib.training_loss import LOSSES, loss_of
 
 
 @dataclass(frozen=True)
@@ -59,34 +59,6 @@ class Recipe:
         return cls(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
 
 
-def loss_of(estimate: Estimate, given: Tensor, truth: Tensor, mask: Tensor, loss: str) -> Tensor:
-    """The published loss, per voxel of the mask in units of 0.01 ppm, and the likelihood of the error.
-
-    Σ e² of the result plus Σ_t 0.5^(T−1−t) Σ e_t² of the iterates (Li 2025), or absolute errors, or these relative to
-    the error of the image that was `given` to be corrected, patch by patch, so that a noisy patch does not outweigh a
-    clean one. A network with an uncertainty head adds 0.1 × (½ e²/σ² + log σ) with the error held fixed.
-    """
-    n = mask.sum().clamp_min(1.0)
-    weight = torch.ones((), device=truth.device)
-    if loss == "relative":
-        before = (100.0 * (given - truth) * mask).abs().sum((1, 2, 3, 4), keepdim=True)
-        weight = 1.0 / (before / mask.sum((1, 2, 3, 4), keepdim=True).clamp_min(1.0)).clamp_min(0.2)
-
-    def size(x: Tensor) -> Tensor:
-        e = 100.0 * (x.float() - truth) * mask
-        return (weight * (e.square() if loss == "squared" else e.abs())).sum() / n
-
-    total = size(estimate.chi)
-    for back, iterate in enumerate(reversed(estimate.iterates)):
-        total = total + 0.5**back * size(iterate)
-    if estimate.log_sigma is not None:
-        log_sigma = estimate.log_sigma.float().clamp(-9.0, 1.0)
-        error = (estimate.chi.detach().float() - truth).abs()
-        likelihood = 0.5 * (error * torch.exp(-log_sigma)).square() + log_sigma
-        total = total + 0.1 * (likelihood * mask).sum() / n
-    return total
-
-
 @torch.inference_mode()
 def validate(network: IR2Unet, reading: Reading, device: torch.device) -> dict[str, Any]:
     """Mean XSIM and demeaned NRMSE [%] over the validation cases, without data consistency."""
@@ -95,7 +67,7 @@ def validate(network: IR2Unet, reading: Reading, device: torch.device) -> dict[s
     for head, discrepancy, dice in validation_cases(device):
         field = acquire(head, discrepancy, dice)
         frame = Frame.around(field)
-        found, _ = infer(network, reading(frame.prepare(field)), None, half_precision(str(device)), silent)
+        found, _ = infer(network, reading(Fidelity(frame.prepare(field))), None, half_precision(str(device)), silent)
         chi = torch.where(head.mask, frame.restore(found), 0.0)
         scores.append((xsim(chi, head.chi, head.mask), nrmse(chi, head.chi, head.mask)))
     return {

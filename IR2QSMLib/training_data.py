@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.field.background import VSharp
+from IR2QSMLib.field.background import LaplacianBoundaryValue, Removal, VSharp
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.frame import Frame
+from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
 from IR2QSMLib.inversion.learned import Reading
 from IR2QSMLib.physics.fourier import pad
+from IR2QSMLib.runtime import silent
 from IR2QSMLib.simulation.acquisition import Discrepancy, acquire, draw_discrepancy
 from IR2QSMLib.simulation.brain import draw_brain
 from IR2QSMLib.simulation.cases import FIRST_TRAINING_SEED
@@ -73,8 +75,9 @@ def draw_head(dice: Dice, grid: Grid) -> Head:
 
 
 def remove_background(field: LocalField, dice: Dice) -> LocalField:
-    """The field as V-SHARP leaves it, which takes away the harmonic part of the local field with the background."""
-    found = VSharp(largest=dice.uniform(6.0, 16.0))(TotalField(field.values, field.mask, field.grid))
+    """The field as V-SHARP or LBV leave it, which take away the local field's harmonic part with the background."""
+    removal: Removal = VSharp(largest=dice.uniform(6.0, 16.0)) if dice.chance(0.6) else LaplacianBoundaryValue()
+    found = removal(TotalField(field.values, field.mask, field.grid), silent)
     return found if float(found.mask.float().mean()) > 0.02 else field
 
 
@@ -87,7 +90,7 @@ def cut_patches(reading: Reading, feed: Feed, dice: Dice) -> Tensor:
     frame = Frame.around(field, margin=dice.integer(8, 24))
     prepared = frame.prepare(field)
     chi = torch.where(field.mask, head.chi - head.chi[field.mask].mean(), 0.0)
-    volume = torch.cat([reading(prepared), frame.bring(chi)[None], prepared.mask[None].float()])
+    volume = torch.cat([reading(Fidelity(prepared)), frame.bring(chi)[None], prepared.mask[None].float()])
     volume = pad(volume, [max(n, feed.patch) for n in volume.shape[1:]])
     volume = volume.flip([a for a in (1, 2, 3) if dice.chance(0.5)])
     found = volume[-1].nonzero()

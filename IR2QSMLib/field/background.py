@@ -14,15 +14,13 @@ from IR2QSMLib.grid import Grid
 from IR2QSMLib.physics.dipole import dipole_kernel, sampled_dipole_kernel
 from IR2QSMLib.physics.fourier import fft, good_size, ifft, pad
 from IR2QSMLib.physics.solvers import conjugate_gradient
-from IR2QSMLib.physics.sphere import sphere_mean_kernel
+from IR2QSMLib.physics.sphere import SphericalMeanFilter
 from IR2QSMLib.runtime import Progress, silent
 from IR2QSMLib.volumes import LocalField, TotalField
 
 Removal = Callable[[TotalField, Progress], LocalField]
 """What every background removal is: a total field [ppm] in, a local field [ppm] with its own mask out."""
 STAGE = "background removal"
-FITS = 0.999
-"""Mean of the mask over a sphere above which the sphere lies inside it."""
 
 
 @dataclass(frozen=True)
@@ -61,34 +59,16 @@ class VSharp:
     def __call__(self, field: TotalField, progress: Progress = silent) -> LocalField:
         """The local field [ppm] and the mask in which it is known."""
         radii = self.radii(field.grid)
-        margin = [int(self.largest / v) + 2 for v in field.grid.voxel_size]
-        values, mask, start = _boxed(field, margin)
+        values, mask, start = _boxed(field, [int(self.largest / v) + 2 for v in field.grid.voxel_size])
         grid = field.grid.cropped(start, mask.shape)
-        # A constant is background, too; without it there is less for single precision to lose.
-        centred = torch.where(mask, values - values[mask].mean(), 0.0)
-        spectrum, inside = fft(centred), fft(mask.float())
-        left = mask.clone()
-        filtered = torch.zeros_like(values)
-        kernel = deconvolution = None
-        room = 0.5 * min((n - m) * v for n, m, v in zip(mask.shape, margin, field.grid.voxel_size, strict=True))
-        for n, radius in enumerate(radii):
-            progress(n / len(radii), STAGE)
-            if radius > room:
-                continue
-            kernel = sphere_mean_kernel(grid, radius, values.device, balanced=True)
-            fits = left & (ifft(kernel * inside, grid.shape) > FITS)
-            if not bool(fits.any()):
-                continue
-            filtered[fits] = (centred - ifft(kernel * spectrum, grid.shape))[fits]
-            left &= ~fits
-            if deconvolution is None:
-                deconvolution = torch.where((1.0 - kernel).abs() < self.threshold, 0.0, 1.0 / (1.0 - kernel))
-        if deconvolution is None:
+        spheres = SphericalMeanFilter(mask, grid, radii, self.threshold, lambda done, _: progress(done, STAGE))
+        if not bool(spheres.inside.any()):
             raise MaskInvalid(
                 f"No sphere of {radii[-1]:g} mm fits inside the mask; give a larger mask or a smaller radius."
             )
-        local = ifft(deconvolution * fft(filtered), grid.shape)
-        return _restored(local, mask & ~left, start, field.grid)
+        # A constant is background, too; without it there is less for single precision to lose.
+        local = spheres(values - values[mask].mean())
+        return _restored(local, spheres.inside, start, field.grid)
 
 
 @dataclass(frozen=True)

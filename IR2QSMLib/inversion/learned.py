@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import OutOfMemory, ParameterInvalid, WeightsInvalid
-from IR2QSMLib.inversion.direct import GradientTikhonov
+from IR2QSMLib.inversion.gradient_tikhonov import Fidelity, GradientTikhonov
 from IR2QSMLib.io.weights import fit, models_folder, read_weights
 from IR2QSMLib.networks.blocks import ConvBlock, UpBlock, fold_batch_norm
 from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
 from IR2QSMLib.physics.fourier import good_size
-from IR2QSMLib.physics.noise import noise_share
 from IR2QSMLib.physics.resample import aligned_grid, resample
 from IR2QSMLib.runtime import Progress, half_precision, is_out_of_memory, memory_free, part_of, silent
 from IR2QSMLib.volumes import LocalField, Susceptibility
@@ -43,7 +42,7 @@ class Reading:
     reads: str = "both"
     floor: float = 0.01
     per_noise: float = 4.0
-    n_steps: int = 4
+    n_steps: int = 12
     """Parameters of the first inversion χ₀, a `GradientTikhonov`."""
 
     def __post_init__(self) -> None:
@@ -55,13 +54,18 @@ class Reading:
         """Channels of the network's input."""
         return 2 if self.reads == "both" else 1
 
-    def __call__(self, field: LocalField) -> Tensor:
+    @property
+    def first_inversion(self) -> GradientTikhonov:
+        """What makes χ₀."""
+        return GradientTikhonov(self.floor, self.per_noise, self.n_steps)
+
+    def __call__(self, fidelity: Fidelity, progress: Progress = silent) -> Tensor:
         """The input for a prepared field [ppm]: (n_channels, x, y, z) [ppm], zero outside the mask."""
-        channels = []
+        field, channels = fidelity.field, []
         if self.reads != "tikhonov":
             channels.append(torch.where(field.mask, field.values, 0.0))
         if self.reads != "field":
-            channels.append(GradientTikhonov(self.floor, self.per_noise, self.n_steps)(field).values)
+            channels.append(self.first_inversion.refine(torch.zeros_like(field.values), fidelity, progress))
         return torch.stack(channels)
 
 
@@ -156,20 +160,22 @@ class Learned:
     def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
         """Invert a prepared field [ppm], every axis a multiple of 8."""
         loaded = load(self.weights or bundled())
+        progress(0.0, "first inversion")
+        fidelity = Fidelity(field)
         resampled = loaded.reading.reads == "field" if self.resampled is None else self.resampled
         if resampled:
             chi, sigma, notes = self._on_aligned_grid(loaded, field, progress)
         else:
-            chi, sigma, notes = self._run(loaded, field, progress)
-        share = noise_share(field)
+            chi, sigma, notes = self._run(loaded, fidelity, progress)
         if self.consistency > 0.0:
             progress(0.95, "data consistency")
             again = GradientTikhonov(self.consistency, n_steps=N_CONSISTENCY)
-            chi = again.refine(torch.where(field.mask, chi, 0.0), field, share)
+            chi = again.refine(torch.where(field.mask, chi, 0.0), fidelity)
         chi = torch.where(field.mask, chi, 0.0)
         sigma = None if sigma is None else torch.where(field.mask, sigma, 0.0)
         notes = {"weights": loaded.name, "weights_sha256": loaded.sha256, "resampled": resampled, **notes}
-        notes["noise_share"] = round(share, 6)
+        notes["noise_share"] = round(fidelity.noise, 6)
+        notes["harmonic_part_lacking"] = round(fidelity.lacking, 3)
         notes["reading"] = asdict(loaded.reading)
         return Susceptibility(chi, sigma, notes)
 
@@ -182,23 +188,22 @@ class Learned:
         grid = grid.cropped([-((m - n) // 2) for m, n in zip(shape, grid.shape, strict=True)], shape)
         mask = resample(field.mask.float(), field.grid, grid) > 0.5
         values = torch.where(mask, resample(field.values, field.grid, grid), 0.0)
-        chi, sigma, notes = self._run(loaded, LocalField(values, mask, grid), progress)
+        chi, sigma, notes = self._run(loaded, Fidelity(LocalField(values, mask, grid)), progress)
         progress(0.92, "resampling")
         chi = resample(torch.where(mask, chi, 0.0), grid, field.grid)
         return chi, None if sigma is None else resample(sigma, grid, field.grid), notes
 
     def _run(
-        self, loaded: Loaded, field: LocalField, progress: Progress
+        self, loaded: Loaded, fidelity: Fidelity, progress: Progress
     ) -> tuple[Tensor, Tensor | None, dict[str, Any]]:
         """The network over the whole volume, or over the first tile size that memory holds."""
-        progress(0.0, "first inversion")
-        image = loaded.reading(field)
+        image = loaded.reading(fidelity, lambda done, _: progress(0.2 * done, "first inversion"))
         device = image.device
         network = loaded.network.to(device)
         dtype = half_precision(str(device))
         for tile in self._tiles(network, image, dtype):
             try:
-                chi, sigma = infer(network, image, tile, dtype, part_of(progress, 0.02, 0.9))
+                chi, sigma = infer(network, image, tile, dtype, part_of(progress, 0.2, 0.9))
             except RuntimeError as error:       # torch.OutOfMemoryError on a GPU, RuntimeError from the CPU's allocator
                 if not is_out_of_memory(error):
                     raise

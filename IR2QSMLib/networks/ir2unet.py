@@ -196,14 +196,18 @@ class IR2Unet(nn.Module):
         return Estimate(chi * unit, [x * unit for x in iterates], log_sigma)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw the published initial weights, N(0, 0.01), and start from the input: the heads add nothing to it.
+        """Draw He's initial weights, and start from the input: the heads add nothing to it.
 
+        Under batch normalisation the size of weights only decides how far a step turns them. With the published
+        N(0, 0.01), one step of Adam changes a weight by a tenth of itself, and a run of hours learned nothing.
         The result is the input plus a weighted sum of the iterates, which add it too: it is let in once by the last
         iterate less the first. From zero, the weights of that sum would take a thousand steps to grow.
         """
         for module in self.modules():
             if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
-                nn.init.normal_(module.weight, std=0.01, generator=generator)
+                # torch calls fan-out of a transposed convolution what is its fan-in.
+                mode = "fan_in" if isinstance(module, nn.Conv3d) else "fan_out"
+                nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu", generator=generator)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
         for unet in self.passes:
             nn.init.zeros_(cast(UnetPass, unet).head.weight)

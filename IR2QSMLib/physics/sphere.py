@@ -1,7 +1,8 @@
-"""Spheres on a grid: the kernel of the spherical mean value."""
+"""Spheres on a grid: the kernel of the spherical mean value, and the filter that takes harmonic fields away."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -9,10 +10,13 @@ from torch import Tensor
 
 from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.physics.fourier import fft
+from IR2QSMLib.physics.fourier import fft, ifft
+from IR2QSMLib.runtime import Progress, silent
 
 N_SAMPLES = 10
 """Samples along each axis of a voxel that the sphere's surface passes through."""
+FITS = 0.999
+"""Mean of the mask over a sphere above which the sphere lies inside it."""
 
 
 def sphere_share(voxel_size: tuple[float, float, float], radii: tuple[float, float, float]) -> Tensor:
@@ -54,6 +58,49 @@ def sphere_mean_kernel(grid: Grid, radius: float, device: torch.device | str = "
 
 def _balanced(radius: float, voxel: float, smallest: float) -> float:
     return max(radius**2 - (voxel**2 - smallest**2) * 5.0 / 12.0, (0.5 * radius) ** 2) ** 0.5
+
+
+class SphericalMeanFilter:
+    """The linear map of V-SHARP on one mask: f to F⁻¹[F Σ_r m_r (f − S_r f) / (1 − S_R)], zero for a harmonic f.
+
+    m_r are the voxels of the `mask`, bool (x, y, z), in which of the falling `radii` [mm] r is the first whose sphere
+    lies inside, R the first radius that any has, and frequencies with |1 − S_R| below `threshold` are left out
+    (Wu 2012, doi 10.1002/mrm.23000). Where no sphere fits at all, `inside` is empty and so is what comes out.
+    """
+
+    def __init__(
+        self, mask: Tensor, grid: Grid, radii: Sequence[float], threshold: float, progress: Progress = silent
+    ) -> None:
+        self.mask, self.shape = mask, grid.shape
+        self.parts: list[tuple[Tensor, Tensor]] = []
+        self.deconvolution = torch.zeros(())
+        inside, left = fft(mask.float()), mask.clone()
+        counts = [int(mask.transpose(axis, 0).flatten(1).any(1).sum()) for axis in range(3)]
+        room = 0.5 * min(n * v for n, v in zip(counts, grid.voxel_size, strict=True))
+        for n, radius in enumerate(radii):
+            progress(n / len(radii), "spheres")
+            if radius > room:
+                continue
+            kernel = sphere_mean_kernel(grid, radius, mask.device, balanced=True)
+            fits = left & (ifft(kernel * inside, grid.shape) > FITS)
+            if not bool(fits.any()):
+                continue
+            if not self.parts:
+                self.deconvolution = torch.where((1.0 - kernel).abs() < threshold, 0.0, 1.0 / (1.0 - kernel))
+            self.parts.append((fits, 1.0 - kernel))
+            left &= ~fits
+        self.inside = mask & ~left
+        """Voxels that some sphere around lies in the mask: (x, y, z)."""
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """(x, y, z) to the same unit and shape, zero where no sphere fits."""
+        filtered = torch.zeros_like(values)
+        if not self.parts:
+            return filtered
+        spectrum = fft(torch.where(self.mask, values, 0.0))
+        for fits, kernel in self.parts:
+            torch.where(fits, ifft(kernel * spectrum, self.shape), filtered, out=filtered)
+        return torch.where(self.inside, ifft(self.deconvolution * fft(filtered), self.shape), 0.0)
 
 
 _share = lru_cache(maxsize=64)(sphere_share)

@@ -9,16 +9,19 @@ import pytest
 import torch
 
 from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.field.background import LaplacianBoundaryValue, Removal, VSharp
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion.direct import GradientTikhonov, TruncatedDivision
+from IR2QSMLib.inversion.direct import TruncatedDivision
 from IR2QSMLib.inversion.frame import Frame
+from IR2QSMLib.inversion.gradient_tikhonov import Fidelity, GradientTikhonov
 from IR2QSMLib.metrics import nrmse
 from IR2QSMLib.physics.dipole import DipoleOp
 from IR2QSMLib.simulation.acquisition import Discrepancy, acquire
+from IR2QSMLib.simulation.brain import draw_brain
 from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.head import Head
 from IR2QSMLib.simulation.shapes import draw_shapes
-from IR2QSMLib.volumes import LocalField
+from IR2QSMLib.volumes import LocalField, TotalField
 
 
 def noisy_phantom(power_snr: float, b0: tuple[float, float, float] = (0.0, 0.0, 1.0)) -> tuple[Head, LocalField]:
@@ -60,10 +63,62 @@ def test_the_exact_truth_is_a_fixed_point_of_its_refinement() -> None:
     head, _ = noisy_phantom(math.inf)
     grid = head.grid
     field = LocalField(torch.where(head.mask, DipoleOp(grid)(head.chi), 0.0), head.mask, grid)
-    torch.testing.assert_close(GradientTikhonov().refine(head.chi, field), head.chi, atol=1e-5, rtol=0)
+    torch.testing.assert_close(GradientTikhonov().refine(head.chi, Fidelity(field)), head.chi, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("change", [{"floor": 0.0}, {"per_noise": -1.0}, {"n_steps": 0}, {"floor": math.inf}])
 def test_gradient_tikhonov_refuses_what_is_out_of_range(change: dict[str, Any]) -> None:
     with pytest.raises(ParameterInvalid, match="expected a positive floor, a factor of 0 or more, and at least one"):
         GradientTikhonov(**change)
+
+
+# Fields without their harmonic part.
+
+REMOVALS = [VSharp(), LaplacianBoundaryValue()]
+
+
+@pytest.fixture(scope="module")
+def brain() -> tuple[Head, LocalField]:
+    head = draw_brain(Dice(77), Grid((72, 88, 72), (2.0, 2.0, 2.0)), lesions=False)
+    return head, acquire(head, Discrepancy(40.0), Dice(1))
+
+
+def without_background(field: LocalField, removal: Removal) -> LocalField:
+    return removal(TotalField(field.values, field.mask, field.grid), lambda fraction, stage: None)
+
+
+def test_a_field_is_known_to_be_whole(brain: tuple[Head, LocalField]) -> None:
+    whole = Fidelity(Frame.around(brain[1]).prepare(brain[1]))
+    assert whole.lacking == 0.0
+    assert not bool(whole.residual(torch.zeros_like(whole.field.values)).ne(whole.field.values).any())
+
+
+@pytest.mark.parametrize("removal", REMOVALS)
+def test_a_field_without_its_harmonic_part_is_known_and_inverted_better_for_it(
+    removal: Removal, brain: tuple[Head, LocalField], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, field = brain
+    left = without_background(field, removal)
+    frame = Frame.around(left)
+    fidelity = Fidelity(prepared := frame.prepare(left))
+    assert fidelity.lacking > 0.9
+
+    def error(chi: torch.Tensor) -> float:
+        return nrmse(frame.restore(chi), head.chi, left.mask)
+
+    aware = error(GradientTikhonov()(prepared).values)
+    monkeypatch.setattr("IR2QSMLib.inversion.gradient_tikhonov.UNEXPLAINED", (1.0, 2.0))
+    assert aware < error(GradientTikhonov()(prepared).values) - 3.0
+
+
+def test_a_harmonic_field_leaves_no_residual_where_the_harmonic_part_is_missing(
+    brain: tuple[Head, LocalField],
+) -> None:
+    left = without_background(brain[1], LaplacianBoundaryValue())
+    fidelity = Fidelity(frame_field := Frame.around(left).prepare(left))
+    x, y, z = (torch.arange(n, dtype=torch.float32).sub(n / 2).mul(0.002) for n in frame_field.grid.shape)
+    harmonic = x.view(-1, 1, 1) * y.view(1, -1, 1) + 3.0 * z
+    nothing = torch.zeros_like(frame_field.values)
+    before = fidelity.residual(nothing)
+    fidelity.field = LocalField(frame_field.values + harmonic * frame_field.mask, frame_field.mask, frame_field.grid)
+    assert float((fidelity.residual(nothing) - before).norm()) < 0.05 * float((harmonic * frame_field.mask).norm())

@@ -15,6 +15,7 @@ from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion import learned
 from IR2QSMLib.inversion.direct import Tikhonov
+from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
 from IR2QSMLib.inversion.learned import Learned, Reading, bundled
 from IR2QSMLib.io.weights import read_weights
 from IR2QSMLib.physics.dipole import DipoleOp
@@ -69,7 +70,7 @@ def test_an_untrained_network_returns_the_first_inversion_it_reads(make_weights:
 
 def test_a_network_that_reads_both_corrects_the_first_inversion(make_weights: MakeWeights) -> None:
     field = simulated()
-    channels = Reading("both")(field)
+    channels = Reading("both")(Fidelity(field))
     assert channels.shape == (2, *GRID.shape)
     assert torch.equal(channels[0], field.values)
     found = Learned(make_weights(Reading("both"), scale=0.0), consistency=0.0)(field).values
@@ -81,7 +82,7 @@ def test_every_parameter_of_the_first_inversion_changes_what_is_read(reads: str)
     field = noise_of(0.02)
 
     def size(**change: float) -> float:
-        return float(Reading(reads, **change)(field)[-1].norm())  # type: ignore[arg-type]
+        return float(Reading(reads, **change)(Fidelity(field))[-1].norm())  # type: ignore[arg-type]
 
     assert size(floor=0.1) < 0.9 * size()
     assert size(per_noise=10.0) < 0.9 * size(per_noise=0.0)
@@ -91,14 +92,14 @@ def test_every_parameter_of_the_first_inversion_changes_what_is_read(reads: str)
 def test_the_field_is_read_as_it_is_whatever_the_first_inversion() -> None:
     field = noise_of(0.02)
     for change in ({"floor": 0.1}, {"per_noise": 1.0}):
-        assert torch.equal(Reading("field", **change)(field), Reading("field")(field))  # type: ignore[arg-type]
-        assert torch.equal(Reading("both", **change)(field)[0], field.values)  # type: ignore[arg-type]
+        assert torch.equal(Reading("field", **change)(Fidelity(field)), Reading("field")(Fidelity(field)))  # type: ignore[arg-type]
+        assert torch.equal(Reading("both", **change)(Fidelity(field))[0], field.values)  # type: ignore[arg-type]
 
 
 def test_what_lies_outside_the_mask_is_not_read() -> None:
     field = simulated()
     other = replace(field, values=torch.where(field.mask, field.values, 7.0))
-    assert torch.equal(Reading("field")(other), Reading("field")(field))
+    assert torch.equal(Reading("field")(Fidelity(other)), Reading("field")(Fidelity(field)))
 
 
 def test_an_unknown_reading_is_refused() -> None:
