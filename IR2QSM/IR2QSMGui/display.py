@@ -56,11 +56,10 @@ def _colour_node(colours):
     node = slicer.mrmlScene.GetFirstNodeByName(DIVERGING)
     if node is None:
         path = library_folder() / "Resources" / "Colors" / "IR2QSM-Diverging.ctbl"
-        node = slicer.modules.colors.logic().LoadColorFile(str(path), DIVERGING)
+        node = slicer.modules.colors.logic().LoadColorFile(str(path), DIVERGING, None, True)
         storage = node.GetStorageNode()         # saved with the scene, not as a link to this installation
         node.SetAndObserveStorageNodeID(None)
         slicer.mrmlScene.RemoveNode(storage)
-        node.SetTypeToUser()
         node.SetHideFromEditors(False)
         node.SetAttribute("Category", _("Susceptibility"))
     return node

@@ -83,7 +83,12 @@ def test_apply_makes_a_map_on_the_field_s_grid(
     ready.ui.windowSelector.setCurrentIndex(2)
     assert display.GetColorNode().GetName() == "IR2QSM diverging"
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == pytest.approx((-0.2, 0.2))
-    render_slices([field, chi, sigma], "diverging", views=["IR2QSM1", "IR2QSM2", "IR2QSM3"])
+    path = render_slices([field, chi, sigma], "diverging", views=["IR2QSM1", "IR2QSM2", "IR2QSM3"])
+    picture = qt.QImage(str(path))
+    drawn = [qt.QColor(picture.pixel(x, y)) for x in range(370, 560, 3) for y in range(40, 290, 3)]
+    hues = [(c.red(), c.green(), c.blue()) for c in drawn]
+    assert any(r > b + 60 for r, _g, b in hues) and any(b > r + 60 for r, _g, b in hues)
+    assert sum(min(hue) > 200 for hue in hues) > 200        # white at zero
     ready.ui.legendCheck.click()
     assert not slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(chi).GetVisibility()
 
@@ -279,6 +284,8 @@ def test_map_colours_legend_and_layout_come_back_with_the_scene(
     name = "field QSM IR2QSM"
     table = slicer.util.getNode(name).GetDisplayNode().GetColorNode()
     known = colours_of(table)
+    assert len(known) == 256 and known[0][2] > known[0][0] + 0.3 and known[255][0] > known[255][2] + 0.3
+    assert min(known[127][:3]) > 0.9        # white at zero
     assert slicer.util.saveScene(str(path))
     slicer.mrmlScene.Clear(False)
     slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
