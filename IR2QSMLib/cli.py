@@ -32,7 +32,15 @@ OPTIONS = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are errors like any other."""
+    """A parser whose complaints are errors like any other; the help of `compare` tells of the methods there are."""
+
+    def format_help(self) -> str:
+        if self.prog.endswith(" compare"):
+            from IR2QSMLib.inversion.methods import METHODS
+
+            told = [f"  {name}\n    {m.sentence}\n    {m.citation}." for name, m in METHODS.items()]
+            self.epilog = "methods:\n" + "\n".join(told)
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         raise ParameterInvalid(f"{message}; see: {self.prog} --help.")
@@ -64,7 +72,9 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.inversion.methods import method
     from IR2QSMLib.io.outputs import check_writable
     from IR2QSMLib.pipeline import REFERENCES, reconstruct, require_apart, sidecar_of
+    from IR2QSMLib.runtime import keep_freed_memory
 
+    keep_freed_memory()
     written = [p for p in (args.output, args.uncertainty, args.mask_output) if p is not None]
     for path in written:
         check_writable(path)
@@ -98,6 +108,38 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
 def _options_of(name: str) -> list[str]:
     """Options of `reconstruct` that the method of that name takes."""
     return [k for methods, names in OPTIONS.items() if name in methods for k in names]
+
+
+def _compare(args: argparse.Namespace, console: Console) -> Answer:
+    from IR2QSMLib.comparison import compare
+    from IR2QSMLib.runtime import keep_freed_memory
+    from IR2QSMLib.yardstick import Inputs
+
+    keep_freed_memory()
+    if args.te is not None and len(args.te) > 1:
+        raise ParameterInvalid(f"{len(args.te)} echo times were given; a local field in rad has one: give --te once.")
+    inputs = Inputs(
+        args.field, args.mask, args.units, args.b0, args.te[0] if args.te else None, args.b0_direction,
+        args.mask_labels, args.non_finite, args.reference, args.magnitude, args.noise, args.csf, args.device,
+    )  # fmt: skip
+    maps: dict[str, Path] = {}
+    for name, file in args.map:
+        if name in maps:
+            raise ParameterInvalid(f"Two maps are called '{name}'; give each its own name.")
+        maps[name] = file
+    _make_folder(args.output)
+    with console.outputs as outputs:
+        answer = compare(
+            outputs, args.output, inputs, args.methods, maps, truth=args.truth, labels=args.labels,
+            white_matter=args.white_matter, window=tuple(args.window), progress=console.progress,
+        )  # fmt: skip
+        console.progress(1.0, "written")
+    return answer
+
+
+def named_file(text: str) -> tuple[str, Path]:
+    name, separator, file = text.partition("=")
+    return (name, Path(file)) if separator and name and file else (Path(text).name.split(".")[0], Path(text))
 
 
 def number_or_auto(text: str) -> float | str:
@@ -143,10 +185,12 @@ def _demo(args: argparse.Namespace, console: Console) -> Answer:
 
 def _benchmark(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.benchmark import benchmark
+    from IR2QSMLib.runtime import keep_freed_memory
 
+    keep_freed_memory()
     benchmark(
-        args.cases, methods=args.methods, weights=args.weights, device=args.device, speed=not args.no_speed,
-        progress=console.progress, emit=console.say,
+        args.cases, methods=args.methods, weights=args.weights, device=args.device, sweep=args.sweep,
+        speed=not args.no_speed, progress=console.progress, emit=console.say,
     )  # fmt: skip
     return {"warnings": []}
 
@@ -227,18 +271,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     p = _command(commands, "reconstruct", _reconstruct, "reconstruct χ from a local field and a mask", device=True)
-    p.add_argument("field", type=Path, help="local field: NIfTI, NRRD or MetaImage")
-    p.add_argument("mask", type=Path, help="mask on the same grid; zero outside the brain")
+    _field_arguments(p)
     p.add_argument("-o", "--output", type=Path, required=True, metavar="CHI", help="the map; a JSON goes beside it")
     p.add_argument("--method", choices=METHOD_NAMES, default="ir2qsm")
-    p.add_argument("--units", choices=FIELD_UNITS, default="ppm", help="unit of the field (default: ppm)")
-    p.add_argument("--b0", type=float, metavar="T", help="field strength [T], for a field in hz or rad")
-    p.add_argument("--te", type=float, nargs="+", metavar="S", help="echo time [s] of a field in rad; medi: spacing")
-    p.add_argument("--b0-direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="in voxel axes; default: the "
-                   "patient's superior-inferior axis")  # fmt: skip
-    p.add_argument("--mask-labels", type=int, nargs="+", metavar="N", help="labels of the mask that belong to it")
-    p.add_argument("--non-finite", choices=("refuse", "mask"), default="refuse", help="NaN or Inf inside the mask")
-    p.add_argument("--reference", default="mean", metavar="mean|none|LABELMAP", help="region whose mean χ is zero")
     p.add_argument("--uncertainty", type=Path, metavar="FILE", help="write the standard error of χ_net [ppm]")
     p.add_argument("--mask-output", type=Path, metavar="FILE", help="write the mask in which χ is valid")
     p.add_argument("--weights", type=Path, metavar="FILE", help="ir2qsm: other weights than the bundled ones")
@@ -249,11 +284,23 @@ def _parser() -> argparse.ArgumentParser:
                    "penalty; medi (1000): of the data; auto: from the noise in the field")  # fmt: skip
     p.add_argument("--outside", choices=("zero", "free", "auto"), help="tv: field outside the mask; auto: free with "
                    "the automatic strength, else zero")  # fmt: skip
-    p.add_argument("--magnitude", type=Path, metavar="FILE", help="medi: the magnitude image, for its edges")
-    p.add_argument("--noise", type=Path, metavar="FILE", help="medi: the field's standard error, in its unit")
-    p.add_argument("--csf", type=Path, metavar="FILE", help="medi: the ventricles, whose χ is made uniform and zero")
     p.add_argument("--smv-radius", type=float, metavar="MM", help="medi: take out the mean over such a sphere; 0: none")
     p.add_argument("--merit", action="store_true", default=None, help="medi: distrust voxels the model cannot explain")
+
+    p = _command(commands, "compare", _compare, "invert one field by several methods, and lay maps out side by side",
+                 device=True)  # fmt: skip
+    p.formatter_class = argparse.RawDescriptionHelpFormatter
+    _field_arguments(p)
+    p.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="maps, figure, table and page")
+    p.add_argument("--methods", nargs="*", metavar="NAME[,PARAMETER=VALUE]", help="as 'tv' or 'tv,strength=auto'; "
+                   "default: all, and none when no name follows")  # fmt: skip
+    p.add_argument("--map", type=named_file, action="append", default=[], metavar="NAME=FILE", help="a map [ppm] of "
+                   "another tool on the field's grid; may be repeated")  # fmt: skip
+    p.add_argument("--truth", type=Path, metavar="FILE", help="the true χ [ppm], to score every map against")
+    p.add_argument("--labels", type=Path, metavar="FILE", help="label map: the values of every map in each label")
+    p.add_argument("--white-matter", type=int, nargs="+", default=[], metavar="N", help="labels in which noise is "
+                   "measured; default: the whole mask")  # fmt: skip
+    p.add_argument("--window", type=float, nargs=2, default=(-0.1, 0.1), metavar=("LOW", "HIGH"), help="[ppm]")
 
     p = _command(commands, "simulate", _simulate, "simulate a head: field, mask and true χ")
     p.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
@@ -271,7 +318,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--cases", nargs="+", metavar="NAME", help="only these")
     p.add_argument("--methods", nargs="+", metavar="NAME", help="only these, with all their settings")
     p.add_argument("--weights", type=Path, metavar="FILE")
-    p.add_argument("--no-speed", action="store_true", help="leave the timing of the inference out")
+    p.add_argument("--sweep", action="store_true", help="also tv and medi at their best fixed strengths: slow")
+    p.add_argument("--no-speed", action="store_true", help="leave out how long transforms and the inference take")
 
     p = _command(commands, "train", _train, "train IR2U-net on simulated heads", device=True)
     p.add_argument("folder", type=Path, nargs="?", help="folder of a new run")
@@ -307,6 +355,23 @@ def _parser() -> argparse.ArgumentParser:
     p = _command(commands, "info", _info, "list versions, devices that work, and weights")
     p.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
+
+
+def _field_arguments(p: argparse.ArgumentParser) -> None:
+    """A local field, its mask and what belongs to them."""
+    p.add_argument("field", type=Path, help="local field: NIfTI, NRRD or MetaImage")
+    p.add_argument("mask", type=Path, help="mask on the same grid; zero outside the brain")
+    p.add_argument("--units", choices=FIELD_UNITS, default="ppm", help="unit of the field (default: ppm)")
+    p.add_argument("--b0", type=float, metavar="T", help="field strength [T], for a field in hz or rad")
+    p.add_argument("--te", type=float, nargs="+", metavar="S", help="echo time [s] of a field in rad; medi: spacing")
+    p.add_argument("--b0-direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="in voxel axes; default: the "
+                   "patient's superior-inferior axis")  # fmt: skip
+    p.add_argument("--mask-labels", type=int, nargs="+", metavar="N", help="labels of the mask that belong to it")
+    p.add_argument("--non-finite", choices=("refuse", "mask"), default="refuse", help="NaN or Inf inside the mask")
+    p.add_argument("--reference", default="mean", metavar="mean|none|LABELMAP", help="region whose mean χ is zero")
+    p.add_argument("--magnitude", type=Path, metavar="FILE", help="medi: the magnitude image, for its edges")
+    p.add_argument("--noise", type=Path, metavar="FILE", help="medi: the field's standard error, in its unit")
+    p.add_argument("--csf", type=Path, metavar="FILE", help="medi: the ventricles, whose χ is made uniform and zero")
 
 
 def _command(

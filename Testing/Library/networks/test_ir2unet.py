@@ -132,7 +132,7 @@ def test_initial_weights_are_drawn_from_the_generator_with_he_s_spread() -> None
         if isinstance(block, ConvBlock | UpBlock):
             weight = block[0].weight.detach()
             n_sources = block[0].in_channels * (27 if isinstance(block, ConvBlock) else 8)
-            assert float(weight.square().mean()) == pytest.approx(2.0 / n_sources, rel=0.25)
+            assert float(weight.square().mean()) == pytest.approx(2.0 / n_sources, rel=0.5)
             assert not torch.equal(weight, other_block[0].weight)
     assert all(not m.bias.any() for m in first.modules() if isinstance(m, nn.Conv3d | nn.ConvTranspose3d))
 
