@@ -6,7 +6,6 @@ import argparse
 import io
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from IR2QSMLib.cli_field import (
     input_kind,
     prepared,
 )
+from IR2QSMLib.cli_train import add_train
 from IR2QSMLib.console import MODES, Console
 from IR2QSMLib.errors import OutputUnwritable, ParameterInvalid
 
@@ -30,7 +30,7 @@ METHOD_NAMES = ("ir2qsm", "tkd", "tikhonov", "tv", "ilsqr", "medi")
 EXTRAS = ("magnitude", "noise", "csf")
 """Volumes beside field and mask that a method may take."""
 OPTIONS = {
-    ("ir2qsm",): ("weights", "tile", "consistency"),
+    ("ir2qsm",): ("weights", "tile", "consistency", "uncertainty"),
     ("tkd",): ("threshold",),
     ("tikhonov", "tv", "medi"): ("strength",),
     ("tv",): ("outside",),
@@ -93,8 +93,6 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
     require_apart(read, [*written, sidecar_of(args.output)])
     kind = input_kind(args)
     made = {"phase": ("magnitude",), "total-field": ("noise",)}.get(kind, ())
-    if args.uncertainty is not None and args.method != "ir2qsm":
-        raise ParameterInvalid(f"--uncertainty belongs to --method ir2qsm, not to {args.method}.")
     if kind != "phase" and args.te is not None and len(args.te) > 1:
         raise ParameterInvalid(f"{len(args.te)} echo times were given; a local field in rad has one: give --te once.")
     for methods, names in OPTIONS.items():
@@ -102,7 +100,8 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
         if wrong and args.method not in methods:
             owners = " or ".join(filter(None, [", ".join(methods[:-1]), methods[-1]]))
             raise ParameterInvalid(f"{' and '.join(wrong)} belongs to --method {owners}, not to {args.method}.")
-    mine = [k for methods, names in OPTIONS.items() if args.method in methods for k in names if k not in EXTRAS]
+    apart = (*EXTRAS, "uncertainty")
+    mine = [k for k in _options_of(args.method) if k not in apart]
     chosen = {k: getattr(args, k) for k in mine if getattr(args, k) is not None}
     common: dict[str, Any] = {
         "method": method(args.method, **chosen), "device": args.device, "reference": args.reference, "csf": args.csf,
@@ -125,6 +124,11 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
         console.progress(1.0, "written")
     paths = {"chi": args.output, "uncertainty": args.uncertainty, "mask": args.mask_output, "provenance": sidecar}
     return {k: None if v is None else str(v) for k, v in paths.items()} | {"warnings": result.provenance["Warnings"]}
+
+
+def _options_of(name: str) -> list[str]:
+    """Options of `reconstruct` that the method of that name takes."""
+    return [k for methods, names in OPTIONS.items() if name in methods for k in names]
 
 
 def _compare(args: argparse.Namespace, console: Console) -> Answer:
@@ -216,40 +220,6 @@ def _benchmark(args: argparse.Namespace, console: Console) -> Answer:
     return {"warnings": []}
 
 
-def _train(args: argparse.Namespace, console: Console) -> Answer:
-    from IR2QSMLib.inversion.learned import Reading
-    from IR2QSMLib.networks.ir2unet import IR2UnetConfig
-    from IR2QSMLib.runtime import choose_device
-    from IR2QSMLib.training import Recipe, Run
-    from IR2QSMLib.training_data import Feed
-
-    if (args.folder is None) == (args.resume is None):
-        raise ParameterInvalid("Training needs a folder for a new run, or --resume with the folder of an old one.")
-    if args.folder is not None and (args.folder / "recipe.json").exists() and "LOCAL_RANK" not in os.environ:
-        raise ParameterInvalid(f"There is a run in '{args.folder.name}' already; go on with it with --resume.")
-    if args.resume is not None and not (args.resume / "recipe.json").exists():
-        raise ParameterInvalid(f"There is no run in '{args.resume.name}' to resume; give the folder of one.")
-    reading = Reading(args.reads)
-    network = IR2UnetConfig(
-        args.width, args.passes, reading.n_channels, not args.no_uncertainty, args.feature_noise, args.dropout,
-        args.unit,
-    )
-    recipe = Recipe(
-        network, reading, Feed(args.patch, args.batch, args.heads, args.patches, args.seed), args.loss,
-        args.learning_rate,
-    )  # fmt: skip
-    run = Run(
-        args.folder or args.resume, recipe, args.minutes, sitting=args.sitting, n_devices=args.devices,
-        device=choose_device(args.device).kind, start=args.start, save_every=args.save_every,
-        progress=console.progress,
-    )  # fmt: skip
-    scores = run()
-    if not run.fabric.is_global_zero:
-        return None                     # of several processes the first speaks
-    console.say(json.dumps(scores))
-    return {"folder": str(run.folder), "warnings": []}
-
-
 def _import_weights(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.io.outputs import check_writable
     from IR2QSMLib.released_weights import import_released
@@ -275,7 +245,10 @@ def _inspect(args: argparse.Namespace, console: Console) -> Answer:
 def _info(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.information import information
 
-    return _tell(args, console, information())
+    found = information()
+    for name, about in found["methods"].items():
+        about["options"] = _options_of(name)
+    return _tell(args, console, found)
 
 
 def _tell(args: argparse.Namespace, console: Console, found: dict[str, Any]) -> Answer:
@@ -349,28 +322,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--no-speed", action="store_true", help="leave out how long transforms and the inference take")
     p.add_argument("--phase", action="store_true", help="only the way from phase to local field, and its costs")
 
-    p = _command(commands, "train", _train, "train IR2U-net on simulated heads", device=True)
-    p.add_argument("folder", type=Path, nargs="?", help="folder of a new run")
-    p.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a run; its recipe is in its folder")
-    p.add_argument("--minutes", type=float, required=True, help="time of the whole run, over all its sittings")
-    p.add_argument("--sitting", type=float, metavar="MINUTES", help="end this sitting before the whole run's time")
-    p.add_argument("--save-every", type=float, default=5.0, metavar="MINUTES")
-    p.add_argument("--devices", type=int, default=1, help="devices of that kind to train on")
-    p.add_argument("--reads", choices=("field", "tikhonov", "both"), default="both", help="what the network is given")
-    p.add_argument("--width", type=float, default=1.0, help="factor on the channels")
-    p.add_argument("--passes", type=int, default=4)
-    p.add_argument("--no-uncertainty", action="store_true", help="leave out the second head")
-    p.add_argument("--loss", choices=("squared", "absolute", "relative", "structural"), default="squared")
-    p.add_argument("--unit", type=float, default=1.0, help="susceptibility that the network counts as 1 [ppm]")
-    p.add_argument("--start", type=Path, metavar="FILE", help="begin from these weights of a network of that size")
-    p.add_argument("--learning-rate", type=float, default=1e-3, help="the highest; a cosine takes it to zero")
-    p.add_argument("--feature-noise", type=float, default=0.7, metavar="P", help="probability, in training")
-    p.add_argument("--dropout", type=float, default=0.05, metavar="P")
-    p.add_argument("--patch", type=int, default=48, help="edge of patches [voxels]")
-    p.add_argument("--batch", type=int, default=8)
-    p.add_argument("--heads", type=int, default=4, help="heads drawn for a round")
-    p.add_argument("--patches", type=int, default=20, help="patches cut from each head")
-    p.add_argument("--seed", type=int, default=0)
+    add_train(commands, _command)
 
     p = _command(commands, "import-weights", _import_weights, "convert the authors' released checkpoint")
     p.add_argument("checkpoint", type=Path, help="model_IR2Unet.pth")

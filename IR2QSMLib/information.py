@@ -25,7 +25,9 @@ def information() -> dict[str, Any]:
         "torch": torch.__version__,
         "simpleitk": version("SimpleITK"),
         "numpy": version("numpy"),
-        "methods": {name: {"sentence": m.sentence, "citation": m.citation} for name, m in METHODS.items()},
+        "methods": {
+            name: {"sentence": m.sentence, "citation": m.citation, "needs": m.needs} for name, m in METHODS.items()
+        },
         "devices": [
             {**asdict(d), "bfloat16": d.problem is None and half_precision(d.kind) is not None} for d in devices()
         ],

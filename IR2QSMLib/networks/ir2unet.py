@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from math import isfinite
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -206,7 +206,7 @@ class IR2Unet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
                 # torch calls fan-out of a transposed convolution what is its fan-in.
-                mode = "fan_in" if isinstance(module, nn.Conv3d) else "fan_out"
+                mode: Literal["fan_in", "fan_out"] = "fan_in" if isinstance(module, nn.Conv3d) else "fan_out"
                 nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu", generator=generator)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
         for unet in self.passes:
