@@ -76,7 +76,7 @@ class SphericalMeanFilter:
         self.deconvolution = torch.zeros(())
         inside, left = fft(mask.float()), mask.clone()
         counts = [int(mask.transpose(axis, 0).flatten(1).any(1).sum()) for axis in range(3)]
-        room = 0.5 * min(n * v for n, v in zip(counts, grid.voxel_size, strict=True))
+        room = 0.5 * min(min(n, m - 1) * v for n, m, v in zip(counts, grid.shape, grid.voxel_size, strict=True))
         for n, radius in enumerate(radii):
             progress(n / len(radii), "spheres")
             if radius > room:

@@ -168,7 +168,7 @@ def test_a_stale_entry_is_refused(configure: Configure, copied: Path, tmp_path: 
 
 def test_a_file_from_the_folder_above_is_not_installed(configure: Configure, copied: Path, tmp_path: Path) -> None:
     lists = copied / "IR2QSM" / "CMakeLists.txt"
-    lists.write_text(lists.read_text().replace("  IR2QSM.py\n", "  IR2QSM.py\n  ../NOTICE.py\n", 1))
+    lists.write_text(lists.read_text(encoding="utf-8").replace("  IR2QSM.py\n", "  IR2QSM.py\n  ../NOTICE.py\n", 1))
     (copied / "NOTICE.py").write_text("")
     assert configure(copied, tmp_path / "build").returncode == 0
     assert cmake("--install", tmp_path / "build").returncode == 0
@@ -190,7 +190,8 @@ def test_the_lists_are_literal_and_sorted() -> None:
     for name, files in lists().items():
         assert files == sorted(set(files)), name
         assert not any(character in entry for entry in files for character in "*;<>$"), name
-    assert not any("GLOB" in (ROOT / folder / "CMakeLists.txt").read_text() for folder in (".", "IR2QSM"))
+    paths = (ROOT / folder / "CMakeLists.txt" for folder in (".", "IR2QSM"))
+    assert not any("GLOB" in path.read_text(encoding="utf-8") for path in paths)
 
 
 def test_the_module_is_no_package() -> None:

@@ -24,7 +24,7 @@ def test_another_programs_sidecar_is_not_overwritten(refused: Refused, tmp_path:
     sidecar.write_text('{"EchoTime": 0.02}')
     message = refused("-o", tmp_path / "sub-01.nrrd")
     assert "sub-01.json would overwrite a file of another program" in message
-    assert sidecar.read_text() == '{"EchoTime": 0.02}'
+    assert sidecar.read_text(encoding="utf-8") == '{"EchoTime": 0.02}'
 
 
 def test_a_file_without_orientation_is_taken_along_its_third_axis_and_this_is_said(case: Any, tmp_path: Path) -> None:

@@ -74,10 +74,10 @@ def test_methods_and_their_parameters_change_the_result(chi: Callable[..., Tenso
 
 def test_no_data_consistency_can_be_asked_for(chi: Callable[..., Tensor], tmp_path: Path) -> None:
     usual = chi(method="ir2qsm")
-    told = json.loads((tmp_path / "chi.json").read_text())["Method"]
+    told = json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Method"]
     assert told["parameters"]["consistency"] > 0.0
     assert differ(chi("--consistency", 0, method="ir2qsm"), usual)
-    told = json.loads((tmp_path / "chi.json").read_text())["Method"]
+    told = json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Method"]
     assert told["parameters"]["consistency"] == 0.0
 
 
@@ -99,7 +99,7 @@ def test_a_tile_changes_the_result_a_little_and_is_said(
     assert ran.err == "warning: The volume was inverted in blended tiles of 64 voxels.\n"
     tiled, _ = read_volume(tmp_path / "t.mha")
     assert 0.0 < float((tiled - whole).abs().max()) < float(whole.abs().max())
-    assert json.loads((tmp_path / "t.json").read_text())["Method"]["tile"] == 64
+    assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["Method"]["tile"] == 64
 
 
 def test_b0_direction_changes_the_result(chi: Callable[..., Tensor], case: Any) -> None:
@@ -153,7 +153,7 @@ def test_references_change_the_result_by_a_constant(
     for found in (mean, by_region):
         shift = (raw - found)[inside]
         assert float(shift.abs().min()) > 1e-5 and float(shift.std()) < 1e-7
-    assert json.loads((tmp_path / "chi.json").read_text())["Reference"]["region"] == "mean"
+    assert json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Reference"]["region"] == "mean"
 
 
 def test_uncertainty_and_mask_are_written_where_asked(
@@ -172,7 +172,7 @@ def test_uncertainty_and_mask_are_written_where_asked(
 def test_a_result_replaces_an_older_one_and_its_sidecar(chi: Callable[..., Tensor], tmp_path: Path) -> None:
     chi()
     chi(method="tikhonov")
-    assert json.loads((tmp_path / "chi.json").read_text())["Method"]["name"] == "tikhonov"
+    assert json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Method"]["name"] == "tikhonov"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["chi.json", "chi.nii.gz"]
 
 

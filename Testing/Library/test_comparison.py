@@ -71,7 +71,7 @@ def test_each_map_is_the_one_that_reconstruct_gives(head: Path, tmp_path: Path) 
     for name, method in (("tkd", TruncatedDivision()), ("tkd-threshold-0.3", TruncatedDivision(0.3))):
         alone = reconstruct(head / "localfield.nii.gz", head / "mask.nii.gz", method=method, device="cpu")
         assert torch.equal(read_volume(tmp_path / f"chi_{name}.nii.gz")[0], alone.chi)
-        told = json.loads((tmp_path / f"chi_{name}.json").read_text())
+        told = json.loads((tmp_path / f"chi_{name}.json").read_text(encoding="utf-8"))
         assert told["Method"] == alone.provenance["Method"]
     kinds = {f"comparison.{kind}" for kind in ("png", "tsv", "html")}
     assert {p.name for p in tmp_path.iterdir()} == kinds | {

@@ -89,7 +89,7 @@ def shown(browser: str, path: Path, hash_: str = "") -> str:
         f"--user-data-dir={path.parent / 'profile'}", "--virtual-time-budget=10000", "--dump-dom",
         path.as_uri() + hash_,
     ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=True).stdout
 
 
 @pytest.fixture(scope="module")

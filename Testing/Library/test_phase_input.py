@@ -100,7 +100,7 @@ def chi(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> Callable[..., Tensor]:
         output = tmp_path / "chi.nii.gz"
         ran = ir2qsm("reconstruct", source, *masks, "-o", output, "--method", "tikhonov", "--device", "cpu", *options)
         assert ran.code == 0, ran.err
-        (tmp_path / "said.txt").write_text(ran.err)
+        (tmp_path / "said.txt").write_text(ran.err, encoding="utf-8")
         return read_volume(output)[0]
 
     return run
@@ -120,7 +120,7 @@ def test_phase_from_bids_and_from_dicom_gives_the_susceptibility(
     chi: Callable[..., Tensor], scan: ScanFiles, tmp_path: Path
 ) -> None:
     from_bids, from_dicom = chi(scan.bids), chi(scan.dicom)
-    told = json.loads((tmp_path / "chi.json").read_text())
+    told = json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))
     assert agreement(from_bids, scan.chi) > 0.6 and agreement(from_dicom, from_bids) > 0.999
     field = told["Field"]
     assert field["input"] == "phase" and field["echo_times_s"] == list(TIMES) and field["b0_t"] == 3.0
@@ -157,16 +157,17 @@ def test_a_bipolar_readout_is_corrected_when_it_is_said(
     chi: Callable[..., Tensor], scan: ScanFiles, tmp_path: Path
 ) -> None:
     chi(scan.bids, "--bipolar")
-    assert len(json.loads((tmp_path / "chi.json").read_text())["Field"]["bipolar_rad_and_rad_per_mm"]) == 4
+    told = json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Field"]
+    assert len(told["bipolar_rad_and_rad_per_mm"]) == 4
 
 
 def test_the_sign_is_checked_and_can_be_turned(chi: Callable[..., Tensor], scan: ScanFiles, tmp_path: Path) -> None:
     right = chi(scan.bids)
-    assert "diamagnetic" not in (tmp_path / "said.txt").read_text()
+    assert "diamagnetic" not in (tmp_path / "said.txt").read_text(encoding="utf-8")
     turned = chi(scan.bids, "--flip-sign")
-    assert "the sign of the phase may be turned; see --flip-sign" in (tmp_path / "said.txt").read_text()
+    assert "the sign of the phase may be turned; see --flip-sign" in (tmp_path / "said.txt").read_text(encoding="utf-8")
     assert agreement(turned, right) < -0.99
-    assert json.loads((tmp_path / "chi.json").read_text())["Field"]["sign"]["turned_by_user"]
+    assert json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Field"]["sign"]["turned_by_user"]
 
 
 def test_the_balance_of_a_heads_ends_tells_its_sign(scan: ScanFiles) -> None:
@@ -180,7 +181,7 @@ def test_the_balance_of_a_heads_ends_tells_its_sign(scan: ScanFiles) -> None:
 
 def test_without_a_mask_one_is_made_and_said(chi: Callable[..., Tensor], scan: ScanFiles, tmp_path: Path) -> None:
     made = chi(scan.bids, mask=None)
-    assert "The mask was made from the magnitude" in (tmp_path / "said.txt").read_text()
+    assert "The mask was made from the magnitude" in (tmp_path / "said.txt").read_text(encoding="utf-8")
     overlap = (made != 0) & scan.local.mask
     assert int(overlap.sum()) > 0.7 * int(scan.local.mask.sum())
 
@@ -195,7 +196,7 @@ def test_what_is_on_the_way_is_kept_on_request(
     total, mask = (read_volume(tmp_path / "kept" / f"{k}.nii.gz")[0] for k in ("totalfield", "inputmask"))
     error = (total - scan.total)[mask > 0]
     assert float((error - error.mean()).std()) < 0.02
-    params = json.loads((tmp_path / "kept" / "params.json").read_text())
+    params = json.loads((tmp_path / "kept" / "params.json").read_text(encoding="utf-8"))
     assert params["TE"] == list(TIMES) and params["B0"] == 3.0 and params["voxel_size"] == pytest.approx(list(VOXEL))
     kept = tmp_path / "kept"
     again = chi(kept / "localfield.nii.gz", mask=kept / "mask.nii.gz")
@@ -223,7 +224,7 @@ def test_a_total_field_is_taken_when_it_is_called_so(
     usual = chi(scan.total_field, "--input", "total-field", "--keep", tmp_path / "kept")
     assert agreement(usual, scan.chi) > 0.6
     assert (tmp_path / "kept" / "totalfield.nii.gz").exists()
-    assert json.loads((tmp_path / "chi.json").read_text())["Field"]["input"] == "total field"
+    assert json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Field"]["input"] == "total field"
     maps = [usual, *(chi(scan.total_field, "--input", "total-field", *o) for o in (
         ("--background", "lbv"), ("--background", "pdf", "--noise", scan.noise), ("--recover", 0), ("--flip-sign",),
         ("--b0-direction", 0, 0.6, 0.8)))]  # fmt: skip
@@ -233,7 +234,7 @@ def test_a_total_field_is_taken_when_it_is_called_so(
     spoilt = scan.total.clone()
     spoilt[18, 20, 18] = math.nan
     chi(write_volume(tmp_path / "nan.nii", spoilt, scan.local.grid), "--input", "total-field")
-    assert "1 voxels with NaN or infinite values were left out" in (tmp_path / "said.txt").read_text()
+    assert "1 voxels with NaN or infinite values were left out" in (tmp_path / "said.txt").read_text(encoding="utf-8")
 
 
 def test_phase_is_recognised_and_what_it_lacks_is_asked_for(

@@ -157,7 +157,7 @@ def test_methods_and_options_reach_the_method(
     def told(*options: object) -> dict[str, Any]:
         ran = ir2qsm("reconstruct", *files[:2], "-o", tmp_path / "chi.nii.gz", "--device", "cpu", *options)
         assert ran.code == 0, ran.err
-        return dict(json.loads((tmp_path / "chi.json").read_text())["Method"])
+        return dict(json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Method"])
 
     assert told("--method", "ilsqr")["name"] == "ilsqr"
     by_tv = told("--method", "tv", "--strength", "auto", "--outside", "zero")

@@ -65,7 +65,7 @@ def test_an_older_result_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("old")
     with Outputs() as out:
         out.text(tmp_path / "a.txt", "χ\n")
-        assert (tmp_path / "a.txt").read_text() == "old"
+        assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "old"
     assert (tmp_path / "a.txt").read_bytes() == "χ\n".encode()
 
 
@@ -77,7 +77,7 @@ def test_nothing_stays_after_an_exception(tmp_path: Path, error: type[BaseExcept
         out.text(tmp_path / "a.txt", "new")
         raise error
     assert names(tmp_path) == ["a.txt"]
-    assert (tmp_path / "a.txt").read_text() == "old"
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "old"
 
 
 def test_a_relative_path_means_the_folder_of_its_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
