@@ -18,17 +18,21 @@ from IR2QSMLib.errors import OutputUnwritable, ParameterInvalid
 from IR2QSMLib.units import FIELD_UNITS
 
 Answer = dict[str, Any] | None
-METHOD_NAMES = ("ir2qsm", "tkd", "tikhonov", "tv", "ilsqr", "medi")
+LEARNED_NAMES = ("ir2qsm", "unet", "xqsm", "lpcnn", "modl-qsm")
+METHOD_NAMES = (*LEARNED_NAMES, "tkd", "tikhonov", "tv", "ilsqr", "medi")
+NETWORK_NAMES = ("ir2unet", *LEARNED_NAMES[1:])
 EXTRAS = ("magnitude", "noise", "csf")
 """Volumes beside field and mask that a method may take."""
 OPTIONS = {
-    ("ir2qsm",): ("weights", "tile", "consistency"),
+    LEARNED_NAMES: ("weights", "tile", "consistency"),
     ("tkd",): ("threshold",),
     ("tikhonov", "tv", "medi"): ("strength",),
     ("tv",): ("outside",),
     ("medi",): (*EXTRAS, "smv_radius", "merit"),
 }
 """Options of `reconstruct` by the methods they belong to."""
+SIZES = ("width", "feature_noise", "dropout", "unit")
+"""Options of `train` that are settings of the network; without one, a network is as published."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -65,7 +69,8 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.io.outputs import check_writable
     from IR2QSMLib.pipeline import REFERENCES, reconstruct, require_apart, sidecar_of
 
-    written = [p for p in (args.output, args.uncertainty, args.mask_output) if p is not None]
+    maps = {"uncertainty": args.uncertainty, "mask": args.mask_output, "unexplained": args.unexplained}
+    written = [p for p in (args.output, *maps.values()) if p is not None]
     for path in written:
         check_writable(path)
     check_writable(sidecar_of(args.output), (".json",))
@@ -74,6 +79,8 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
     require_apart(read, [*written, sidecar_of(args.output)])
     if args.uncertainty is not None and args.method != "ir2qsm":
         raise ParameterInvalid(f"--uncertainty belongs to --method ir2qsm, not to {args.method}.")
+    if args.unexplained is not None and args.method != "modl-qsm":
+        raise ParameterInvalid(f"--unexplained belongs to --method modl-qsm, not to {args.method}.")
     if args.te is not None and len(args.te) > 1:
         raise ParameterInvalid(f"{len(args.te)} echo times were given; a local field in rad has one: give --te once.")
     for methods, names in OPTIONS.items():
@@ -90,9 +97,11 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
         **{k: getattr(args, k) for k in EXTRAS},
     )  # fmt: skip
     with console.outputs as outputs:
-        sidecar = result.add_to(outputs, args.output, uncertainty=args.uncertainty, mask=args.mask_output)
+        sidecar = result.add_to(outputs, args.output, **maps)
         console.progress(1.0, "written")
-    paths = {"chi": args.output, "uncertainty": args.uncertainty, "mask": args.mask_output, "provenance": sidecar}
+    paths = {"chi": args.output, **maps, "provenance": sidecar}
+    if args.method != "modl-qsm":
+        del paths["unexplained"]
     return {k: None if v is None else str(v) for k, v in paths.items()} | {"warnings": result.provenance["Warnings"]}
 
 
@@ -148,8 +157,8 @@ def _benchmark(args: argparse.Namespace, console: Console) -> Answer:
 
 
 def _train(args: argparse.Namespace, console: Console) -> Answer:
-    from IR2QSMLib.inversion.learned import Reading
-    from IR2QSMLib.networks.ir2unet import IR2UnetConfig
+    from IR2QSMLib.inversion.reading import Reading
+    from IR2QSMLib.networks.kinds import sized
     from IR2QSMLib.runtime import choose_device
     from IR2QSMLib.training import Recipe, Run
     from IR2QSMLib.training_data import Feed
@@ -161,10 +170,14 @@ def _train(args: argparse.Namespace, console: Console) -> Answer:
     if args.resume is not None and not (args.resume / "recipe.json").exists():
         raise ParameterInvalid(f"There is no run in '{args.resume.name}' to resume; give the folder of one.")
     reading = Reading(args.reads)
-    network = IR2UnetConfig(
-        args.width, args.passes, reading.n_channels, not args.no_uncertainty, args.feature_noise, args.dropout,
-        args.unit,
-    )
+    settings = {k: v for k, v in vars(args).items() if k in SIZES and v is not None}
+    if args.network == "ir2unet":
+        settings["uncertainty"] = not args.no_uncertainty
+    elif args.no_uncertainty:
+        raise ParameterInvalid(f"--no-uncertainty belongs to --network ir2unet, not to {args.network}.")
+    if args.passes is not None:
+        settings["n_passes"] = args.passes
+    network = sized(args.network, n_inputs=reading.n_channels, **settings)
     recipe = Recipe(
         network, reading, Feed(args.patch, args.batch, args.heads, args.patches, args.seed), args.loss,
         args.learning_rate,
@@ -234,9 +247,10 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--reference", default="mean", metavar="mean|none|LABELMAP", help="region whose mean χ is zero")
     p.add_argument("--uncertainty", type=Path, metavar="FILE", help="write the standard error of χ_net [ppm]")
     p.add_argument("--mask-output", type=Path, metavar="FILE", help="write the mask in which χ is valid")
-    p.add_argument("--weights", type=Path, metavar="FILE", help="ir2qsm: other weights than the bundled ones")
-    p.add_argument("--tile", type=int, metavar="N", help="ir2qsm: edge of tiles [voxels]; default: only when needed")
-    p.add_argument("--consistency", type=float, metavar="λ", help="ir2qsm: floor of the data consistency; 0: none")
+    p.add_argument("--unexplained", type=Path, metavar="FILE", help="modl-qsm: write the field that χ leaves [ppm]")
+    p.add_argument("--weights", type=Path, metavar="FILE", help="networks: other weights than the bundled ones")
+    p.add_argument("--tile", type=int, metavar="N", help="networks: edge of tiles [voxels]; default: only when needed")
+    p.add_argument("--consistency", type=float, metavar="λ", help="networks: floor of the data consistency; 0: none")
     p.add_argument("--threshold", type=float, metavar="t", help="tkd: threshold on the dipole kernel (0.15)")
     p.add_argument("--strength", type=number_or_auto, metavar="λ|auto", help="tikhonov (0.01), tv (0.0002): of the "
                    "penalty; medi (1000): of the data; auto: from the noise in the field")  # fmt: skip
@@ -266,31 +280,33 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--weights", type=Path, metavar="FILE")
     p.add_argument("--no-speed", action="store_true", help="leave the timing of the inference out")
 
-    p = _command(commands, "train", _train, "train IR2U-net on simulated heads", device=True)
+    p = _command(commands, "train", _train, "train a network on simulated heads", device=True)
     p.add_argument("folder", type=Path, nargs="?", help="folder of a new run")
     p.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a run; its recipe is in its folder")
     p.add_argument("--minutes", type=float, required=True, help="time of the whole run, over all its sittings")
     p.add_argument("--sitting", type=float, metavar="MINUTES", help="end this sitting before the whole run's time")
     p.add_argument("--save-every", type=float, default=5.0, metavar="MINUTES")
     p.add_argument("--devices", type=int, default=1, help="devices of that kind to train on")
+    p.add_argument("--network", choices=NETWORK_NAMES, default="ir2unet")
     p.add_argument("--reads", choices=("field", "tikhonov", "both"), default="both", help="what the network is given")
-    p.add_argument("--width", type=float, default=1.0, help="factor on the channels")
-    p.add_argument("--passes", type=int, default=4)
-    p.add_argument("--no-uncertainty", action="store_true", help="leave out the second head")
+    p.add_argument("--width", type=float, help="factor on the channels (1)")
+    p.add_argument("--passes", type=int, help="ir2unet: U-nets (4); lpcnn, modl-qsm: steps (3)")
+    p.add_argument("--no-uncertainty", action="store_true", help="ir2unet: leave out the second head")
     p.add_argument("--loss", choices=("squared", "absolute", "relative", "structural"), default="squared")
-    p.add_argument("--unit", type=float, default=1.0, help="susceptibility that the network counts as 1 [ppm]")
+    p.add_argument("--unit", type=float, help="susceptibility that the network counts as 1 [ppm] (1; lpcnn, modl-qsm: "
+                   "0.03)")  # fmt: skip
     p.add_argument("--start", type=Path, metavar="FILE", help="begin from these weights of a network of that size")
     p.add_argument("--learning-rate", type=float, default=1e-3, help="the highest; a cosine takes it to zero")
-    p.add_argument("--feature-noise", type=float, default=0.7, metavar="P", help="probability, in training")
-    p.add_argument("--dropout", type=float, default=0.05, metavar="P")
+    p.add_argument("--feature-noise", type=float, metavar="P", help="ir2unet: probability, in training (0.7)")
+    p.add_argument("--dropout", type=float, metavar="P", help="ir2unet (0.05), lpcnn and modl-qsm (0.5)")
     p.add_argument("--patch", type=int, default=48, help="edge of patches [voxels]")
     p.add_argument("--batch", type=int, default=8)
     p.add_argument("--heads", type=int, default=4, help="heads drawn for a round")
     p.add_argument("--patches", type=int, default=20, help="patches cut from each head")
     p.add_argument("--seed", type=int, default=0)
 
-    p = _command(commands, "import-weights", _import_weights, "convert the authors' released checkpoint")
-    p.add_argument("checkpoint", type=Path, help="model_IR2Unet.pth")
+    p = _command(commands, "import-weights", _import_weights, "convert a released checkpoint")
+    p.add_argument("checkpoint", type=Path, help="model_IR2Unet.pth, LPCNN's .pkl or MoDL-QSM's .h5")
     p.add_argument("-o", "--output", type=Path, metavar="FILE", help="safetensors file; default: beside the checkpoint")
 
     p = _command(commands, "inspect", _inspect, "say what an image seems to be")

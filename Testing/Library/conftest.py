@@ -18,7 +18,7 @@ from torch import Tensor
 
 from IR2QSMLib.cli import main
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion.learned import Reading
+from IR2QSMLib.inversion.reading import Reading
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.weights import weights_bytes
 from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig

@@ -16,7 +16,9 @@ from IR2QSMLib import benchmark as module
 from IR2QSMLib.benchmark import STRENGTHS, THRESHOLDS, Contender, benchmark, contenders, measured, tile_report
 from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.inversion.direct import GradientTikhonov, Tikhonov, TruncatedDivision
-from IR2QSMLib.inversion.learned import Learned, infer, load
+from IR2QSMLib.inversion.learned import Learned
+from IR2QSMLib.inversion.loading import load
+from IR2QSMLib.inversion.tiles import infer
 from IR2QSMLib.networks.ir2unet import IR2UnetConfig
 from IR2QSMLib.runtime import choose_device
 from IR2QSMLib.simulation.cases import CASES, FIRST_TRAINING_SEED, Case, simulate

@@ -14,7 +14,8 @@ import torch
 from IR2QSMLib.errors import WeightsInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion import learned
-from IR2QSMLib.inversion.learned import Learned, load
+from IR2QSMLib.inversion.learned import Learned
+from IR2QSMLib.inversion.loading import load
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.weights import read_weights
 from IR2QSMLib.released_weights import import_released
