@@ -10,6 +10,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -175,7 +176,7 @@ def read_keras(path: Path) -> dict[str, Tensor]:
         if isinstance(item, h5py.Dataset):
             if item.external is not None or item.is_virtual:
                 raise WeightsInvalid(f"'{path.name}' keeps '{name}' in another file; expected a file of its own.")
-            found[name] = torch.from_numpy(item[()].astype("float32").reshape(item.shape))
+            found[name] = torch.from_numpy(np.asarray(item[()], dtype=np.float32))
 
     try:
         with h5py.File(path, "r") as file:
