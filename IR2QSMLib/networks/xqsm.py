@@ -69,9 +69,7 @@ class OctaveConv(nn.Module):
         if self.up is not None:
             out_high = out_high + self.up(low)
         if self.down is not None:
-            with torch.autocast(high.device.type, enabled=False):   # which would double the precision
-                pooled = nn.functional.avg_pool3d(high, 2)
-            out_low = self.down(pooled)
+            out_low = self.down(nn.functional.avg_pool3d(high, 2))
             if self.low is not None:
                 out_low = out_low + self.low(low)
             out_low = torch.relu(out_low)
