@@ -92,16 +92,16 @@ def test_an_array_in_another_order_gives_the_very_same_map(made: Callable[..., L
 
 @pytest.mark.parametrize("name", NAMES)
 def test_tiles_agree_with_the_whole_volume(made: Callable[..., Learned], name: str) -> None:
-    grid = Grid((16, 16, 104))
+    grid = Grid((24, 24, 104))
     noise = torch.randn(1, *grid.shape, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(grid.shape, dtype=torch.bool)
     field = LocalField(0.2 * torch.nn.functional.avg_pool3d(noise, 5, 1, 2)[0], mask, grid)
-    whole, tiled = (made(name, consistency=0.0, tile=tile)(field) for tile in (None, 64))
+    whole, tiled = (made(name, scale=0.02, consistency=0.0, tile=tile)(field) for tile in (None, 64))
     assert (whole.notes["tile"], tiled.notes["tile"]) == (None, 64)
     difference = (whole.values - tiled.values).norm() / whole.values.norm()
-    assert 0.0 < difference < 0.02
+    assert 0.0 < difference < 0.05
     if whole.unexplained is not None and tiled.unexplained is not None:
-        assert (whole.unexplained - tiled.unexplained).norm() < 0.02 * whole.unexplained.norm()
+        assert (whole.unexplained - tiled.unexplained).norm() < 0.1 * whole.unexplained.norm()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -227,6 +227,7 @@ def test_an_unrolled_network_needs_the_field(make_weights: MakeWeights, tmp_path
 
 def test_a_u_net_reads_what_its_weights_say(make_weights: MakeWeights) -> None:
     field = simulated()
-    maps = [LearnedUnet(make_weights(Reading(r), kind="unet"), resampled=False)(field) for r in ("field", "tikhonov")]
-    assert [m.notes["reading"]["reads"] for m in maps] == ["field", "tikhonov"]
-    assert not torch.allclose(maps[0].values, maps[1].values, atol=1e-4)
+    chosen = [LearnedUnet(make_weights(Reading(r), 0.3, kind="unet"), 0.0, resampled=False) for r in ("field", "tikhonov")]
+    field_in, first_in = (method(field) for method in chosen)
+    assert [m.notes["reading"]["reads"] for m in (field_in, first_in)] == ["field", "tikhonov"]
+    assert (field_in.values - first_in.values).norm() > 1e-3 * field_in.values.norm()
