@@ -64,7 +64,7 @@ def sized(name: str, **settings: Any) -> Config:
     known = {f.name for f in fields(made)}
     unknown = [k for k in settings if k not in known]
     if unknown:
-        said = unknown[0].replace("_", " ")
+        said = unknown[0].removeprefix("n_").replace("_", " ")
         raise ParameterInvalid(f"The network '{name}' has no setting '{said}'; leave it out.")
     return KINDS[name].config(**settings)
 

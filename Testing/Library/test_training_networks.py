@@ -98,7 +98,7 @@ def test_a_run_learns(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     run()
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     losses = [line["loss"] for line in lines if "loss" in line]
-    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
+    assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
 
 
 def test_a_recipe_from_before_there_were_other_networks_is_ir2unets() -> None:
@@ -186,4 +186,5 @@ def test_what_chi_leaves_of_the_field_is_learned_like_chi() -> None:
     estimate = Estimate(zero + 0.03, [], None, zero + 0.01)
     found = [float(loss_of(estimate, zero, zero, ones, "squared", zero + left)) for left in (0.01, 0.05)]
     assert found == pytest.approx([9.0, 9.0 + 16.0])
-    assert float(loss_of(Estimate(zero + 0.03, [], None), zero, zero, ones, "squared", zero + 1.0)) == pytest.approx(9.0)
+    silent = Estimate(zero + 0.03, [], None)
+    assert float(loss_of(silent, zero, zero, ones, "squared", zero + 1.0)) == pytest.approx(9.0)
