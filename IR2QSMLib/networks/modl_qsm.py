@@ -40,7 +40,7 @@ class ModlQsmConfig:
 
     @property
     def n_peak(self) -> float:
-        """Channels of the finest level that inference holds at its peak, as measured."""
+        """Channels of the finest level that inference holds at its peak, counted from the plan."""
         return 4.0 * round(32 * self.width)
 
     @property

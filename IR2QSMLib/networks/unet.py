@@ -36,7 +36,7 @@ class UnetConfig:
 
     @property
     def n_peak(self) -> float:
-        """Channels of the finest level that inference holds at its peak, as measured."""
+        """Channels of the finest level that inference holds at its peak, counted from the plan."""
         return 5.0 * self.channels[0]
 
     @property

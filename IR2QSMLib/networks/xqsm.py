@@ -39,7 +39,7 @@ class XqsmConfig:
 
     @property
     def n_peak(self) -> float:
-        """Channels of the finest level that inference holds at its peak, as measured."""
+        """Channels of the finest level that inference holds at its peak, counted from the plan."""
         return 7.0 * self.halves[0]
 
     @property
