@@ -3,7 +3,7 @@
 import os
 
 import slicer
-from IR2QSMGui.display import register_layouts
+from IR2QSMGui import layouts
 from IR2QSMGui.logic import IR2QSMLogic
 from IR2QSMGui.sample_data import register
 from IR2QSMGui.self_test import IR2QSMTest
@@ -38,4 +38,4 @@ class IR2QSM(ScriptedLoadableModule):
     def _started(self):
         register(os.path.dirname(self.parent.path))
         if slicer.app.layoutManager() is not None:      # there is none without a main window
-            register_layouts()
+            layouts.register()

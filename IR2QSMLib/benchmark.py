@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import psutil
 import torch
 
 from IR2QSMLib import __version__
@@ -33,20 +29,21 @@ from IR2QSMLib.metrics import xsim
 from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.report import table
-from IR2QSMLib.runtime import Progress, choose_device, half_precision, release_freed_memory, silent
+from IR2QSMLib.runtime import Progress, choose_device, half_precision, silent
 from IR2QSMLib.scoreboard import Judged, case_tables, judge, noise_table
 from IR2QSMLib.simulation.cases import CASES, Drawn, draw_case, simulate
 from IR2QSMLib.simulation.head import Head
+from IR2QSMLib.speed import SPEED_SHAPE, Cost, measured, transform_report
 from IR2QSMLib.volumes import LocalField
 
 THRESHOLDS = (0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4)
 STRENGTHS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+TV_STRENGTHS = (2e-5, 5e-5, 1e-4, 2e-4)
+MEDI_STRENGTHS = (300.0, 1000.0, 3000.0, 10000.0, 30000.0)
 NOISE_LEVELS = {f"held-out brain, {level}": level for level in ("noise-free", "SNR 40", "SNR 10", "SNR 5", "SNR 2")}
 """The cases of one head that differ in noise alone."""
 OTHER_NETWORKS = ("unet", "xqsm", "lpcnn", "modl-qsm")
 """Methods that are scored where their weights are bundled."""
-SPEED_SHAPE = (160, 160, 160)
-"""The volume whose inference is timed [voxels]."""
 
 
 @dataclass(frozen=True)
@@ -81,20 +78,30 @@ def contenders(weights: Path | None = None) -> list[Contender]:
     ]
 
 
+def swept() -> list[Contender]:
+    """The best fixed strength of the methods that take minutes for each, against which the automatic one is judged."""
+    tv, medi = [TotalVariation(s, "free") for s in TV_STRENGTHS], [Medi(s) for s in MEDI_STRENGTHS]
+    return [
+        Contender("tv, best", tuple(tv), tuple(f"{s:g}" for s in TV_STRENGTHS)),
+        Contender("medi, best", tuple(medi), tuple(f"{s:g}" for s in MEDI_STRENGTHS)),
+    ]
+
+
 def benchmark(
     cases: Sequence[str] | None = None,
     *,
     methods: Sequence[str] | None = None,
     weights: Path | None = None,
     device: str = "auto",
+    sweep: bool = False,
     speed: bool = True,
     progress: Progress = silent,
     emit: Callable[[str], None] = print,
 ) -> None:
-    """Score every method on every case and emit one table a case, then the inference's speed, memory and tile error.
+    """Score every method on every case and emit one table a case, then speed, memory and tile error.
 
-    `cases` and `methods` leave the others out; a method is named as in the table, before its comma. Raises
-    ParameterInvalid for a case or a method that there is not.
+    `cases` and `methods` leave the others out; a method is named as in the table, before its comma. `sweep` adds what
+    `swept` has. Raises ParameterInvalid for a case or a method that there is not.
     """
     chosen = list(CASES) if not cases else list(cases)
     for name in chosen:
@@ -120,7 +127,7 @@ def benchmark(
         aligned = field.grid.voxel_size == (1.0, 1.0, 1.0) and abs(field.grid.b0_direction[2]) > 0.999
         chosen_ones = [
             c
-            for c in contenders(weights)
+            for c in [*contenders(weights), *(swept() if sweep else [])]
             if not (aligned and c.name.endswith("resampled")) and c.name.partition(",")[0] in (methods or known)
         ]
         every[name] = [_judged(c, head, field, used.kind) for c in chosen_ones]
@@ -130,6 +137,7 @@ def benchmark(
         for heading, key, digits in (("XSIM", "xsim", 3), ("NRMSE %, demeaned", "nrmse_demeaned", 1)):
             emit(f"\n### {heading} against noise, held-out brain\n\n{noise_table(every, levels, key, digits)}")
     if speed:
+        emit("\n" + transform_report(used.kind))
         emit("\n" + tile_report(weights, used.kind))
         size = loaded.network.config
         if isinstance(size, IR2UnetConfig):
@@ -162,45 +170,6 @@ def _judged(contender: Contender, head: Head, field: LocalField, device: str) ->
     _, chi, sigma, cost, label = best
     name = f"{contender.name} ({label})" if label else contender.name
     return judge(name, chi, sigma, head, cost.seconds, cost.peak)
-
-
-@dataclass
-class Cost:
-    """What a block of code took."""
-
-    seconds: float = 0.0
-    peak: float = 0.0
-    """Bytes above what was in use before: resident memory, or the GPU's own count."""
-
-
-@contextmanager
-def measured(device: str) -> Iterator[Cost]:
-    """Measure seconds and peak memory of a block."""
-    cost, process, done = Cost(), psutil.Process(), threading.Event()
-    release_freed_memory()                  # else a block that reuses what an earlier one freed seems to take none
-    before = peak = process.memory_info().rss
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.005):
-            peak = max(peak, process.memory_info().rss)
-
-    gpu = device.startswith("cuda")
-    if gpu:
-        torch.cuda.reset_peak_memory_stats(device)
-        torch.cuda.synchronize(device)
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    start = time.perf_counter()
-    try:
-        yield cost
-    finally:
-        if gpu:
-            torch.cuda.synchronize(device)
-        cost.seconds = time.perf_counter() - start
-        done.set()
-        watcher.join()
-        cost.peak = torch.cuda.max_memory_allocated(device) if gpu else peak - before
 
 
 def tile_report(weights: Path | None, device: str) -> str:

@@ -6,37 +6,52 @@ import argparse
 import io
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from IR2QSMLib import __version__
+from IR2QSMLib.cli_field import (
+    acquisition_table,
+    add_field_options,
+    add_fieldmap,
+    add_local_field_options,
+    checked_magnitude,
+    input_kind,
+    prepared,
+)
+from IR2QSMLib.cli_train import add_train
 from IR2QSMLib.console import MODES, Console
 from IR2QSMLib.errors import OutputUnwritable, ParameterInvalid
-from IR2QSMLib.units import FIELD_UNITS
 
 Answer = dict[str, Any] | None
 LEARNED_NAMES = ("ir2qsm", "unet", "xqsm", "lpcnn", "modl-qsm")
 METHOD_NAMES = (*LEARNED_NAMES, "tkd", "tikhonov", "tv", "ilsqr", "medi")
-NETWORK_NAMES = ("ir2unet", *LEARNED_NAMES[1:])
 EXTRAS = ("magnitude", "noise", "csf")
 """Volumes beside field and mask that a method may take."""
 OPTIONS = {
     LEARNED_NAMES: ("weights", "tile", "consistency"),
+    ("ir2qsm",): ("uncertainty",),
+    ("modl-qsm",): ("unexplained",),
     ("tkd",): ("threshold",),
     ("tikhonov", "tv", "medi"): ("strength",),
     ("tv",): ("outside",),
     ("medi",): (*EXTRAS, "smv_radius", "merit"),
 }
 """Options of `reconstruct` by the methods they belong to."""
-SIZES = ("width", "feature_noise", "dropout", "unit")
-"""Options of `train` that are settings of the network; without one, a network is as published."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are errors like any other."""
+    """A parser whose complaints are errors like any other; the help of `compare` tells of the methods there are."""
+
+    def format_help(self) -> str:
+        if self.prog.endswith(" compare"):
+            from IR2QSMLib.inversion.methods import METHODS
+
+            told = [f"  {name}\n    {m.sentence}\n    {m.citation}." for name, m in METHODS.items()]
+            self.epilog = "methods:\n" + "\n".join(told)
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         raise ParameterInvalid(f"{message}; see: {self.prog} --help.")
@@ -68,41 +83,90 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.inversion.methods import method
     from IR2QSMLib.io.outputs import check_writable
     from IR2QSMLib.pipeline import REFERENCES, reconstruct, require_apart, sidecar_of
+    from IR2QSMLib.runtime import keep_freed_memory, part_of
 
+    keep_freed_memory()
     maps = {"uncertainty": args.uncertainty, "mask": args.mask_output, "unexplained": args.unexplained}
     written = [p for p in (args.output, *maps.values()) if p is not None]
     for path in written:
         check_writable(path)
     check_writable(sidecar_of(args.output), (".json",))
-    extras = [getattr(args, k) for k in EXTRAS if getattr(args, k) is not None]
-    read = [args.field, args.mask, *extras, *([] if args.reference in REFERENCES else [Path(args.reference)])]
+    extras = [*(args.magnitude or []), *(getattr(args, k) for k in ("noise", "csf") if getattr(args, k) is not None)]
+    read = [args.field, *args.echoes, *([] if args.mask is None else [args.mask]), *extras]
+    read += [] if args.reference in REFERENCES else [Path(args.reference)]
     require_apart(read, [*written, sidecar_of(args.output)])
-    if args.uncertainty is not None and args.method != "ir2qsm":
-        raise ParameterInvalid(f"--uncertainty belongs to --method ir2qsm, not to {args.method}.")
-    if args.unexplained is not None and args.method != "modl-qsm":
-        raise ParameterInvalid(f"--unexplained belongs to --method modl-qsm, not to {args.method}.")
-    if args.te is not None and len(args.te) > 1:
+    kind = input_kind(args)
+    made = {"phase": ("magnitude",), "total-field": ("noise",)}.get(kind, ())
+    if kind != "phase" and args.te is not None and len(args.te) > 1:
         raise ParameterInvalid(f"{len(args.te)} echo times were given; a local field in rad has one: give --te once.")
     for methods, names in OPTIONS.items():
-        wrong = [f"--{k.replace('_', '-')}" for k in names if getattr(args, k) is not None]
+        wrong = [f"--{k.replace('_', '-')}" for k in names if k not in made and getattr(args, k) is not None]
         if wrong and args.method not in methods:
             owners = " or ".join(filter(None, [", ".join(methods[:-1]), methods[-1]]))
             raise ParameterInvalid(f"{' and '.join(wrong)} belongs to --method {owners}, not to {args.method}.")
-    mine = [k for methods, names in OPTIONS.items() if args.method in methods for k in names if k not in EXTRAS]
+    apart = (*EXTRAS, "uncertainty", "unexplained")
+    mine = [k for k in _options_of(args.method) if k not in apart]
     chosen = {k: getattr(args, k) for k in mine if getattr(args, k) is not None}
-    result = reconstruct(
-        args.field, args.mask, unit=args.units, b0=args.b0, echo_time=args.te[0] if args.te else None,
-        b0_direction=args.b0_direction, mask_labels=args.mask_labels, non_finite=args.non_finite,
-        method=method(args.method, **chosen), device=args.device, reference=args.reference, progress=console.progress,
-        **{k: getattr(args, k) for k in EXTRAS},
-    )  # fmt: skip
+    common: dict[str, Any] = {
+        "method": method(args.method, **chosen), "device": args.device, "reference": args.reference, "csf": args.csf,
+    }  # fmt: skip
+    field = prepared(args, kind, part_of(console.progress, 0.0, 0.5))
+    if field is None:
+        result = reconstruct(
+            args.field, args.mask, unit=args.units, b0=args.b0, echo_time=args.te[0] if args.te else None,
+            b0_direction=args.b0_direction, mask_labels=args.mask_labels, non_finite=args.non_finite,
+            magnitude=checked_magnitude(args), noise=args.noise, progress=console.progress, **common,
+        )  # fmt: skip
+    else:
+        result = reconstruct(field, progress=part_of(console.progress, 0.5, 1.0), **common)
+    if args.keep is not None:
+        _make_folder(args.keep)
     with console.outputs as outputs:
+        if field is not None and args.keep is not None:
+            field.add_to(outputs, args.keep)
         sidecar = result.add_to(outputs, args.output, **maps)
         console.progress(1.0, "written")
     paths = {"chi": args.output, **maps, "provenance": sidecar}
     if args.method != "modl-qsm":
         del paths["unexplained"]
     return {k: None if v is None else str(v) for k, v in paths.items()} | {"warnings": result.provenance["Warnings"]}
+
+
+def _options_of(name: str) -> list[str]:
+    """Options of `reconstruct` that the method of that name takes."""
+    return [k for methods, names in OPTIONS.items() if name in methods for k in names]
+
+
+def _compare(args: argparse.Namespace, console: Console) -> Answer:
+    from IR2QSMLib.comparison import compare
+    from IR2QSMLib.runtime import keep_freed_memory
+    from IR2QSMLib.yardstick import Inputs
+
+    keep_freed_memory()
+    if args.te is not None and len(args.te) > 1:
+        raise ParameterInvalid(f"{len(args.te)} echo times were given; a local field in rad has one: give --te once.")
+    inputs = Inputs(
+        args.field, args.mask, args.units, args.b0, args.te[0] if args.te else None, args.b0_direction,
+        args.mask_labels, args.non_finite, args.reference, args.magnitude, args.noise, args.csf, args.device,
+    )  # fmt: skip
+    maps: dict[str, Path] = {}
+    for name, file in args.map:
+        if name in maps:
+            raise ParameterInvalid(f"Two maps are called '{name}'; give each its own name.")
+        maps[name] = file
+    _make_folder(args.output)
+    with console.outputs as outputs:
+        answer = compare(
+            outputs, args.output, inputs, args.methods, maps, truth=args.truth, labels=args.labels,
+            white_matter=args.white_matter, window=tuple(args.window), progress=console.progress,
+        )  # fmt: skip
+        console.progress(1.0, "written")
+    return answer
+
+
+def named_file(text: str) -> tuple[str, Path]:
+    name, separator, file = text.partition("=")
+    return (name, Path(file)) if separator and name and file else (Path(text).name.split(".")[0], Path(text))
 
 
 def number_or_auto(text: str) -> float | str:
@@ -148,50 +212,18 @@ def _demo(args: argparse.Namespace, console: Console) -> Answer:
 
 def _benchmark(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.benchmark import benchmark
+    from IR2QSMLib.phase_benchmark import phase_benchmark
+    from IR2QSMLib.runtime import keep_freed_memory
 
-    benchmark(
-        args.cases, methods=args.methods, weights=args.weights, device=args.device, speed=not args.no_speed,
-        progress=console.progress, emit=console.say,
-    )  # fmt: skip
+    keep_freed_memory()
+    if not args.phase:
+        benchmark(
+            args.cases, methods=args.methods, weights=args.weights, device=args.device, sweep=args.sweep,
+            speed=not args.no_speed, progress=console.progress, emit=console.say,
+        )  # fmt: skip
+    if args.phase or not (args.cases or args.methods or args.no_speed):
+        phase_benchmark(device=args.device, emit=console.say)
     return {"warnings": []}
-
-
-def _train(args: argparse.Namespace, console: Console) -> Answer:
-    from IR2QSMLib.inversion.reading import Reading
-    from IR2QSMLib.networks.kinds import sized
-    from IR2QSMLib.runtime import choose_device
-    from IR2QSMLib.training import Recipe, Run
-    from IR2QSMLib.training_data import Feed
-
-    if (args.folder is None) == (args.resume is None):
-        raise ParameterInvalid("Training needs a folder for a new run, or --resume with the folder of an old one.")
-    if args.folder is not None and (args.folder / "recipe.json").exists() and "LOCAL_RANK" not in os.environ:
-        raise ParameterInvalid(f"There is a run in '{args.folder.name}' already; go on with it with --resume.")
-    if args.resume is not None and not (args.resume / "recipe.json").exists():
-        raise ParameterInvalid(f"There is no run in '{args.resume.name}' to resume; give the folder of one.")
-    reading = Reading(args.reads)
-    settings = {k: v for k, v in vars(args).items() if k in SIZES and v is not None}
-    if args.network == "ir2unet":
-        settings["uncertainty"] = not args.no_uncertainty
-    elif args.no_uncertainty:
-        raise ParameterInvalid(f"--no-uncertainty belongs to --network ir2unet, not to {args.network}.")
-    if args.passes is not None:
-        settings["n_passes"] = args.passes
-    network = sized(args.network, n_inputs=reading.n_channels, **settings)
-    recipe = Recipe(
-        network, reading, Feed(args.patch, args.batch, args.heads, args.patches, args.seed), args.loss,
-        args.learning_rate,
-    )  # fmt: skip
-    run = Run(
-        args.folder or args.resume, recipe, args.minutes, sitting=args.sitting, n_devices=args.devices,
-        device=choose_device(args.device).kind, start=args.start, save_every=args.save_every,
-        progress=console.progress,
-    )  # fmt: skip
-    scores = run()
-    if not run.fabric.is_global_zero:
-        return None                     # of several processes the first speaks
-    console.say(json.dumps(scores))
-    return {"folder": str(run.folder), "warnings": []}
 
 
 def _import_weights(args: argparse.Namespace, console: Console) -> Answer:
@@ -210,13 +242,19 @@ def _inspect(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.inspection import inspect
 
     found = inspect(args.image, args.mask)
+    if not args.json:
+        for line in acquisition_table(found.pop("images", [])):
+            console.say(line)
     return _tell(args, console, found)
 
 
 def _info(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.information import information
 
-    return _tell(args, console, information())
+    found = information()
+    for name, about in found["methods"].items():
+        about["options"] = _options_of(name)
+    return _tell(args, console, found)
 
 
 def _tell(args: argparse.Namespace, console: Console, found: dict[str, Any]) -> Answer:
@@ -232,17 +270,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ir2qsm {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
-    p = _command(commands, "reconstruct", _reconstruct, "reconstruct χ from a local field and a mask", device=True)
-    p.add_argument("field", type=Path, help="local field: NIfTI, NRRD or MetaImage")
-    p.add_argument("mask", type=Path, help="mask on the same grid; zero outside the brain")
+    p = _command(commands, "reconstruct", _reconstruct, "reconstruct χ from phase or from a field", device=True)
+    add_field_options(p)
     p.add_argument("-o", "--output", type=Path, required=True, metavar="CHI", help="the map; a JSON goes beside it")
+    p.add_argument("--keep", type=Path, metavar="FOLDER", help="phase, total field: write all that was on the way")
     p.add_argument("--method", choices=METHOD_NAMES, default="ir2qsm")
-    p.add_argument("--units", choices=FIELD_UNITS, default="ppm", help="unit of the field (default: ppm)")
-    p.add_argument("--b0", type=float, metavar="T", help="field strength [T], for a field in hz or rad")
-    p.add_argument("--te", type=float, nargs="+", metavar="S", help="echo time [s] of a field in rad; medi: spacing")
-    p.add_argument("--b0-direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="in voxel axes; default: the "
-                   "patient's superior-inferior axis")  # fmt: skip
-    p.add_argument("--mask-labels", type=int, nargs="+", metavar="N", help="labels of the mask that belong to it")
     p.add_argument("--non-finite", choices=("refuse", "mask"), default="refuse", help="NaN or Inf inside the mask")
     p.add_argument("--reference", default="mean", metavar="mean|none|LABELMAP", help="region whose mean χ is zero")
     p.add_argument("--uncertainty", type=Path, metavar="FILE", help="write the standard error of χ_net [ppm]")
@@ -256,11 +288,26 @@ def _parser() -> argparse.ArgumentParser:
                    "penalty; medi (1000): of the data; auto: from the noise in the field")  # fmt: skip
     p.add_argument("--outside", choices=("zero", "free", "auto"), help="tv: field outside the mask; auto: free with "
                    "the automatic strength, else zero")  # fmt: skip
-    p.add_argument("--magnitude", type=Path, metavar="FILE", help="medi: the magnitude image, for its edges")
-    p.add_argument("--noise", type=Path, metavar="FILE", help="medi: the field's standard error, in its unit")
     p.add_argument("--csf", type=Path, metavar="FILE", help="medi: the ventricles, whose χ is made uniform and zero")
     p.add_argument("--smv-radius", type=float, metavar="MM", help="medi: take out the mean over such a sphere; 0: none")
     p.add_argument("--merit", action="store_true", default=None, help="medi: distrust voxels the model cannot explain")
+
+    add_fieldmap(commands, _command)
+
+    p = _command(commands, "compare", _compare, "invert one field by several methods, and lay maps out side by side",
+                 device=True)  # fmt: skip
+    p.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_local_field_options(p)
+    p.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="maps, figure, table and page")
+    p.add_argument("--methods", nargs="*", metavar="NAME[,PARAMETER=VALUE]", help="as 'tv' or 'tv,strength=auto'; "
+                   "default: all that have weights, none when no name follows")  # fmt: skip
+    p.add_argument("--map", type=named_file, action="append", default=[], metavar="NAME=FILE", help="a map [ppm] of "
+                   "another tool on the field's grid; may be repeated")  # fmt: skip
+    p.add_argument("--truth", type=Path, metavar="FILE", help="the true χ [ppm], to score every map against")
+    p.add_argument("--labels", type=Path, metavar="FILE", help="label map: the values of every map in each label")
+    p.add_argument("--white-matter", type=int, nargs="+", default=[], metavar="N", help="labels in which noise is "
+                   "measured; default: the whole mask")  # fmt: skip
+    p.add_argument("--window", type=float, nargs=2, default=(-0.1, 0.1), metavar=("LOW", "HIGH"), help="[ppm]")
 
     p = _command(commands, "simulate", _simulate, "simulate a head: field, mask and true χ")
     p.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
@@ -278,32 +325,11 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--cases", nargs="+", metavar="NAME", help="only these")
     p.add_argument("--methods", nargs="+", metavar="NAME", help="only these, with all their settings")
     p.add_argument("--weights", type=Path, metavar="FILE")
-    p.add_argument("--no-speed", action="store_true", help="leave the timing of the inference out")
+    p.add_argument("--sweep", action="store_true", help="also tv and medi at their best fixed strengths: slow")
+    p.add_argument("--no-speed", action="store_true", help="leave out how long transforms and the inference take")
+    p.add_argument("--phase", action="store_true", help="only the way from phase to local field, and its costs")
 
-    p = _command(commands, "train", _train, "train a network on simulated heads", device=True)
-    p.add_argument("folder", type=Path, nargs="?", help="folder of a new run")
-    p.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a run; its recipe is in its folder")
-    p.add_argument("--minutes", type=float, required=True, help="time of the whole run, over all its sittings")
-    p.add_argument("--sitting", type=float, metavar="MINUTES", help="end this sitting before the whole run's time")
-    p.add_argument("--save-every", type=float, default=5.0, metavar="MINUTES")
-    p.add_argument("--devices", type=int, default=1, help="devices of that kind to train on")
-    p.add_argument("--network", choices=NETWORK_NAMES, default="ir2unet")
-    p.add_argument("--reads", choices=("field", "tikhonov", "both"), default="both", help="what the network is given")
-    p.add_argument("--width", type=float, help="factor on the channels (1)")
-    p.add_argument("--passes", type=int, help="ir2unet: U-nets (4); lpcnn, modl-qsm: steps (3)")
-    p.add_argument("--no-uncertainty", action="store_true", help="ir2unet: leave out the second head")
-    p.add_argument("--loss", choices=("squared", "absolute", "relative", "structural"), default="squared")
-    p.add_argument("--unit", type=float, help="susceptibility that the network counts as 1 [ppm] (1; lpcnn, modl-qsm: "
-                   "0.03)")  # fmt: skip
-    p.add_argument("--start", type=Path, metavar="FILE", help="begin from these weights of a network of that size")
-    p.add_argument("--learning-rate", type=float, default=1e-3, help="the highest; a cosine takes it to zero")
-    p.add_argument("--feature-noise", type=float, metavar="P", help="ir2unet: probability, in training (0.7)")
-    p.add_argument("--dropout", type=float, metavar="P", help="ir2unet (0.05), lpcnn and modl-qsm (0.5)")
-    p.add_argument("--patch", type=int, default=48, help="edge of patches [voxels]")
-    p.add_argument("--batch", type=int, default=8)
-    p.add_argument("--heads", type=int, default=4, help="heads drawn for a round")
-    p.add_argument("--patches", type=int, default=20, help="patches cut from each head")
-    p.add_argument("--seed", type=int, default=0)
+    add_train(commands, _command)
 
     p = _command(commands, "import-weights", _import_weights, "convert a released checkpoint")
     p.add_argument("checkpoint", type=Path, help="model_IR2Unet.pth, LPCNN's .pkl or MoDL-QSM's .h5")

@@ -38,7 +38,7 @@ def _method(entry: Entry) -> dict[str, Any]:
         problem = entry.problem
     except WeightsInvalid as error:         # an installation without any weights
         problem = str(error)
-    told = {"sentence": entry.sentence, "citation": entry.citation, "available": problem is None}
+    told = {"sentence": entry.sentence, "citation": entry.citation, "needs": entry.needs, "available": problem is None}
     return told if problem is None else {**told, "problem": problem}
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import IR2QSMError
-from IR2QSMLib.io.images import read_labels, read_volume
+from IR2QSMLib.errors import GridInvalid, IR2QSMError
+from IR2QSMLib.io.images import read_labels
+from IR2QSMLib.io.sidecars import read_echoes, sidecar, stated_kind
 
 WRAP = 0.02
 """How near to a full turn a range must be to look like wrapped phase, as a share of it."""
@@ -19,10 +20,14 @@ WRAP = 0.02
 def inspect(image: Path, mask: Path | None = None) -> dict[str, Any]:
     """Kind, unit, range, grid and problems of an image, and the labels of a mask that goes with it.
 
+    A folder is inspected as a scan: its echoes with their times, B0, how its phase is read, and what is missing.
     Raises FileUnreadable or GridInvalid when the image itself cannot be read; what is wrong with the mask or with
     the two together is listed under "problems".
     """
-    values, grid = read_volume(image)
+    if image.is_dir():
+        return _inspect_scan(image)
+    echoes, grid = read_echoes(image)
+    values, n_echoes = echoes[0], len(echoes)
     problems: list[str] = []
     finite = torch.isfinite(values)
     n_bad = int((~finite).sum())
@@ -43,6 +48,14 @@ def inspect(image: Path, mask: Path | None = None) -> dict[str, Any]:
             problems.append(str(error))
     seen = values[inside]
     kind, unit = classify(seen)
+    stated, header = stated_kind(image), sidecar(image)
+    if stated == "phase":
+        kind = "wrapped phase"
+    more: dict[str, Any] = {"n_echoes": n_echoes} if n_echoes > 1 else {}
+    if header:
+        more |= {"echo_time_s": header.get("EchoTime"), "b0_t": header.get("MagneticFieldStrength")}
+    if kind == "wrapped phase":
+        more["scaling"] = _scaling(echoes, problems)
     return {
         "image": image.name,
         "kind": kind,
@@ -52,6 +65,42 @@ def inspect(image: Path, mask: Path | None = None) -> dict[str, Any]:
         "voxel_size_mm": list(grid.voxel_size),
         "b0_direction": list(grid.b0_direction),
         "mask_labels": labels,
+        "problems": problems,
+        **more,
+    }
+
+
+def _scaling(stored: Tensor, problems: list[str]) -> str | None:
+    """How stored numbers would become radians, as a sentence."""
+    from IR2QSMLib.field.scaling import detect_scaling  # needs scikit-image, which a local field does not
+
+    try:
+        return str(detect_scaling(stored))
+    except IR2QSMError as error:
+        problems.append(str(error))
+        return None
+
+
+def _inspect_scan(folder: Path) -> dict[str, Any]:
+    from IR2QSMLib.io.scans import find_acquisition
+
+    try:
+        found = find_acquisition(folder)
+    except IR2QSMError as error:
+        return {"image": folder.name, "kind": "unknown", "unit": None, "problems": [str(error)]}
+    problems = list(found.notes)
+    return {
+        "image": folder.name,
+        "kind": "scan",
+        "unit": None,
+        "echo_times_s": list(found.echo_times),
+        "b0_t": found.b0,
+        "manufacturer": found.manufacturer or None,
+        "shape": list(found.grid.shape),
+        "voxel_size_mm": list(found.grid.voxel_size),
+        "b0_direction": list(found.grid.b0_direction),
+        "scaling": _scaling(found.part("phase"), problems) if "phase" in found.kinds else None,
+        "images": found.rows(),
         "problems": problems,
     }
 
@@ -78,3 +127,18 @@ def classify(values: Tensor) -> tuple[str, str | None]:
     if top <= 40.0:
         return ("total field", "ppm") if top <= 3.0 else ("local field", "hz")
     return "total field", "hz"
+
+
+def detect_input(source: Path) -> str:
+    """Whether a folder or an image is phase or, as far as its numbers tell, a local field.
+
+    A total field is never guessed: in another unit a local field looks the same. Raises FileUnreadable.
+    """
+    if source.is_dir() or (source.is_file() and stated_kind(source) in ("phase", "real")):
+        return "phase"
+    try:
+        values, _ = read_echoes(source)
+    except GridInvalid:             # what a field must be, reading it as one says better
+        return "local-field"
+    seen = values[torch.isfinite(values) & (values != 0)]
+    return "phase" if len(values) > 1 or classify(seen)[0] == "wrapped phase" else "local-field"

@@ -19,6 +19,7 @@ from IR2QSMLib.inversion.frame import MARGIN, Frame
 from IR2QSMLib.inversion.methods import Method, describe, method
 from IR2QSMLib.io.images import has_orientation, read_labels, read_mask, read_volume, require_size
 from IR2QSMLib.io.outputs import Outputs
+from IR2QSMLib.prepared import Prepared
 from IR2QSMLib.runtime import Device, Progress, Stopwatch, choose_device, is_out_of_memory, part_of, silent
 from IR2QSMLib.units import ppm_per_unit
 from IR2QSMLib.volumes import LocalField, Susceptibility
@@ -113,8 +114,8 @@ def require_apart(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
 
 
 def reconstruct(
-    field: Volume,
-    mask: Volume,
+    field: Volume | Prepared,
+    mask: Volume | None = None,
     *,
     grid: Grid | None = None,
     unit: str = "ppm",
@@ -135,7 +136,8 @@ def reconstruct(
     """Reconstruct susceptibility [ppm] from a local field and a mask.
 
     `field` is the local field δB/B0 in `unit`: ppm, or hz with `b0` [T], or rad with `b0` and `echo_time` [s].
-    `field`, `mask` and `reference` are image files, or arrays (x, y, z) with the `grid` they lie on.
+    `field`, `mask` and `reference` are image files, or arrays (x, y, z) with the `grid` they lie on; what
+    `prepare_phase` or `prepare_total` returned brings its own mask, unit and direction of B0.
     `b0_direction` is in voxel axes; the grid's own when None, which for files is the patient's z axis. `mask_labels`
     takes the union of labels of a mask that is not binary. `non_finite` is "refuse" or "mask" for NaN and Inf in the
     field. `method` is a name or a configured method such as `Learned(tile=96)`. `reference` is "mean" (of the mask),
@@ -153,19 +155,25 @@ def reconstruct(
     chosen = _method(method)
     if margin < 0:
         raise ParameterInvalid(f"The margin is {margin} voxels; expected 0 or more.")
-    scale = ppm_per_unit(unit, b0, echo_time)
-    local, inputs = _read(field, mask, grid, mask_labels)
-    warnings: list[str] = []
-    if b0_direction is not None:
-        local = replace(local, grid=local.grid.with_b0(b0_direction))
-    local = _finite(local, non_finite, warnings)
     given = {"magnitude": magnitude, "noise": noise, "csf": csf}
     extras = {k: v for k, v in given.items() if v is not None}
+    warnings: list[str] = []
+    if isinstance(field, Prepared):
+        local, warnings = field.local, list(field.warnings)
+        inputs: dict[str, Any] = {"field": field.name, "mask": field.notes.get("mask_image")}
+        local = replace(local, **_extras(extras, local.grid, field.name))
+    else:
+        scale = ppm_per_unit(unit, b0, echo_time)
+        local, inputs = _read(field, mask, grid, mask_labels)
+        if b0_direction is not None:
+            local = replace(local, grid=local.grid.with_b0(b0_direction))
+        local = _finite(local, non_finite, warnings)
+        volumes = _extras(extras, local.grid, _name(field))
+        local = replace(local, values=local.values * scale, echo_spacing=echo_time, b0=b0, **volumes)
+        if local.noise is not None:
+            local = replace(local, noise=local.noise * scale)
+        inputs |= {"unit": unit, "b0_t": b0, "echo_time_s": echo_time}
     inputs |= {k: _name(v) for k, v in extras.items()}
-    volumes = _extras(extras, local.grid, _name(field))
-    local = replace(local, values=local.values * scale, echo_spacing=echo_time, b0=b0, **volumes)
-    if local.noise is not None:
-        local = replace(local, noise=local.noise * scale)
     _require_plausible(local, unit)
     region = _region(reference, local, _name(field))
     used = choose_device(device)
@@ -190,7 +198,8 @@ def reconstruct(
             "region": reference if isinstance(reference, str) and reference in REFERENCES else _name(reference),
             "subtracted_ppm": zero,
         },
-        "Inputs": {**inputs, "unit": unit, "b0_t": b0, "echo_time_s": echo_time},
+        "Inputs": inputs,
+        **({"Field": field.notes} if isinstance(field, Prepared) else {}),
         "B0Direction": {
             "voxel_axes": list(local.grid.b0_direction),
             "source": _b0_source(field, local.grid, warnings),
@@ -208,10 +217,14 @@ def reconstruct(
     )
 
 
-def _b0_source(field: Volume, grid: Grid, warnings: list[str]) -> str:
+def _b0_source(field: Volume | Prepared, grid: Grid, warnings: list[str]) -> str:
     if grid.b0_given is not None:
         return "given"
-    if isinstance(field, Path | str) and not has_orientation(field):
+    if isinstance(field, Prepared):
+        oriented = field.oriented
+    else:
+        oriented = not isinstance(field, Path | str) or has_orientation(field)
+    if not oriented:
         warnings.append(
             f"{_name(field)} states no orientation (qform and sform codes are 0): B0 was taken along its third axis; "
             "say it with --b0-direction."
@@ -224,7 +237,9 @@ def _method(chosen: Method | str) -> Method:
     return method(chosen) if isinstance(chosen, str) else chosen
 
 
-def _name(volume: Volume) -> str:
+def _name(volume: Volume | Prepared) -> str:
+    if isinstance(volume, Prepared):
+        return volume.name
     return Path(volume).name if isinstance(volume, Path | str) else "array"
 
 
@@ -236,8 +251,10 @@ def _tensor(array: Tensor | np.ndarray) -> Tensor:
 
 
 def _read(
-    field: Volume, mask: Volume, grid: Grid | None, labels: Sequence[int] | None
+    field: Volume, mask: Volume | None, grid: Grid | None, labels: Sequence[int] | None
 ) -> tuple[LocalField, dict[str, Any]]:
+    if mask is None:
+        raise MaskInvalid(f"The field {_name(field)} came without a mask; give the mask in which it was measured.")
     if isinstance(field, Path | str):
         values, grid = read_volume(field)
     elif grid is None:
@@ -311,7 +328,8 @@ def _require_plausible(local: LocalField, unit: str) -> None:
     if not low <= top <= high:
         raise FieldInvalid(
             f"Read in {unit}, the field's 99th percentile is {top:.3g} ppm; a local field's lies between {low:g} and "
-            f"{high:g} ppm. Say its unit with --units (ppm, hz, rad), check B0 and TE, and remove the background field."
+            f"{high:g} ppm. Say its unit with --units (ppm, hz, rad), check B0 and TE; of a total field say --input "
+            "total-field."
         )
 
 

@@ -1,4 +1,4 @@
-"""Regional scores: lesions and their streaks, veins, and whether an uncertainty keeps its word.
+"""Regional scores: lesions and their streaks, veins, noise, and whether an uncertainty keeps its word.
 
 As in `metrics`, maps are in ppm on (x, y, z), all is float64, and a number that does not exist is NaN.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.errors import MaskInvalid, ParameterInvalid
 from IR2QSMLib.grid import Grid
 
 EDGE = 4.0
@@ -61,6 +62,55 @@ def lesion_streaks(chi: Tensor, truth: Tensor, lesion: Tensor, mask: Tensor, gri
     if int(shell.sum()) < 2:
         return math.nan
     return float((chi - truth)[shell].double().std())
+
+
+class Region(NamedTuple):
+    """The values of a map in a region [ppm]."""
+
+    n_voxels: int
+    mean: float
+    sd: float
+    median: float
+
+
+def region_values(chi: Tensor, labels: Tensor, mask: Tensor) -> dict[int, Region]:
+    """What a map [ppm] holds in each region of a label map, by label; label 0 is background.
+
+    `chi`, integer `labels` and bool `mask`, outside which nothing counts: (x, y, z). A region without voxels in the
+    mask has NaN. Raises MaskInvalid when the labels are 0 everywhere.
+    """
+    numbers = labels[labels != 0].unique().tolist()
+    if not numbers:
+        raise MaskInvalid("The label map is 0 everywhere; expected at least one region.")
+    found = {}
+    for number in numbers:
+        inside = chi[(labels == number) & mask].double()
+        n, some = len(inside), len(inside) > 0
+        found[int(number)] = Region(
+            n, float(inside.mean()) if some else math.nan, float(inside.std()) if n > 1 else math.nan,
+            float(inside.median()) if some else math.nan,
+        )  # fmt: skip
+    return found
+
+
+def noise_level(chi: Tensor, where: Tensor) -> float:
+    """Robust standard deviation of a map's voxel-to-voxel noise in a bool region, in the map's unit: (x, y, z).
+
+    1.4826 · median |d − median d| / √(7/6), d a voxel less the mean of its six neighbours, which all lie in the region
+    too. White noise of any mean keeps its σ; anatomy that is smooth over three voxels leaves no d, edges are too few to
+    move a median, and neither do streaks, which are long. NaN where no voxel has all its neighbours.
+    """
+    inner, sums = where.clone(), torch.zeros_like(chi, dtype=torch.float64)
+    for axis, n in enumerate(chi.shape):
+        for step in (1, -1):
+            inner &= where.roll(step, axis)
+            sums += chi.roll(step, axis)
+        inner.narrow(axis, 0, 1).fill_(False)
+        inner.narrow(axis, n - 1, 1).fill_(False)
+    detail = (chi - sums / 6.0)[inner]
+    if not len(detail):
+        return math.nan
+    return float(1.4826 * (detail - detail.median()).abs().median()) / (7.0 / 6.0) ** 0.5
 
 
 def vein_recovery(chi: Tensor, truth: Tensor, veins: Tensor, mask: Tensor) -> float:

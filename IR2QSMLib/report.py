@@ -1,11 +1,11 @@
-"""Figures: maps side by side in three planes, one grey scale, with a bar in ppm."""
+"""Figures and tables: maps side by side in three planes, one grey scale, with a bar in ppm."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -28,19 +28,34 @@ class Panel:
     """[ppm]: (x, y, z)."""
 
 
+def require_matplotlib() -> None:
+    """Raise PackageMissing without matplotlib."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise PackageMissing("Figures need matplotlib; install it with: pip install 'ir2qsm[demo]'.") from error
+
+
 def figure(
-    path: Path, panels: Sequence[Panel], mask: Tensor, grid: Grid, *, title: str = "", at: Sequence[int] | None = None
+    path: Path | BinaryIO,
+    panels: Sequence[Panel],
+    mask: Tensor,
+    grid: Grid,
+    *,
+    title: str = "",
+    at: Sequence[int] | None = None,
+    window: tuple[float, float] = WINDOW,
+    below: Sequence[Panel | None] = (),
 ) -> None:
     """Draw an axial, a coronal and a sagittal row, the patient's right on the left, through voxel `at`.
 
-    `at` is an index of `grid`; the middle of the mask when None. Every panel has the window −0.1 to 0.1 ppm. Raises
-    PackageMissing without matplotlib.
+    `at` is an index of `grid`; the middle of the mask when None. Every panel has one `window` [ppm]. `below`, where it
+    is given, has three more rows, a panel or None under each of `panels`. Raises PackageMissing without matplotlib.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise PackageMissing("Figures need matplotlib; install it with: pip install 'ir2qsm[demo]'.") from error
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     upright = grid.with_b0(None)        # the planes are the patient's, wherever B0 pointed
     frame = Frame.around(LocalField(torch.zeros_like(mask, dtype=torch.float32), mask, upright), margin=2)
     inside = frame.bring(mask)
@@ -55,30 +70,36 @@ def figure(
     # The frame's axes are left, posterior and superior: an image's rows run down, its columns to the patient's left.
     planes = [(2, 0, 1, False), (1, 0, 2, True), (0, 1, 2, True)]
     widths = max(extent[c] for _, c, _, _ in planes)
+    blocks = [panels, below] if any(below) else [panels]
     heights = [extent[r] for _, _, r, _ in planes]
+    if len(blocks) > 1:
+        heights = [*heights, 0.12 * widths, *heights]       # between them, room for the second block's titles
     unit = 2.0 / widths
-    canvas = Figure(figsize=(2.1 * len(panels) + 0.8, unit * sum(heights) + 0.9), facecolor="black")
+    width = 2.1 * len(panels) + 0.8
+    canvas = Figure(figsize=(width, unit * sum(heights) + 0.9), facecolor="black")
     FigureCanvasAgg(canvas)
     layout = canvas.add_gridspec(
-        3, len(panels) + 1, height_ratios=heights, width_ratios=[*[1.0] * len(panels), 0.06],
-        left=0.005, right=0.94, bottom=0.01, top=1.0 - 0.75 / canvas.get_figheight(), wspace=0.03, hspace=0.03,
+        len(heights), len(panels) + 1, height_ratios=heights, width_ratios=[*[1.0] * len(panels), 0.06],
+        left=0.005, right=min(0.94, 1.0 - 0.5 / width),
+        bottom=0.01, top=1.0 - 0.75 / canvas.get_figheight(), wspace=0.03, hspace=0.03,
     )  # fmt: skip
     shown: Any = None
-    for column, panel in enumerate(panels):
+    drawn = [(4 * b, column, p) for b, block in enumerate(blocks) for column, p in enumerate(block) if p is not None]
+    for top, column, panel in drawn:
         values = torch.where(inside, frame.bring(panel.values.float()), 0.0)
         for row, (through, across, down, upward) in enumerate(planes):
-            axes = canvas.add_subplot(layout[row, column])
+            axes = canvas.add_subplot(layout[top + row, column])
             image = values.select(through, centre[through]).T.numpy()
             shown = axes.imshow(
-                image, cmap="gray", vmin=WINDOW[0], vmax=WINDOW[1], origin="lower" if upward else "upper",
+                image, cmap="gray", vmin=window[0], vmax=window[1], origin="lower" if upward else "upper",
                 extent=(0, extent[across], 0, extent[down]), interpolation="nearest",
             )  # fmt: skip
             axes.set_axis_off()
             if row == 0:
-                axes.set_title(panel.title, color="white", fontsize=10)
+                axes.set_title(panel.title, color="white", fontsize=10 if len(panel.title) < 22 else 7)
     bar = canvas.colorbar(shown, cax=canvas.add_subplot(layout[:, -1]))
-    bar.set_label("ppm", color="white")
-    bar.ax.tick_params(colors="white", labelsize=8)
+    bar.ax.set_title("ppm", color="white", fontsize=8)
+    bar.ax.tick_params(colors="white", labelsize=7)
     canvas.suptitle(title, color="white", fontsize=11)
     canvas.savefig(path, dpi=110, facecolor="black")
 

@@ -159,7 +159,10 @@ class Stopwatch:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed memory for the next tensor: asking the system for each anew halves a training's speed."""
+    """Let glibc keep freed memory for the next tensor, for as long as the process lives.
+
+    Asking the system for each anew halves a training's speed, and takes a fifth of an iterative inversion's time.
+    """
     if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(-4, 0)                 # M_MMAP_MAX: no allocation of its own mapping

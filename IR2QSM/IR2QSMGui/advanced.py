@@ -6,16 +6,16 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from IR2QSMGui import dependencies
 from IR2QSMGui.runner import Worker
 
 
 class DeviceSelector:
     """Lists the devices that ran a kernel in a worker, and says why the others or a graphics card are not used."""
 
-    def __init__(self, selector, note):
-        self._selector, self._note, self._worker, self._chosen = selector, note, None, "auto"
+    def __init__(self, selector, note, installation):
+        self._selector, self._note, self._installation, self._chosen = selector, note, installation, "auto"
         fill(selector, [("auto", _("Automatic")), ("cpu", _("CPU"))], "auto")
+        installation.tell(self._probed)
 
     def choose(self, kind):
         """Show the device that the parameters name."""
@@ -23,19 +23,12 @@ class DeviceSelector:
         choose(self._selector, kind)
 
     def probe(self):
-        """Ask a worker, once."""
-        if self._worker is None and not dependencies.missing():
+        """Ask for them, once."""
+        if self._installation.ask():
             self._note.setText(_("Looking for devices…"))
-            self._worker = Worker(["info", "--json"], on_end=self._probed).start()
 
-    def kill(self):
-        """End the worker; nobody waits for it any more."""
-        if self._worker is not None:
-            self._worker.on_end = lambda worker: None
-            self._worker.kill()
-
-    def _probed(self, worker):
-        found = (worker.result or {}).get("devices", [])
+    def _probed(self):
+        found = self._installation.found.get("devices", [])
         works = [device for device in found if device["problem"] is None]
         listed = [("auto", _("Automatic"))]
         for device in works:
@@ -45,7 +38,7 @@ class DeviceSelector:
         note = "; ".join(f"{device['name']}: {device['problem']}" for device in found if device["problem"] is not None)
         if found and not note and all(device["kind"] == "cpu" for device in works):
             note = _("No graphics card that this torch can use was found, so the CPU is used.")
-        self._note.setText(note if found else str(worker.error or ""))
+        self._note.setText(note if found else self._installation.error)
 
 
 class WeightsSelector:

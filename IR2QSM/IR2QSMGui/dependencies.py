@@ -38,15 +38,19 @@ def install(ask=True):
 
     Raises DependenciesMissing when declined or failed.
 
-    torch comes through the PyTorch extension, which knows the machine's GPU; nothing that Slicer brings is replaced.
+    torch comes through the PyTorch extension, which knows the machine's GPU and adds torchvision.
     """
     lacking = missing()
     if not lacking:
         return False
+    size = _("Together they are less than 2 MB.")
+    if TORCH in lacking:
+        size = _("The PyTorch extension chooses the build of torch and adds torchvision: some 250 MB for a processor, "
+                 "some 3 GB for a graphics card.")  # fmt: skip
     if ask and not slicer.util.confirmOkCancelDisplay(
-        _("IR2QSM needs Python packages that Slicer does not bring:\n\n{names}\n\nThe download is about 250 MB for "
-          "a processor and 3 GB for a graphics card. Slicer's own packages stay as they are. Install now?").format(
-            names="\n".join(f"• {name}" for name in lacking)),
+        _("IR2QSM needs Python packages that Slicer does not bring:\n\n{names}\n\n{size} Packages that Slicer brings "
+          "are kept where they will do. Install now?").format(
+            names="\n".join(f"• {name}" for name in lacking), size=size),
         _("IR2QSM: install Python packages"),
     ):  # fmt: skip
         raise DependenciesMissing(_("Nothing was installed, so nothing can be reconstructed yet."))

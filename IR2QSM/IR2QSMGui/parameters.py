@@ -95,6 +95,14 @@ class Parameters:
     maskPart: str
     chi: vtkMRMLScalarVolumeNode
     uncertainty: bool = True
+    methods: str = "ir2qsm"  # names, with spaces between them
+    automatic: bool
+    magnitude: vtkMRMLScalarVolumeNode
+    difference: bool
+    baseMap: vtkMRMLScalarVolumeNode
+    otherMap: vtkMRMLScalarVolumeNode
+    segmentation: vtkMRMLSegmentationNode
+    zeroSegment: str
     window: Window = Window.NARROW
     colours: Colours = Colours.GREY
     legend: bool = True
@@ -124,6 +132,14 @@ class Options:
     """In voxel axes; from the volume's geometry when None."""
     uncertainty: bool = False
     method: str = "ir2qsm"
+    strength: float | str | None = None
+    """Of the regularisation, for methods that have one: a number, "auto", or the method's own when None."""
+    magnitude: slicer.vtkMRMLScalarVolumeNode | None = None
+    """For methods that use it, on the field's grid."""
+    noise: slicer.vtkMRMLScalarVolumeNode | None = None
+    """Standard error of the field, in its unit, on its grid."""
+    csf: slicer.vtkMRMLScalarVolumeNode | None = None
+    """The ventricles, on the field's grid."""
     device: str = "auto"
     weights: str = ""
     """A weights file; the bundled one when empty."""
@@ -158,10 +174,12 @@ class Options:
     def words(self):
         """The options of `ir2qsm reconstruct`, without files."""
         words = ["--units", self.unit, "--device", self.device, "--method", self.method]
-        if self.unit != "ppm":
+        if self.b0:
             words += ["--b0", repr(self.b0)]
-        if self.unit == "rad":
+        if self.echo_time:
             words += ["--te", repr(self.echo_time)]
+        if self.strength is not None:
+            words += ["--strength", str(self.strength)]
         if self.b0_direction is not None:
             words += ["--b0-direction", *(repr(float(x)) for x in self.b0_direction)]
         if self.weights:
@@ -175,16 +193,22 @@ class Options:
         return words
 
     @classmethod
-    def of(cls, parameters):
-        """The options that the panel shows."""
-        reference = parameters.reference.value
+    def of(cls, parameters, method, about):
+        """The options that the panel shows, as far as a method takes them; `about` is what the library says of it."""
+        reference, takes, needs = parameters.reference.value, about.get("options", ()), about.get("needs", ())
+        of_method = {
+            "uncertainty": parameters.uncertainty, "weights": parameters.weights, "tile": parameters.tile.value or None,
+            "consistency": parameters.consistency, "magnitude": parameters.magnitude,
+            "strength": "auto" if parameters.automatic else None,
+        }  # fmt: skip
+        unit = parameters.unit
         return cls(
-            unit=parameters.unit.value, b0=parameters.b0 or None, echo_time=parameters.echoTime / 1000 or None,
-            mask_part=parameters.maskPart, b0_direction=direction_of(parameters.b0Direction),
-            uncertainty=parameters.uncertainty, device=parameters.device, weights=parameters.weights,
-            tile=parameters.tile.value or None, consistency=parameters.consistency,
+            unit=unit.value, method=method,
+            b0=(parameters.b0 or None) if unit is not Unit.PPM or "b0" in needs else None,
+            echo_time=(parameters.echoTime / 1000 or None) if unit is Unit.RAD or "echo_time" in needs else None,
+            mask_part=parameters.maskPart, b0_direction=direction_of(parameters.b0Direction), device=parameters.device,
             reference=(parameters.region or "region") if reference == "region" else reference,
-            reference_part=parameters.regionPart,
+            reference_part=parameters.regionPart, **{k: v for k, v in of_method.items() if k in takes},
         )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from IR2QSMLib.errors import MaskInvalid, ParameterInvalid
 from IR2QSMLib.field.background import Removal, VSharp
 from IR2QSMLib.field.checks import MISFIT, noise_floor, residual_background, warnings_of
 from IR2QSMLib.field.echoes import EchoFit, correct_bipolar
-from IR2QSMLib.field.mask import MagnitudeMask, phase_quality, without_poor_surface
+from IR2QSMLib.field.mask import MagnitudeMask, beside_jumps, phase_quality, without_poor_surface
 from IR2QSMLib.field.unwrapping import PathUnwrapping, wraps_left
 from IR2QSMLib.runtime import Progress, part_of, silent
 from IR2QSMLib.volumes import LocalField, Phase, TotalField
@@ -48,6 +48,11 @@ class FieldMaps:
         return self.total.mask & (self.residual > MISFIT)
 
 
+def told(step: object) -> dict[str, Any]:
+    """A step by its name and its parameters, for the provenance."""
+    return {"name": type(step).__name__} | {k: told(v) if is_dataclass(v) else v for k, v in vars(step).items()}
+
+
 def local_field(
     phase: Phase,
     *,
@@ -62,9 +67,9 @@ def local_field(
 
     The user's mask is used where there is one, else `masking` makes it; voxels without a finite phase and magnitude
     are left out and counted. So are, from the background removal on, voxels at the mask's surface whose standard error
-    exceeds `most_noise` medians or whose fit misses 0.3 of the signal: beside air cavities a few of them, wrongly
-    unwrapped, spoil the field of all the others. Raises MaskInvalid when no voxel is left, and ParameterInvalid unless
-    most_noise ≥ 1 (infinity keeps every voxel that the fit does not miss).
+    exceeds `most_noise` medians, whose fit misses 0.3 of the signal, or that are beside a jump of the phase: near air
+    cavities a few of them, wrongly unwrapped, spoil the field of all the others. Raises MaskInvalid when no voxel is
+    left, and ParameterInvalid unless most_noise ≥ 1 (infinity keeps every voxel that the fit does not miss).
     """
     if not most_noise >= 1.0:
         raise ParameterInvalid(f"The most noise is {most_noise:g} medians; expected 1 or more.")
@@ -78,9 +83,9 @@ def local_field(
         "mask": "given" if phase.mask is not None else {**vars(masking)},
         "n_voxels_without_phase": int((given & ~mask).sum()),
         "n_echoes": phase.n_echoes,
-        "unwrapping": {"name": type(unwrapping).__name__, **vars(unwrapping)},
+        "unwrapping": told(unwrapping),
         "fit": {**vars(fit)},
-        "background": {"name": type(background).__name__, **vars(background)},
+        "background": told(background),
     }
     if phase.n_echoes == 1:
         notes["offset"] = "not removed: a single echo"
@@ -96,7 +101,8 @@ def local_field(
     # The scanner's centre frequency is arbitrary, and a constant is what PDF explains worst.
     centre = combined.field.values[mask].median()
     noise = combined.field.noise
-    poor = combined.residual > MISFIT
+    grown = unwrapped[0] if phase.n_echoes == 1 else unwrapped[1] - unwrapped[0]
+    poor = (combined.residual > MISFIT) | beside_jumps(grown, mask)
     if noise is not None:
         poor = poor | (noise > most_noise * noise[mask].median())
     kept = without_poor_surface(mask, poor)

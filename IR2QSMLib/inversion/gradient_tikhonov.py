@@ -23,7 +23,7 @@ SPHERES = VSharp(largest=8.0, smallest=1.0, step=3.0)
 """The filter for harmonic parts: few radii, as it is applied at every step."""
 SMOOTH = 3.0
 """σ [mm] of the blur that leaves what noise there is out of the unexplained part."""
-UNEXPLAINED = (0.13, 0.165)
+UNEXPLAINED = (0.125, 0.145)
 """Smooth part that four steps leave unexplained, less 0.3 of the noise's share: below, a field is whole; above, its
 harmonic part is missing. Simulated whole fields have up to 0.128, those after V-SHARP or LBV from 0.169."""
 

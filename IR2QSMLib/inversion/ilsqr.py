@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -97,20 +98,24 @@ class Ilsqr:
         cone[0, 0, 0] = False                   # the mean has no gradient: nothing would hold it
         inward, outward = twice(cone * space.inward), twice(cone * space.outward)
 
+        slopes, sums, parts = chi.new_empty((3, *chi.shape)), torch.empty_like(chi), gradient.parts(chi)
+
         def edges(x: Tensor) -> Tensor:
-            out = x.new_empty((3, *x.shape))
-            for axis, weight in enumerate(weights):
-                gradient.difference(x, axis, out[axis]).mul_(weight)
-            return out
+            for part in parts:
+                for axis, weight in enumerate(weights):
+                    gradient.difference(x, axis, slopes[axis][part], part).mul_(weight[part])
+            return slopes
 
         def forward(x: Tensor) -> Tensor:
             return edges(space.image(x, inward))
 
         def adjoint(g: Tensor) -> Tensor:
-            out = torch.zeros_like(chi)
-            for axis, weight in enumerate(weights):
-                gradient.add_adjoint(g[axis] * weight, axis, 1.0, out)
-            return space.spectrum(out, outward)
+            sums[0].zero_()
+            for part in parts:
+                sums[part.start + 1 : part.stop + 1].zero_()
+                for axis, weight in enumerate(weights):
+                    gradient.add_adjoint(g[axis][part] * weight[part], axis, 1.0, sums, part)
+            return space.spectrum(sums, outward)
 
         found = self._solve(forward, adjoint, edges(chi), progress)
         return found, space.image(found.x, inward)
@@ -138,11 +143,12 @@ class _Spectra:
         if nz % 2 == 0:
             root[-1] = n_voxels**-0.5
         self.shape, self.outward, self.inward, self.n_transforms = grid.shape, root, 1.0 / root, 0
+        self.filtered = torch.empty((*grid.shape[:2], nz // 2 + 1, 2), device=device)
 
     def image(self, x: Tensor, kernel: Tensor) -> Tensor:
         """F⁻¹ of the vector, times `twice` a kernel, which must hold `inward`."""
         self.n_transforms += 1
-        return ifft(torch.view_as_complex(x * kernel), self.shape)
+        return ifft(torch.view_as_complex(torch.mul(x, kernel, out=self.filtered)), self.shape)
 
     def spectrum(self, x: Tensor, kernel: Tensor) -> Tensor:
         """F of the volume, times `twice` a kernel, which must hold `outward`, as a vector."""
@@ -190,10 +196,12 @@ def fast_estimate(field: LocalField, kernel: Tensor) -> Tensor:
 
 
 def _falling(x: Tensor, mask: Tensor, percentiles: tuple[float, float]) -> Tensor:
-    low, high = (_percentile(x[mask], p) for p in percentiles)
+    inside = x[mask]
+    low, high = (_percentile(inside, p) for p in percentiles)
     span = max(high - low, torch.finfo(x.dtype).tiny)
     return torch.where(mask, (high - x).div_(span).clamp_(0.0, 1.0), 0.0)
 
 
 def _percentile(values: Tensor, percent: float) -> float:
-    return float(values.kthvalue(max(1, math.ceil(percent / 100.0 * values.numel())))[0])
+    rank = max(1, math.ceil(percent / 100.0 * values.numel())) - 1
+    return float(np.partition(values.cpu().numpy(), rank)[rank])        # many times as fast as torch's kthvalue

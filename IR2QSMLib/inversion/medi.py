@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,8 +81,8 @@ class Medi:
                 progress((done + fraction) / self.max_iterations, "inversion")
 
             hessian = _Hessian(data, chi, strength, self.csf_strength)
-            fidelity = data.dipole(data.squared * torch.sin(shift - data.phase))
-            gradient = hessian.penalty(chi).add_(fidelity, alpha=2.0 * strength)
+            fidelity = data.dipole(hessian.squared * torch.sin(shift - data.phase))
+            gradient = hessian.add_penalty(chi, fidelity)
             step, n_steps, _ = conjugate_gradient(
                 hessian, gradient.neg_(), tolerance=INNER_TOLERANCE, max_iterations=N_INNER, progress=within
             )
@@ -99,7 +100,7 @@ class Medi:
             "strength": strength,
             "iterations": n,
             "inner_iterations": n_inner,
-            "relative_change": change,
+            "relative_change": change if math.isfinite(change) else None,      # one step changes nothing yet
             "fft_pairs": data.dipole.n_pairs + data.n_pairs,
             "noise_weights": "uniform, no noise map was given" if field.noise is None else "noise map",
         }
@@ -172,27 +173,29 @@ class _Hessian:
     """The normal equations of one Gauss-Newton step, real and symmetric."""
 
     def __init__(self, data: _Data, chi: Tensor, strength: float, csf_strength: float) -> None:
-        self.data, self.strength, self.csf_strength = data, strength, csf_strength
-        self.between = torch.empty_like(chi)
+        self.data, self.csf_strength = data, csf_strength
+        self.squared = 2.0 * strength * data.squared
         self.weights = []
         for axis, (edge, voxel) in enumerate(zip(data.edges, data.gradient.grid.voxel_size, strict=True)):
-            slope = data.gradient.difference(chi, axis, self.between) * edge
+            slope = data.gradient.difference(chi, axis, torch.empty_like(chi)).mul_(edge)
             self.weights.append(edge / slope.div_(voxel).square_().add_(SMOOTHING).sqrt_().mul_(voxel**2))
 
-    def penalty(self, x: Tensor) -> Tensor:
-        """∇ᵀ M |M ∇χ|⁻¹ M ∇ x, and the fluid's uniformity."""
-        gradient, out = self.data.gradient, torch.zeros_like(x)
-        for axis, weight in enumerate(self.weights):
-            gradient.add_adjoint(gradient.difference(x, axis, self.between).mul_(weight), axis, 1.0, out)
+    def add_penalty(self, x: Tensor, out: Tensor) -> Tensor:
+        """∇ᵀ M |M ∇χ|⁻¹ M ∇ x, and the fluid's uniformity, added to `out`."""
+        gradient = self.data.gradient
+        for part in gradient.parts(x):
+            slope = torch.empty_like(x[part])
+            for axis, weight in enumerate(self.weights):
+                gradient.difference(x, axis, slope, part).mul_(weight[part])
+                gradient.add_adjoint(slope, axis, 1.0, out, part)
         if self.data.csf is not None:
             out[self.data.csf] += self.csf_strength * (x[self.data.csf] - x[self.data.csf].mean())
         return out
 
     def __call__(self, x: Tensor) -> Tensor:
-        """penalty + 2λ·Dᵀ m² D x."""
+        """The penalty's part + 2λ·Dᵀ m² D x."""
         dipole = self.data.dipole
-        fidelity = dipole(dipole(x).mul_(self.data.squared))
-        return self.penalty(x).add_(fidelity, alpha=2.0 * self.strength)
+        return self.add_penalty(x, dipole(dipole(x).mul_(self.squared)))
 
 
 def _squared_weights(noise: Tensor, mask: Tensor, sphere: Tensor | None) -> Tensor:
@@ -216,13 +219,14 @@ def magnitude_edges(magnitude: Tensor, mask: Tensor, gradient: Gradient) -> list
     """
     inside = torch.where(mask, magnitude.float(), 0.0)
     slopes = gradient.forward(inside).abs_()
-    positive, wanted = slopes[slopes > 0.0], EDGE_SHARE * int(mask.sum())
+    n_positive, wanted = int((slopes > 0.0).sum()), EDGE_SHARE * int(mask.sum())
     level = 0.01 * float(magnitude.nan_to_num(0.0, 0.0, 0.0).max())
-    if not (level > 0.0 and bool(inside.isfinite().all())) or len(positive) <= wanted:
+    if not (level > 0.0 and bool(inside.isfinite().all())) or n_positive <= wanted:
         raise FieldInvalid("The magnitude is empty, flat or not finite inside the mask; give the image of the echoes.")
 
     def largest(n: int) -> float:
-        return float(positive.kthvalue(len(positive) - n + 1)[0])
+        rank = slopes.numel() - n
+        return float(np.partition(slopes.cpu().numpy(), rank, axis=None)[rank])
 
     # More than n slopes are above the level while the (n + 1)th largest is: nothing need be counted at each step.
     above, at_least = largest(math.floor(wanted) + 1), largest(math.ceil(wanted))

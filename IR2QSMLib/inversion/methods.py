@@ -27,6 +27,8 @@ class Entry:
     """Its dataclass; called without arguments it has the method's defaults."""
     sentence: str
     citation: str
+    needs: tuple[str, ...] = ()
+    """What it refuses to do without, by the names that `reconstruct` has for it."""
 
     @property
     def problem(self) -> str | None:
@@ -88,8 +90,14 @@ METHODS = {
         "Total variation away from the magnitude's edges, against the complex signal of the field.",
         "Liu et al. 2012, NeuroImage, doi 10.1016/j.neuroimage.2011.08.082; "
         "Liu et al. 2013, Magn Reson Med, doi 10.1002/mrm.24272",
+        ("magnitude", "b0", "echo_time"),
     ),
 }
+
+
+def offered() -> list[str]:
+    """Names of the methods that run as they come: without the networks whose weights are not bundled."""
+    return [name for name, entry in METHODS.items() if entry.problem is None]
 
 
 def method(name: str, **parameters: Any) -> Method:

@@ -14,7 +14,7 @@ from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.strength import AUTO, Strength, require_strength, tv_strength
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import Filter, fft, frequencies, ifft, twice
-from IR2QSMLib.physics.gradient import Gradient
+from IR2QSMLib.physics.gradient import PART, Gradient
 from IR2QSMLib.runtime import Progress, silent
 from IR2QSMLib.volumes import LocalField, Susceptibility
 
@@ -70,22 +70,24 @@ class TotalVariation:
         fit: _InMask | _OnGrid = (_InMask if free else _OnGrid)(field, COUPLING * strength)
         chi, change, n = fit.chi, math.inf, 1
         gradient = Gradient(grid, "periodic")
-        # u·voxel along each axis, and memory that is used again: new pages would cost more than the arithmetic.
-        dual, slope, source = [torch.zeros_like(chi) for _ in range(3)], torch.empty_like(chi), torch.empty_like(chi)
+        dual, source = [torch.zeros_like(chi) for _ in range(3)], torch.empty_like(chi)     # u·voxel along each axis
         while n < self.max_iterations and change > self.tolerance:
             progress(n / self.max_iterations, "inversion")
-            source.zero_()                                              # ∇ᵀ(z − u)
-            for axis, (u, voxel) in enumerate(zip(dual, grid.voxel_size, strict=True)):
-                gradient.difference(chi, axis, slope).add_(u)
-                torch.clamp(slope, -voxel / COUPLING, voxel / COUPLING, out=u)      # ∇χ + u less its shrinkage
-                gradient.add_adjoint(slope.sub_(u, alpha=2.0), axis, voxel**-2, source)
+            source[0].zero_()                                           # ∇ᵀ(z − u)
+            for part in gradient.parts(chi):
+                slope = torch.empty_like(chi[part])
+                source[part.start + 1 : part.stop + 1].zero_()
+                for axis, (u, voxel) in enumerate(zip(dual, grid.voxel_size, strict=True)):
+                    gradient.difference(chi, axis, slope, part).add_(u[part])
+                    torch.clamp(slope, -voxel / COUPLING, voxel / COUPLING, out=u[part])    # less its shrinkage
+                    gradient.add_adjoint(slope.sub_(u[part], alpha=2.0), axis, voxel**-2, source, part)
             before, chi = chi, fit(source)
-            change, n = float(before.sub_(chi).norm() / chi.norm()) if n > 1 else math.inf, n + 1
+            change, n = _relative_change(before, chi) if n > 1 else math.inf, n + 1
         return chi, {
             "strength": strength,
             "outside": "free" if free else "zero",
             "iterations": n,
-            "relative_change": change,
+            "relative_change": change if math.isfinite(change) else None,      # one step changes nothing yet
             "fft_pairs": fit.n_pairs,
         }
 
@@ -129,12 +131,21 @@ class _InMask:
         y.sub_(self.multiplier, alpha=2.0)
         spectrum, other = fft(source), fft(y)
         parts = torch.view_as_real(spectrum)
-        parts.mul_(self.of_source).add_(torch.view_as_real(other).mul_(self.of_field))
+        parts.mul_(self.of_source).addcmul_(torch.view_as_real(other), self.of_field)
         chi = ifft(spectrum, self.shape)
         parts.mul_(self.kernel)
         self.predicted = ifft(spectrum, self.shape)
         self.n_pairs += 2
         return chi
+
+
+def _relative_change(before: Tensor, after: Tensor) -> float:
+    """‖after − before‖/‖after‖, of pieces that stay in the cache."""
+    change, size = 0.0, 0.0
+    for old, new in zip(before.view(-1).split(PART), after.view(-1).split(PART), strict=True):
+        step = new - old
+        change, size = change + float(step.dot(step)), size + float(new.dot(new))
+    return (change / size) ** 0.5 if size > 0.0 else math.nan
 
 
 def _denominator(data: Tensor, grid: Grid, rho: float) -> Tensor:

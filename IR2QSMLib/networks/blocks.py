@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from math import isfinite
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -167,10 +167,12 @@ class FeatureNoise(nn.Module):
 
 
 def draw_weights(network: nn.Module, generator: torch.Generator) -> None:
-    """Draw N(0, 0.01) for the weights of every convolution and set its bias to zero."""
+    """Draw He's initial weights for every convolution (He 2015, doi 10.1109/ICCV.2015.123) and set its bias to zero."""
     for module in network.modules():
         if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
-            nn.init.normal_(module.weight, std=0.01, generator=generator)
+            # torch calls fan-out of a transposed convolution what is its fan-in.
+            mode: Literal["fan_in", "fan_out"] = "fan_in" if isinstance(module, nn.Conv3d) else "fan_out"
+            nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu", generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 

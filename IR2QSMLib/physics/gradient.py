@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,8 @@ from IR2QSMLib.grid import Grid
 
 EDGES = ("periodic", "zero")
 """What the last voxel's difference is: to the first voxel (TV, iLSQR), or 0 (MEDI)."""
+PART = 3 * 2**15
+"""Voxels of a part."""
 
 
 @dataclass(frozen=True)
@@ -43,25 +46,58 @@ class Gradient:
             self.add_adjoint(g[axis].clone(), axis, 1.0 / voxel, out)
         return out
 
-    def difference(self, x: Tensor, axis: int, out: Tensor) -> Tensor:
-        """x[i+1] − x[i] along an axis, written to `out`; both contiguous."""
-        n, stride = x.shape[axis] - 1, x.stride(axis)
-        # As one line of numbers, which is faster than rows and planes; the last voxels' are then made good.
-        torch.sub(x.view(-1)[stride:], x.view(-1)[:-stride], out=out.view(-1)[:-stride])
-        if self.edge == "periodic":
-            torch.sub(x.narrow(axis, 0, 1), x.narrow(axis, n, 1), out=out.narrow(axis, n, 1))
+    def parts(self, x: Tensor) -> list[slice]:
+        """Slabs of a volume along its first axis, in which the steps of a solver stay in the processor's cache.
+
+        They are to be taken in their order. On other devices all is one part.
+        """
+        n = x.shape[0]
+        step = max(1, PART // math.prod(x.shape[1:])) if x.device.type == "cpu" else n
+        return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+
+    def difference(self, x: Tensor, axis: int, out: Tensor, part: slice | None = None) -> Tensor:
+        """x[i+1] − x[i] along an axis in a part of the volume `x`, all without one, written to `out`; contiguous."""
+        start, stop, end = *_bounds(x, part), x.shape[axis] - 1
+        if axis == 0:
+            n = min(stop, end) - start
+            torch.sub(x[start + 1 : start + 1 + n], x[start : start + n], out=out[:n])
+            first, last, to = x[:1], x[end:], out[n:]                       # empty but in the last part
         else:
-            out.narrow(axis, n, 1).zero_()
+            # As one line of numbers, which is faster than rows and planes; the last voxels' are then made good.
+            here, stride = x[start:stop], x.stride(axis)
+            torch.sub(here.view(-1)[stride:], here.view(-1)[:-stride], out=out.view(-1)[:-stride])
+            lines = here.view(-1, end + 1, stride)
+            first, last, to = lines[:, 0], lines[:, end], out.view(-1, end + 1, stride)[:, end]
+        if len(to) and self.edge == "periodic":
+            torch.sub(first, last, out=to)
+        elif len(to):
+            to.zero_()
         return out
 
-    def add_adjoint(self, g: Tensor, axis: int, scale: float, out: Tensor) -> Tensor:
-        """The adjoint of `difference` times `scale`, added to `out`; both contiguous, and the last of `g` is zeroed."""
-        n, stride = g.shape[axis] - 1, g.stride(axis)
-        last = g.narrow(axis, n, 1)
-        if self.edge == "periodic":
-            out.narrow(axis, 0, 1).add_(last, alpha=scale)
-            out.narrow(axis, n, 1).sub_(last, alpha=scale)
-        last.zero_()
-        out.view(-1)[stride:].add_(g.view(-1)[:-stride], alpha=scale)
-        out.sub_(g, alpha=scale)
+    def add_adjoint(self, g: Tensor, axis: int, scale: float, out: Tensor, part: slice | None = None) -> Tensor:
+        """The adjoint of `difference` times `scale`, of a part `g`, added to the volume `out`; `g` may be changed."""
+        start, stop, end = *_bounds(out, part), out.shape[axis] - 1
+        here, periodic = out[start:stop], self.edge == "periodic"
+        if axis == 0:
+            n = min(stop, end) - start
+            out[start + 1 : start + 1 + n].add_(g[:n], alpha=scale)
+            if stop > end and periodic:
+                out[:1].add_(g[n:], alpha=scale)
+            elif stop > end:
+                g[n:].zero_()
+        else:
+            stride = g.stride(axis)
+            last = g.view(-1, end + 1, stride)[:, end]
+            if not periodic:
+                last.zero_()
+            here.view(-1)[stride:].add_(g.view(-1)[:-stride], alpha=scale)
+            if periodic:                                # what ran over into the next line belongs to its own
+                first = here.view(-1, end + 1, stride)[:, 0]
+                first.add_(last, alpha=scale)
+                first[1:].sub_(last[:-1], alpha=scale)
+        here.sub_(g, alpha=scale)
         return out
+
+
+def _bounds(x: Tensor, part: slice | None) -> tuple[int, int]:
+    return (part.start, part.stop) if part else (0, x.shape[0])

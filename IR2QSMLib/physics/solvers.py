@@ -44,6 +44,7 @@ def conjugate_gradient(
     residual = rhs.clone() if start is None else rhs - apply(start)
     square = _dot(residual, residual)
     best, best_square, n = x, square, 0
+    spare = torch.empty_like(x)
     direction = residual.clone()
     while n < max_iterations and square**0.5 > tolerance * size:
         progress(n / max_iterations, "solving")
@@ -52,12 +53,12 @@ def conjugate_gradient(
         if not curvature > 0.0:
             break
         # The residual falls by jumps, not steadily: what `best` holds must outlive the steps that follow.
-        x = torch.add(x, direction, alpha=square / curvature)
+        x = torch.add(x, direction, alpha=square / curvature, out=spare if x is best else x)
         residual.sub_(image, alpha=square / curvature)
         before, square, n = square, _dot(residual, residual), n + 1
         if square < best_square:
-            best, best_square = x, square
-        direction.mul_(square / before).add_(residual)
+            best, best_square, spare = x, square, best
+        torch.add(residual, direction, alpha=square / before, out=direction)
     return Solution(best, n, best_square**0.5 / size)
 
 
@@ -72,36 +73,39 @@ def lsqr(
 ) -> Solution:
     """Minimise ‖A x − b‖ from x = 0 (Paige and Saunders 1982, doi 10.1145/355984.355989).
 
-    `forward` is A and `adjoint` its adjoint, between real tensors of any two shapes. Ends when ‖b − A x‖ ≤
-    tolerance·‖b‖, after `max_iterations`, or where ‖Aᵀ r‖ is rounding noise: the least squares are reached. The
-    augmented residual of the original test is not used, it stops too early. Raises as `conjugate_gradient`.
+    `forward` is A and `adjoint` its adjoint, between real tensors of any two shapes; `rhs` and what they return may be
+    memory that they use again. Ends when ‖b − A x‖ ≤ tolerance·‖b‖, after `max_iterations`, or where ‖Aᵀ r‖ is rounding
+    noise: the least squares are reached. The augmented residual of the original test is not used, it stops too early.
+    Raises as `conjugate_gradient`.
     """
     _require_limits(tolerance, max_iterations)
     size = beta = _dot(rhs, rhs) ** 0.5
-    u = rhs / size if size > 0.0 else torch.zeros_like(rhs)
-    v = adjoint(u)
-    alpha = first = _dot(v, v) ** 0.5
+    u = rhs.clone()
+    v = adjoint(u).clone()
+    alpha = first = _dot(v, v) ** 0.5 / size if size > 0.0 else 0.0
     x = torch.zeros_like(v)
     if size == 0.0 or alpha == 0.0:
         return Solution(x, 0, 0.0 if size == 0.0 else 1.0)
-    v = v / alpha
+    v.div_(alpha * beta)
     w, phi, rho_bar, n = v.clone(), beta, alpha, 0
     while n < max_iterations and phi > tolerance * size:
         progress(n / max_iterations, "solving")
-        torch.sub(forward(v), u, alpha=alpha, out=u)
+        # u keeps its length β: dividing it, three volumes, costs more than the scalars that account for it.
+        torch.sub(forward(v), u, alpha=alpha / beta, out=u)
         beta = _dot(u, u) ** 0.5
         if beta > 0.0:
-            u.div_(beta)
-        torch.sub(adjoint(u), v, alpha=beta, out=v)
-        alpha = _dot(v, v) ** 0.5
+            torch.sub(adjoint(u), v, alpha=beta**2, out=v)
+            alpha = _dot(v, v) ** 0.5 / beta
+        else:
+            alpha = 0.0
         rho = (rho_bar**2 + beta**2) ** 0.5
         cosine, sine = rho_bar / rho, beta / rho
         x.add_(w, alpha=cosine * phi / rho)
         phi, rho_bar, n = sine * phi, -cosine * alpha, n + 1
         if alpha * abs(cosine) <= torch.finfo(x.dtype).eps * first:
             break
-        v.div_(alpha)
-        w.mul_(-sine * alpha / rho).add_(v)
+        v.div_(alpha * beta)
+        torch.sub(v, w, alpha=sine * alpha / rho, out=w)
     return Solution(x, n, phi / size)
 
 

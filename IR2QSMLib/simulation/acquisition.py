@@ -34,9 +34,9 @@ class Discrepancy:
 
 def draw_discrepancy(dice: Dice) -> Discrepancy:
     """From noise-free down to a power SNR of 1.5, white alone or up to two thirds structured."""
-    if dice.chance(0.12):
+    if dice.chance(0.2):
         return Discrepancy()
-    if dice.chance(0.35):
+    if dice.chance(0.45):
         return Discrepancy(dice.loguniform(2.0, 400.0))
     return Discrepancy(
         dice.loguniform(1.5, 150.0), dice.uniform(0.1, 0.67), dice.uniform(0.0, 4.0), dice.uniform(0.0, 3.0)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from IR2QSMLib.field.background import LaplacianBoundaryValue
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.fourier import blur, good_size
 from IR2QSMLib.simulation import anatomy
 from IR2QSMLib.simulation.fine import averaged, splined
 from IR2QSMLib.simulation.head import ball, positions, sampled
+from IR2QSMLib.volumes import TotalField
 
 AIR, BONE = 9.4, -2.0
 """Susceptibility against water [ppm]: Schenck 1996, doi 10.1118/1.597854."""
@@ -28,7 +30,7 @@ MARGIN = 48.0
 def background(mni: Tensor, depth: Tensor, work: Grid) -> Tensor:
     """Field [ppm] of everything outside the brain after second-order shimming, on the working grid: (x, y, z).
 
-    It is harmonic in the brain, so voxels of twice the size and a spline hold it.
+    Voxels of twice the size and a spline hold it, as it is harmonic in the brain.
     """
     step = tuple(2.0 * v for v in work.voxel_size)
     room = round(MARGIN / step[0])
@@ -41,7 +43,17 @@ def background(mni: Tensor, depth: Tensor, work: Grid) -> Tensor:
     below = sampled(maps[3:], where + zero.view(3, 1, 1, 1))[0]
     field = simulate_field(blur(_surroundings(where, below, step[0]), coarse, 0.85 * step[0]), coarse)
     box = tuple(slice(s, s + n) for s, n in zip(start, inner, strict=True))
-    return _shimmed(splined(field[box]), depth > 0.0, work)
+    return _shimmed(_harmonic_inside(splined(field[box]), depth > -3.0, work), depth > 0.0, work)
+
+
+def _harmonic_inside(field: Tensor, brain: Tensor, work: Grid) -> Tensor:
+    """The field made harmonic in the brain from its values at the surface.
+
+    The coarse grid blurs skull and air by up to 5 mm into the brain, where no background removal could take their field
+    away again.
+    """
+    left = LaplacianBoundaryValue()(TotalField(field, brain, work))
+    return field - torch.where(left.mask, left.values, 0.0)
 
 
 def _continued(mni: Tensor, coarse: Grid, start: list[int]) -> Tensor:

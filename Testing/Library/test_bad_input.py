@@ -49,7 +49,8 @@ def test_a_volume_of_two_or_four_axes_is_refused_with_its_shape(
 ) -> None:
     path = tmp_path / f"odd{suffix}"
     sitk.WriteImage(sitk.GetImageFromArray(np.ones(shape[::-1], np.float32), isVector=False), str(path))
-    says(refused(field=path), rf"odd{re.escape(suffix)} has {message}; expected one 3D volume: ")
+    said = refused("--input", "local-field", field=path)
+    says(said, rf"odd{re.escape(suffix)} has {message}; expected one 3D volume: ")
     says(refused(mask=path), rf"odd{re.escape(suffix)} has {message}; expected one 3D volume: ")
 
 

@@ -13,12 +13,16 @@ import torch
 
 import IR2QSMLib
 from IR2QSMLib import benchmark as module
+from IR2QSMLib import speed
 from IR2QSMLib.benchmark import STRENGTHS, THRESHOLDS, Contender, benchmark, contenders, measured, tile_report
 from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.inversion.direct import GradientTikhonov, Tikhonov, TruncatedDivision
+from IR2QSMLib.inversion.ilsqr import Ilsqr
 from IR2QSMLib.inversion.learned import Learned
 from IR2QSMLib.inversion.loading import load
+from IR2QSMLib.inversion.medi import Medi
 from IR2QSMLib.inversion.tiles import infer
+from IR2QSMLib.inversion.tv import TotalVariation
 from IR2QSMLib.networks.ir2unet import IR2UnetConfig
 from IR2QSMLib.runtime import choose_device
 from IR2QSMLib.simulation.cases import CASES, FIRST_TRAINING_SEED, Case, simulate
@@ -119,6 +123,17 @@ def test_only_the_methods_that_were_named_are_run(weights: Path, monkeypatch: py
     assert {row["method"].partition(",")[0] for row in rows_of(lines[1])} == {"tkd", "tikhonov"}
 
 
+def test_a_sweep_adds_the_best_fixed_strengths(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CASES", TINY)
+    monkeypatch.setattr(module, "TV_STRENGTHS", (5e-3, 5e-5))
+    rows = {}
+    for sweep in (False, True):
+        lines: list[str] = []
+        benchmark(methods=["tv"], weights=weights, device="cpu", sweep=sweep, speed=False, emit=lines.append)
+        rows[sweep] = {row["method"]: row for row in rows_of(lines[1])}
+    assert list(rows[True]) == [*rows[False], "tv, best (5e-05)"]
+
+
 def test_an_unknown_case_is_refused_before_anything_runs() -> None:
     lines: list[str] = []
     with pytest.raises(ParameterInvalid, match=r"The method is 'cosmos'; expected one of: ir2qsm; its first inversion"):
@@ -185,6 +200,7 @@ def test_a_measurement_ends_with_the_error_of_its_block() -> None:
 
 def test_inference_is_timed_against_a_plain_pass(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SPEED_SHAPE", (32, 40, 32))
+    monkeypatch.setattr(module, "transform_report", lambda device: f"Inversion on {device}")
     monkeypatch.setattr(module, "contenders", lambda weights: [])
     monkeypatch.setattr(module, "IR2UnetConfig", lambda: IR2UnetConfig(0.25, 2))      # stands for the published size
     monkeypatch.setattr(module, "CASES", TINY)
@@ -194,6 +210,7 @@ def test_inference_is_timed_against_a_plain_pass(weights: Path, monkeypatch: pyt
     lines: list[str] = []
     benchmark(weights=weights, device="cpu", speed=True, emit=lines.append)
     assert done == ["inferred", *["measured", "measured", "inferred"] * 2] * 2      # nothing cold is timed, and in turn
+    assert "\nInversion on cpu" in lines
     report = lines[-1]
     assert report.startswith("\n### Inference of 32×40×32 voxels on cpu, bfloat16 ")
     bundled, published = rows_of(report)
@@ -217,3 +234,26 @@ def test_the_tile_error_is_told_for_each_tile_below_the_volume(
     assert rows_of(tile_report(weights, "cpu")) == list(rows.values())
     monkeypatch.setattr(module, "CASES", TINY)
     assert rows_of(tile_report(weights, "cpu")) == []
+
+
+def test_iterations_transforms_and_their_share_of_the_time_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "SPEED_SHAPE", (40, 40, 40))
+    timed = {"tkd": TruncatedDivision(), "tv": TotalVariation(max_iterations=7, tolerance=0.0), "ilsqr": Ilsqr(),
+             "medi": Medi(max_iterations=1)}  # fmt: skip
+    monkeypatch.setattr(speed, "TIMED", timed)
+    report = speed.transform_report("cpu")
+    assert report.startswith(f"### Inversion of 40×40×40 voxels on cpu, {torch.get_num_threads()} threads\n")
+    rows = {row["method"]: row for row in rows_of(report)}
+    assert list(rows) == list(timed)
+    assert (rows["tv"]["iterations"], rows["tv"]["FFT pairs"], rows["tkd"]["FFT pairs"]) == ("7", "7", "1")
+    assert re.fullmatch(r"\d+\+\d+", rows["ilsqr"]["iterations"]) and int(rows["medi"]["iterations"]) > 10
+    for row in rows.values():
+        assert float(row["of it FFT %"]) > 0.0 and float(row["peak MB"]) >= 0.0
+        if float(row["s"]) > 0.05:                                      # or rounding would be too much of it
+            expected = float(row["FFT pairs"]) * float(row["one pair ms"]) / 10.0 / float(row["s"])
+            assert float(row["of it FFT %"]) == pytest.approx(expected, rel=0.3)
+
+
+def test_every_method_that_iterates_is_timed() -> None:
+    kinds = {type(method) for method in speed.TIMED.values()}
+    assert kinds == {type(c.settings[0]) for c in contenders()} - {Learned, GradientTikhonov, Tikhonov}

@@ -240,7 +240,8 @@ def test_help_is_printed_even_where_greek_letters_are_not_known() -> None:
 
 
 def test_every_command_has_help(ir2qsm: Run, capfd: pytest.CaptureFixture[str]) -> None:
-    for command in ("reconstruct", "simulate", "benchmark", "train", "import-weights", "demo", "info", "inspect"):
+    commands = "reconstruct compare simulate benchmark train import-weights demo info inspect"
+    for command in commands.split():
         with pytest.raises(SystemExit, match="0"):
             cli.main([command, "--help"])
         assert f"usage: ir2qsm {command}" in capfd.readouterr().out

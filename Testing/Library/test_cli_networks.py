@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from IR2QSMLib.cli import LEARNED_NAMES, NETWORK_NAMES
+from IR2QSMLib.cli import LEARNED_NAMES
+from IR2QSMLib.cli_train import NETWORK_NAMES
 from IR2QSMLib.inversion import learned
 from IR2QSMLib.inversion.learned import Learned
 from IR2QSMLib.inversion.methods import METHODS

@@ -31,6 +31,10 @@ def test_versions_and_methods_are_told() -> None:
     assert found["version"] == IR2QSMLib.__version__ and found["torch"] == torch.__version__
     assert set(found["methods"]) == set(METHODS)
     assert all(m["sentence"].endswith(".") and "doi" in m["citation"] for m in found["methods"].values())
+    # What is said to be needed is what a reconstruction refuses to do without: Testing/Library/inversion/test_medi.py.
+    assert {name: m["needs"] for name, m in found["methods"].items() if m["needs"]} == {
+        "medi": ("magnitude", "b0", "echo_time")
+    }
 
 
 def test_bundled_weights_are_told_with_their_hash() -> None:

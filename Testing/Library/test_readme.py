@@ -1,4 +1,4 @@
-"""The README's examples are run as they stand, and its pictures and pages exist."""
+"""The examples of README and documentation are run as they stand, and the README's pictures and pages exist."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from IR2QSMLib.simulation.cases import Case, simulate, write_case
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMPARING = (ROOT / "docs" / "comparing.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +43,10 @@ def test_the_python_examples_run(head: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert getattr(names["chi"], "shape", None) == (24, 24, 24)
 
 
-def test_the_shell_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("text", [README, COMPARING], ids=["README", "comparing"])
+def test_the_shell_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.chdir(tmp_path)
-    (shell,) = blocks("sh")
+    (shell,) = blocks("sh", text)
     lines = [line for line in shell.splitlines() if line.strip()]
     assert len(lines) >= 4
     for line in lines:

@@ -34,7 +34,7 @@ def cells(image: np.ndarray, n_panels: int) -> list[list[np.ndarray]]:
     """The inner part of every panel, by row (axial, coronal, sagittal) and column, for a mask that fills a cube."""
     height, width = image.shape
     top = 0.75 * 110
-    tall, wide = (height - top) / 3, 0.935 * width / (n_panels + 0.06)
+    tall, wide = (height - top) / 3, (min(0.94, 1.0 - 55.0 / width) - 0.005) * width / (n_panels + 0.06)
     return [
         [
             image[round(top + (r + 0.1) * tall) : round(top + (r + 0.9) * tall),
@@ -66,6 +66,20 @@ def test_every_panel_has_the_same_window(tmp_path: Path) -> None:
     expected = [min(max((v + 0.1) / 0.2, 0.0), 1.0) for v in values]
     for row in cells(image, len(values)):
         assert [float(np.median(patch)) for patch in row] == pytest.approx(expected, abs=0.01)
+
+
+def test_differences_stand_below_in_a_window_of_ones_own(tmp_path: Path) -> None:
+    levels, path = (0.0, 0.15, 0.3), tmp_path / "figure.png"
+    panels = [Panel(str(v), torch.full(SHAPE, v)) for v in levels]
+    below = [None, Panel("low", torch.full(SHAPE, 0.075)), Panel("high", torch.full(SHAPE, 0.225))]
+    figure(path, panels, MASK, LPS, window=(0.0, 0.3), below=below)
+    from matplotlib.image import imread
+
+    image = np.asarray(imread(path))[..., :3].mean(-1)
+    upper, lower = image[: image.shape[0] // 2], image[image.shape[0] // 2 :]
+    columns = [round((0.12 + 0.29 * i) * image.shape[1]) for i in range(3)]
+    assert [float(np.median(upper[100:, c])) for c in columns] == pytest.approx([0.0, 0.5, 1.0], abs=0.01)
+    assert [float(np.median(lower[60:, c])) for c in columns] == pytest.approx([0.0, 0.25, 0.75], abs=0.01)
 
 
 def test_a_grey_bar_stands_beside_the_panels(tmp_path: Path) -> None:

@@ -76,7 +76,9 @@ def write_png(path: Path, pixels: np.ndarray) -> Path:
     return path
 
 
-def render(nodes: list[Any], path: Path, *, views: list[str] | None = None, size: int = 320, gap: int = 4) -> Path:
+def render(
+    nodes: list[Any], path: Path, *, views: list[str] | None = None, columns: int = 0, size: int = 320, gap: int = 4
+) -> Path:
     """Draw views side by side into a PNG file: those named, as they are, or one axial view a volume."""
     manager = slicer.app.layoutManager()
     if views is None:
@@ -95,9 +97,11 @@ def render(nodes: list[Any], path: Path, *, views: list[str] | None = None, size
         if i < len(nodes):
             view.mrmlSliceCompositeNode().SetBackgroundVolumeID(nodes[i].GetID())
             view.sliceLogic().FitSliceToBackground()
-            if not view.sliceView().cornerAnnotation().GetText(vtk.vtkCornerAnnotation.UpperLeft):
+            if not name.startswith("IR2QSM"):       # there the module writes the names
                 view.sliceView().cornerAnnotation().SetText(vtk.vtkCornerAnnotation.UpperLeft, nodes[i].GetName())
         view.mrmlSliceNode().UpdateMatrices()
     tiles = [view_image(manager.sliceWidget(name)) for name in views]
-    space = np.full((size, gap, 3), 255, np.uint8)
-    return write_png(path, np.concatenate([part for tile in tiles for part in (tile, space)][:-1], axis=1))
+    tiles = [np.pad(tile, ((0, gap), (0, gap), (0, 0)), constant_values=255) for tile in tiles]
+    columns = columns or len(tiles)
+    rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
+    return write_png(path, np.concatenate(rows)[:-gap, :-gap])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psutil
+import qt
 import slicer
 
 
@@ -24,3 +25,10 @@ def volumes() -> list[str]:
 def workers() -> list[psutil.Process]:
     """Processes that a test started and that still run."""
     return [p for p in psutil.Process().children(recursive=True) if p.is_running() and p.status() != "zombie"]
+
+
+def tick(ticks: Any, *wanted: str) -> None:
+    """Tick these items of a list, and no others."""
+    for i in range(ticks.count()):
+        item = ticks.item(i)
+        item.setCheckState(qt.Qt.Checked if item.text() in wanted else qt.Qt.Unchecked)

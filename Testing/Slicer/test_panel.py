@@ -15,7 +15,7 @@ import slicer
 from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QAbstractButton, QComboBox, QLabel, QWidget
 
-from Testing.Slicer.steps import apply, volumes
+from Testing.Slicer.steps import apply, tick, volumes
 
 Wait = Callable[..., None]
 pytestmark = pytest.mark.usefixtures("clean")
@@ -188,6 +188,54 @@ def test_a_segment_or_a_label_can_be_chosen(ready: Any, sample: Any, wait_until:
     assert not ready.ui.applyButton.isEnabled() and "no longer in" in ready.ui.maskNote.text()
 
 
+def test_a_segmentation_on_another_grid_is_told_and_an_empty_segment_refused(
+    ready: Any, sample: Any, wait_until: Wait
+) -> None:
+    node = segmentation_of(sample[1])
+    ready.ui.maskSelector.setCurrentNode(node)
+    assert ready.ui.maskNote.text() == "" and ready.ui.applyButton.isEnabled()
+    identifier = node.GetSegmentation().AddEmptySegment("tumour", "tumour")
+    ready.ui.maskPartSelector.setCurrentIndex(3)
+    assert ready._parameters.maskPart == identifier and not ready.ui.applyButton.isEnabled()
+    assert ready.ui.maskNote.text() == "'tumour' has no voxels; draw them, or choose another mask."
+    drawn = slicer.util.arrayFromVolume(sample[1]) == 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn.astype(np.uint8), node, identifier, sample[1])
+    assert ready.ui.applyButton.isEnabled() and ready.ui.maskNote.text() == ""
+    slicer.util.updateSegmentBinaryLabelmapFromArray(np.zeros(drawn.shape, np.uint8), node, identifier, sample[1])
+    assert not ready.ui.applyButton.isEnabled()
+    ready.ui.maskPartSelector.setCurrentIndex(1)
+    shift = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "shift")
+    matrix = np.eye(4)
+    matrix[0, 3] = 1.5      # half a voxel
+    shift.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    node.SetAndObserveTransformNodeID(shift.GetID())
+    ready._update()
+    assert ready.ui.maskNote.text() == "The mask lies on another grid; it will be resampled to the field's."
+    ready.ui.uncertaintyCheck.click()
+    apply(ready, wait_until)
+    told = "lies on another grid and was resampled to that of the field."
+    assert told in ready.ui.statusLabel.text() and told in ready.ui.logText.toPlainText()
+    values = slicer.util.arrayFromVolume(slicer.util.getNode("field QSM IR2QSM"))
+    assert (values != 0).sum() == pytest.approx(drawn.sum(), rel=0.02) and values[drawn].std() > 0.01
+
+
+def test_the_voxels_of_segments_are_those_that_slicer_exports(panel: Any, sample: Any) -> None:
+    from IR2QSMGui import masks
+
+    node = segmentation_of(sample[1])
+    first = node.GetSegmentation().GetNthSegmentID(0)
+    overlapping = np.zeros(slicer.util.arrayFromVolume(sample[1]).shape, np.uint8)
+    overlapping[10:40, 20:50, 15:45] = 1
+    second = node.GetSegmentation().AddEmptySegment("box", "box")
+    slicer.util.updateSegmentBinaryLabelmapFromArray(overlapping, node, second, sample[1])
+    for segment in (first, second):
+        found, told = masks.mask_on(node, segment, sample[0])
+        assert np.array_equal(found, slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, sample[0]) != 0)
+        assert told == ""
+    both, _told = masks.mask_on(node, "", sample[0])
+    assert np.array_equal(both > 0, (slicer.util.arrayFromVolume(sample[1]) > 0) | (overlapping > 0))
+
+
 # -- devices, weights, log --------------------------------------------------------------------------------------------
 
 
@@ -272,13 +320,18 @@ def test_a_declined_installation_leaves_slicer_as_it_was(
     monkeypatch.setattr(slicer.packaging, "pip_install", lambda *a, **k: installed.append(str(a)))
     dialogs.answer("Cancel")
     ready.ui.applyButton.click()
-    assert "safetensors" in dialogs.texts[0] and "3 GB" in dialogs.texts[0] and "torch" not in dialogs.texts[0]
+    asked = dialogs.texts[0]
+    assert "safetensors" in asked and "less than 2 MB" in asked and "torch" not in asked
     assert ready.ui.statusLabel.text() == "Nothing was installed, so nothing can be reconstructed yet."
     assert installed == [] and volumes() == ["field"]
     dialogs.answer("OK")
     ready.ui.applyButton.click()
     assert len(installed) == 1 and "safetensors" in installed[0]
     assert "is missing" in ready.ui.statusLabel.text()
+    monkeypatch.setattr(slicer.packaging, "pip_check", lambda r, *more: "torch" not in str(r) and check(r, *more))
+    dialogs.answer("Cancel")
+    ready.ui.applyButton.click()
+    assert "torch>=2.3" in dialogs.texts[2] and "torchvision" in dialogs.texts[2] and "3 GB" in dialogs.texts[2]
     monkeypatch.undo()
     ready.ui.uncertaintyCheck.click()
 
@@ -289,13 +342,14 @@ def test_a_declined_installation_leaves_slicer_as_it_was(
 def test_nothing_is_clipped_at_300_pixels(ready: Any, screenshot: Callable[..., Path], wait_until: Wait) -> None:
     ready.ui.unitSelector.setCurrentIndex(2)
     ready.ui.referenceSelector.setCurrentIndex(2)
-    for section in (ready.ui.displaySection, ready.ui.advancedSection, ready.ui.logSection):
-        section.click()
+    tick(ready.ui.methodList, "ir2qsm", "tikhonov", "medi")
+    for name in ("methods", "display", "compare", "regions", "advanced", "log"):
+        getattr(ready.ui, f"{name}Section").click()
     wait_until(lambda: "GB free" in ready.ui.deviceSelector.itemText(1), 60)
     screenshot(ready.parent, "panel-open", 300)
     seen = 0
     for widget in ready.parent.findChildren(QWidget):
-        if widget.isHidden() or not isinstance(widget, QLabel | QAbstractButton | QComboBox):
+        if not widget.isVisibleTo(ready.parent) or not isinstance(widget, QLabel | QAbstractButton | QComboBox):
             continue
         text = widget.currentText() if isinstance(widget, QComboBox) else widget.text()
         room = widget.width() - (40 if isinstance(widget, QComboBox) else 0)
@@ -304,12 +358,13 @@ def test_nothing_is_clipped_at_300_pixels(ready: Any, screenshot: Callable[..., 
         elif text and not text.startswith("Intel") and widget is not ready.ui.deviceSelector:
             assert QFontMetrics(widget.font()).horizontalAdvance(text.replace("&", "")) <= room, text
             seen += 1
-    assert seen > 25
+    assert seen > 40
 
 
 def test_every_control_says_what_it_does(panel: Any) -> None:
+    kinds = r"Q(?:ComboBox|CheckBox|PushButton|ListWidget|DoubleSpinBox|\w+Edit)|qMRMLNodeComboBox"
     names = re.findall(
-        r'class="(?:QComboBox|QCheckBox|QPushButton|QDoubleSpinBox|Q\w+Edit|qMRMLNodeComboBox)" name="(\w+)"',
+        rf'class="(?:{kinds})" name="(\w+)"',
         Path(panel.resourcePath("UI/IR2QSM.ui")).read_text(encoding="utf-8"),
     )
     assert len(names) > 20

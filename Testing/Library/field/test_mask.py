@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import MaskInvalid, ParameterInvalid
-from IR2QSMLib.field.mask import MagnitudeMask, largest_piece, phase_quality, without_poor_surface
+from IR2QSMLib.field.mask import MagnitudeMask, beside_jumps, largest_piece, phase_quality, without_poor_surface
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.volumes import Phase
 
@@ -117,3 +117,31 @@ def test_an_opening_that_leaves_nothing_is_refused(ball: Callable[..., Tensor], 
 def test_senseless_parameters_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(ParameterInvalid, match="expected a share"):
         MagnitudeMask(**bad)
+
+
+def test_voxels_a_turn_off_are_found_and_leave_the_surface(ball: Callable[..., Tensor]) -> None:
+    mask = ball(GRID, 15.0)
+    slipped = torch.zeros(GRID.shape, dtype=torch.bool)
+    slipped[20:24, 19:22, 17:20] = True
+    slipped &= mask
+    phase = 0.05 * torch.arange(GRID.shape[0]).view(-1, 1, 1) + 6.2832 * slipped
+    found = beside_jumps(phase, mask)
+    assert bool(found[slipped].any()) and not found[:, :, :14].any() and bool((found <= mask).all())
+    kept = without_poor_surface(mask, found)
+    assert not (kept & slipped).any() and int((mask & ~kept).sum()) < 300
+    assert not beside_jumps(phase * 0.4, mask).any()
+    noise = 6.0 * torch.randn(GRID.shape, generator=torch.Generator().manual_seed(0))
+    assert not beside_jumps(noise, mask).any()
+
+
+def test_pieces_that_are_cut_off_go_and_pieces_of_the_users_mask_stay(ball: Callable[..., Tensor]) -> None:
+    mask = ball(GRID, 12.0)
+    poor = torch.zeros_like(mask)
+    crumb = torch.zeros_like(mask)
+    crumb[22, 20, 18] = bool(mask[22, 20, 18])
+    poor[20:25, 18:23, 17:] = True
+    poor &= ~crumb
+    assert bool(crumb.any()) and not (without_poor_surface(mask, poor) & crumb).any()
+    apart = mask.clone()
+    apart[2, 2, 2] = True
+    assert bool(without_poor_surface(apart, torch.zeros_like(mask))[2, 2, 2])

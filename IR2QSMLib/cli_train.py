@@ -1,0 +1,85 @@
+"""The command line's training: options, and the run that they describe."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from IR2QSMLib.errors import ParameterInvalid
+
+if TYPE_CHECKING:
+    from IR2QSMLib.console import Console
+
+NETWORK_NAMES = ("ir2unet", "unet", "xqsm", "lpcnn", "modl-qsm")
+SIZES = ("width", "feature_noise", "dropout", "unit")
+"""Options that are settings of the network; without one, a network is as published."""
+
+
+def add_train(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
+    """`ir2qsm train`."""
+    p = command(commands, "train", _train, "train a network on simulated heads", device=True)
+    p.add_argument("folder", type=Path, nargs="?", help="folder of a new run")
+    p.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a run; its recipe is in its folder")
+    p.add_argument("--minutes", type=float, required=True, help="time of the whole run, over all its sittings")
+    p.add_argument("--sitting", type=float, metavar="MINUTES", help="end this sitting before the whole run's time")
+    p.add_argument("--save-every", type=float, default=5.0, metavar="MINUTES")
+    p.add_argument("--devices", type=int, default=1, help="devices of that kind to train on")
+    p.add_argument("--network", choices=NETWORK_NAMES, default="ir2unet")
+    p.add_argument("--reads", choices=("field", "tikhonov", "both"), default="both", help="what the network is given")
+    p.add_argument("--width", type=float, help="factor on the channels (1)")
+    p.add_argument("--passes", type=int, help="ir2unet: U-nets (4); lpcnn, modl-qsm: steps (3)")
+    p.add_argument("--no-uncertainty", action="store_true", help="ir2unet: leave out the second head")
+    p.add_argument("--loss", choices=("squared", "absolute", "relative", "structural"), default="squared")
+    p.add_argument("--unit", type=float, help="susceptibility that the network counts as 1 [ppm] (1; lpcnn, modl-qsm: "
+                   "0.03)")  # fmt: skip
+    p.add_argument("--start", type=Path, metavar="FILE", help="begin from these weights of a network of that size")
+    p.add_argument("--learning-rate", type=float, default=1e-3, help="the highest; a cosine takes it to zero")
+    p.add_argument("--feature-noise", type=float, metavar="P", help="ir2unet: probability, in training (0.7)")
+    p.add_argument("--dropout", type=float, metavar="P", help="ir2unet (0.05), lpcnn and modl-qsm (0.5)")
+    p.add_argument("--patch", type=int, default=48, help="edge of patches [voxels]")
+    p.add_argument("--batch", type=int, default=8)
+    p.add_argument("--heads", type=int, default=4, help="heads drawn for a round")
+    p.add_argument("--patches", type=int, default=20, help="patches cut from each head")
+    p.add_argument("--seed", type=int, default=0)
+
+
+def _train(args: argparse.Namespace, console: Console) -> dict[str, Any] | None:
+    from IR2QSMLib.inversion.reading import Reading
+    from IR2QSMLib.networks.kinds import sized
+    from IR2QSMLib.runtime import choose_device
+    from IR2QSMLib.training import Recipe, Run
+    from IR2QSMLib.training_data import Feed
+
+    if (args.folder is None) == (args.resume is None):
+        raise ParameterInvalid("Training needs a folder for a new run, or --resume with the folder of an old one.")
+    if args.folder is not None and (args.folder / "recipe.json").exists() and "LOCAL_RANK" not in os.environ:
+        raise ParameterInvalid(f"There is a run in '{args.folder.name}' already; go on with it with --resume.")
+    if args.resume is not None and not (args.resume / "recipe.json").exists():
+        raise ParameterInvalid(f"There is no run in '{args.resume.name}' to resume; give the folder of one.")
+    reading = Reading(args.reads)
+    settings = {k: v for k, v in vars(args).items() if k in SIZES and v is not None}
+    if args.network == "ir2unet":
+        settings["uncertainty"] = not args.no_uncertainty
+    elif args.no_uncertainty:
+        raise ParameterInvalid(f"--no-uncertainty belongs to --network ir2unet, not to {args.network}.")
+    if args.passes is not None:
+        settings["n_passes"] = args.passes
+    network = sized(args.network, n_inputs=reading.n_channels, **settings)
+    recipe = Recipe(
+        network, reading, Feed(args.patch, args.batch, args.heads, args.patches, args.seed), args.loss,
+        args.learning_rate,
+    )  # fmt: skip
+    run = Run(
+        args.folder or args.resume, recipe, args.minutes, sitting=args.sitting, n_devices=args.devices,
+        device=choose_device(args.device).kind, start=args.start, save_every=args.save_every,
+        progress=console.progress,
+    )  # fmt: skip
+    scores = run()
+    if not run.fabric.is_global_zero:
+        return None                     # of several processes the first speaks
+    console.say(json.dumps(scores))
+    return {"folder": str(run.folder), "warnings": []}

@@ -1,0 +1,227 @@
+"""What a scanner yields, from NIfTI with BIDS sidecars or from DICOM: echoes that are checked against each other."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from IR2QSMLib.errors import FieldInvalid, ParameterInvalid
+from IR2QSMLib.grid import Grid
+from IR2QSMLib.units import GYROMAGNETIC_RATIO
+
+KINDS = ("phase", "magnitude", "real", "imaginary")
+TE_RANGE = (0.0005, 0.1)
+"""Shortest and longest echo time [s] that is believed."""
+SAME_TE = 1e-5
+"""How far the echo times [s] of one echo's images may differ."""
+B0_APART = 0.05
+"""Share by which the field strength and the imaging frequency may differ before it is said."""
+
+
+@dataclass(frozen=True)
+class Echo:
+    """One image of one echo: what its header says; its voxels are read when asked for."""
+
+    kind: str
+    """One of `KINDS`."""
+    name: str
+    """The file, or the DICOM series and echo, as an error names it."""
+    grid: Grid
+    read: Callable[[], Tensor]
+    """The stored numbers, NaN kept: (x, y, z)."""
+    echo_time: float | None = None
+    """[s]"""
+    b0: float | None = None
+    """Field strength [T]."""
+    frequency: float | None = None
+    """Imaging frequency [MHz]."""
+    manufacturer: str = ""
+    image_type: tuple[str, ...] = ()
+    oriented: bool = True
+    """Whether the file says how it lies in the patient."""
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """The echoes of one scan, each kind in the order of the echo times, and what of it is known."""
+
+    echoes: tuple[Echo, ...]
+    echo_times: tuple[float, ...]
+    """TE [s], rising."""
+    b0: float
+    """Field strength [T]."""
+    grid: Grid
+    sources: dict[str, str]
+    """Where echo times and B0 come from: a header, or the user."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences on what a person should know."""
+
+    @property
+    def manufacturer(self) -> str:
+        """As the headers have it; empty where they say nothing."""
+        return next((e.manufacturer for e in self.echoes if e.manufacturer), "")
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of image that there are."""
+        return tuple(k for k in KINDS if any(e.kind == k for e in self.echoes))
+
+    def part(self, kind: str) -> Tensor:
+        """The stored numbers of one kind, float32: (echo, x, y, z)."""
+        return torch.stack([e.read().to(torch.float32) for e in self.echoes if e.kind == kind])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The table of the acquisition, one row an image."""
+        return [
+            {
+                "image": e.name,
+                "kind": e.kind,
+                "echo_time_ms": round(1e3 * te, 4),
+                "b0_t": self.b0,
+                "manufacturer": e.manufacturer or None,
+                "image_type": "\\".join(e.image_type) or None,
+                "shape": list(e.grid.shape),
+                "voxel_size_mm": [round(v, 4) for v in e.grid.voxel_size],
+                "slices": orientation(e.grid),
+            }
+            for kind in self.kinds
+            for e, te in zip((e for e in self.echoes if e.kind == kind), self.echo_times, strict=True)
+        ]
+
+
+def orientation(grid: Grid) -> str:
+    """How the slices lie: 'axial', 'coronal' or 'sagittal', and by how many degrees they are off it."""
+    normal = grid.matrix[:, 2]
+    axis = int(abs(normal).argmax())
+    tilt = math.degrees(math.acos(min(1.0, abs(float(normal[axis])))))
+    return ("sagittal", "coronal", "axial")[axis] + (f", {tilt:.1f}° off" if tilt > 0.05 else "")
+
+
+def assembled(
+    echoes: Sequence[Echo],
+    *,
+    echo_times: Sequence[float] | None = None,
+    b0: float | None = None,
+    notes: Sequence[str] = (),
+) -> Acquisition:
+    """Check echoes against each other and put them in order; `echo_times` [s] and `b0` [T] of a user win.
+
+    Raises FieldInvalid when an image is missing or there are other numbers of phase and magnitude, GridMismatch when
+    two lie on different grids, and ParameterInvalid when echo times or B0 are missing, out of range or contradictory.
+    """
+    kinds = Counter(e.kind for e in echoes)
+    _require_kinds(kinds)
+    ordered = {kind: [e for e in echoes if e.kind == kind] for kind in kinds}
+    first = ordered["phase" if "phase" in kinds else "real"]
+    times, source = _times(first, echo_times)
+    order = sorted(range(len(times)), key=times.__getitem__)
+    for kind, found in ordered.items():
+        if echo_times is None and all(e.echo_time is not None for e in found):
+            found = sorted(found, key=lambda e: e.echo_time or 0.0)
+            for e, te in zip(found, sorted(times), strict=True):
+                if abs((e.echo_time or 0.0) - te) > SAME_TE:
+                    raise ParameterInvalid(
+                        f"{e.name} ({kind}) has the echo time {1e3 * (e.echo_time or 0.0):g} ms where the "
+                        f"{first[0].kind} has {1e3 * te:g} ms; give images of the same echoes."
+                    )
+        else:
+            found = [found[i] for i in order]
+        ordered[kind] = found
+    times = sorted(times)
+    for one, two in pairwise(times):
+        if two - one <= SAME_TE:
+            raise ParameterInvalid(f"Two echoes have the echo time {1e3 * one:g} ms; give each once, with its own.")
+    images = [e for kind in KINDS for e in ordered.get(kind, [])]
+    for e in images[1:]:
+        e.grid.require_match(images[0].grid, e.name, images[0].name)
+    strength, where, said = _strength(images, b0)
+    return Acquisition(
+        tuple(images), tuple(times), strength, images[0].grid, {"echo_times": source, "b0": where}, [*notes, *said]
+    )
+
+
+def _require_kinds(kinds: Counter[str]) -> None:
+    pairs = {"phase": "magnitude", "real": "imaginary", "imaginary": "real"}
+    if not kinds.keys() & pairs.keys():
+        there = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "no image"
+        raise FieldInvalid(f"There is no phase ({there}); give phase and magnitude, or real and imaginary parts.")
+    for one, two in pairs.items():
+        if one not in kinds or (one != "phase" and "phase" in kinds):
+            continue
+        if two not in kinds:
+            raise FieldInvalid(
+                f"{kinds[one]} {one} image{'s came' if kinds[one] > 1 else ' came'} without any {two}; "
+                + ("give the magnitude with --magnitude." if two == "magnitude" else f"give the {two} parts, too.")
+            )
+        if kinds[one] != kinds[two]:
+            raise FieldInvalid(
+                f"There are {kinds[one]} {one} images and {kinds[two]} of {two}; expected one of each for every echo."
+            )
+
+
+def _times(found: Sequence[Echo], given: Sequence[float] | None) -> tuple[list[float], str]:
+    """Echo times [s] of these echoes, as they come, and who says so."""
+    if given is not None:
+        if len(given) != len(found):
+            raise ParameterInvalid(
+                f"There are {len(found)} echoes and {len(given)} echo times; give one for each echo with --te."
+            )
+        times, source = [float(te) for te in given], "given"
+    else:
+        missing = [e.name for e in found if e.echo_time is None]
+        if missing:
+            raise ParameterInvalid(
+                f"No echo time is known of {missing[0]}"
+                + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+                + "; give the echo times in seconds with --te, one for each echo."
+            )
+        times, source = [e.echo_time or 0.0 for e in found], "header"
+    for te in times:
+        if TE_RANGE[0] <= te <= TE_RANGE[1]:
+            continue
+        listed = ", ".join(f"{t:g}" for t in times)
+        if TE_RANGE[0] <= 1e-3 * te <= TE_RANGE[1]:
+            advice = f"they look like milliseconds: give {', '.join(f'{1e-3 * t:g}' for t in times)} with --te."
+        elif TE_RANGE[0] <= 1e3 * te <= TE_RANGE[1]:
+            advice = f"the header seems to hold seconds: give {', '.join(f'{1e3 * t:g}' for t in times)} with --te."
+        else:
+            advice = "expected 0.0005 to 0.1 s; give them with --te."
+        raise ParameterInvalid(f"The echo times are {listed} s; {advice}")
+    return times, source
+
+
+def _strength(images: Sequence[Echo], given: float | None) -> tuple[float, str, list[str]]:
+    """Field strength [T], who says so, and what is odd about it."""
+    stated = sorted({round(e.b0, 4) for e in images if e.b0})
+    by_frequency = sorted({round(e.frequency / GYROMAGNETIC_RATIO, 3) for e in images if e.frequency})
+    notes: list[str] = []
+    if given is not None:
+        b0, source = given, "given"
+    elif stated:
+        if len(stated) > 1:
+            raise ParameterInvalid(
+                f"The headers give {', '.join(f'{v:g}' for v in stated)} T; give images of one scan, or B0 with --b0."
+            )
+        b0, source = stated[0], "header"
+        if 0.01 <= 1e-4 * b0 <= 25.0 < b0:
+            b0 = 1e-4 * b0
+            notes.append(f"The field strength {stated[0]:g} of the header was read as gauss: {b0:g} T.")
+    elif by_frequency:
+        b0, source = by_frequency[0], "imaging frequency"
+    else:
+        raise ParameterInvalid(f"No field strength is known of {images[0].name}; give B0 in tesla with --b0.")
+    if not 0.01 <= b0 <= 25.0:
+        raise ParameterInvalid(f"B0 is {b0:g} T; expected 0.01 to 25 T. Give the field strength in tesla with --b0.")
+    if by_frequency and abs(by_frequency[0] / b0 - 1.0) > B0_APART:
+        notes.append(
+            f"B0 is {b0:g} T and the imaging frequency belongs to {by_frequency[0]:g} T; if that is right, give it "
+            "with --b0."
+        )
+    return b0, source, notes

@@ -1,0 +1,56 @@
+"""Finding the one scan that a user means, in a folder or in a few images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from IR2QSMLib.errors import FieldInvalid
+from IR2QSMLib.io.acquisition import Acquisition, Echo, assembled
+from IR2QSMLib.io.dicom import dicom_echoes
+from IR2QSMLib.io.sidecars import bids_echoes, file_echoes
+
+
+def find_acquisition(
+    source: Path | Sequence[Path],
+    magnitude: Sequence[Path] = (),
+    *,
+    echo_times: Sequence[float] | None = None,
+    b0: float | None = None,
+    series: Sequence[int] | None = None,
+) -> Acquisition:
+    """The acquisition in a folder of DICOM or of NIfTI with sidecars, or in these phase and magnitude images.
+
+    A folder with NIfTI files is taken for BIDS, any other for DICOM; `series` are the numbers of the DICOM series
+    that are meant where there are several. Raises as `assembled` does, and FileUnreadable.
+    """
+    paths = [source] if isinstance(source, Path) else list(source)
+    notes: list[str] = []
+    if len(paths) == 1 and paths[0].is_dir():
+        echoes = bids_echoes(paths[0])
+        if not echoes:
+            echoes, notes = dicom_echoes(paths[0], series)
+    else:
+        echoes = file_echoes(paths, "phase")
+    if magnitude:
+        echoes = [e for e in echoes if e.kind != "magnitude"]
+        given = file_echoes(magnitude, "magnitude")
+        wrong = next((e for e in given if e.kind != "magnitude"), None)
+        if wrong is not None:
+            raise FieldInvalid(f"{wrong.name}, given as magnitude, says that it is {wrong.kind}; give the magnitude.")
+        echoes += given
+        if not all(e.echo_time is not None for e in echoes):    # a magnitude may lack the sidecar that the phase has
+            echoes = _with_times_of_phase(echoes)
+    return assembled(echoes, echo_times=echo_times, b0=b0, notes=notes)
+
+
+def _with_times_of_phase(echoes: list[Echo]) -> list[Echo]:
+    known = [e.echo_time for e in echoes if e.kind == "phase"]
+    mags = [e for e in echoes if e.kind == "magnitude"]
+    if any(e.echo_time is not None for e in mags) or len(mags) != len(known):
+        return echoes
+    timed = [replace(e, echo_time=te) for e, te in zip(mags, known, strict=True)]
+    return [e for e in echoes if e.kind != "magnitude"] + timed
+
+

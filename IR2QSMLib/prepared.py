@@ -1,0 +1,54 @@
+"""A local field with everything on the way to it, as it is handed to the pipeline and written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from IR2QSMLib import __version__
+from IR2QSMLib.io.outputs import Outputs
+from IR2QSMLib.volumes import LocalField
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A local field with everything on the way to it, as `reconstruct` takes it."""
+
+    local: LocalField
+    """[ppm], with magnitude, noise, echo spacing and B0 where they are known."""
+    kept: dict[str, Tensor]
+    """The volumes on the way by the names of their files, fields and noise in ppm: (x, y, z)."""
+    name: str
+    """Of the input."""
+    notes: dict[str, Any]
+    """What was decided, for the provenance."""
+    warnings: list[str] = field(default_factory=list)
+    oriented: bool = True
+    """Whether the input says how it lies in the patient."""
+
+    def add_to(self, outputs: Outputs, folder: Path) -> None:
+        """Add the local field, its mask, what was on the way, and params.json to the files of a run.
+
+        The names are those of QSM-CI's contract for inversions.
+        """
+        volumes = {"localfield": self.local.values, "mask": self.local.mask, **self.kept}
+        for name, values in volumes.items():
+            outputs.volume(folder / f"{name}.nii.gz", values, self.local.grid)
+        outputs.json(folder / "params.json", self.parameters())
+
+    def parameters(self) -> dict[str, Any]:
+        """What params.json holds: QSM-CI's entries, units, decisions and warnings."""
+        grid = self.local.grid
+        return {
+            "TE": self.notes.get("echo_times_s"),
+            "B0": self.local.b0,
+            "B0_dir": list(grid.b0_direction),
+            "voxel_size": list(grid.voxel_size),
+            "Units": "ppm",
+            "Software": {"name": "ir2qsm", "version": __version__},
+            "Field": self.notes,
+            "Warnings": self.warnings,
+        }

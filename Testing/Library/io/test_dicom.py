@@ -1,0 +1,220 @@
+"""DICOM folders as three makers write them: the right images are found, in the right place, and trouble is named."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from IR2QSMLib.errors import FieldInvalid, FileUnreadable, GridInvalid, IR2QSMError, ParameterInvalid
+from IR2QSMLib.field.scanner import Conversion
+from IR2QSMLib.io.scans import find_acquisition
+from Testing.Library.scanners import Scanner, random_scan
+
+PHASE, MAGNITUDE = random_scan((12, 10, 9), 2)
+OBLIQUE = (0.8, 0.6, 0.0, -0.48, 0.64, 0.6)
+
+
+def apart(a: torch.Tensor, b: np.ndarray) -> float:
+    """Largest difference modulo a turn [rad]."""
+    return float(np.abs(np.angle(np.exp(1j * (a.numpy() - b)))).max())
+
+
+@pytest.mark.parametrize(("maker", "written"), [("SIEMENS", "siemens"), ("Philips Medical Systems", "philips"),
+                                                ("GE MEDICAL SYSTEMS", "ge"), ("SIEMENS", "enhanced")])  # fmt: skip
+def test_the_scans_of_each_maker_are_read(maker: str, written: str, tmp_path: Path) -> None:
+    scanner = Scanner(tmp_path / "scan", maker, orientation=OBLIQUE)
+    getattr(scanner, written)(PHASE, MAGNITUDE)
+    found = find_acquisition(tmp_path / "scan")
+    assert found.echo_times == (0.004, 0.010) and found.b0 == 3.0 and found.manufacturer == maker
+    phase, notes, _ = Conversion()(found)
+    assert apart(phase.values, PHASE) < 0.01
+    scale = phase.magnitude.numpy() / MAGNITUDE
+    assert scale == pytest.approx(np.full_like(scale, scale[0, 0, 0, 0]), rel=0.01)
+    assert notes["sign"]["turned_as_manufacturer_is_ge"] == (written == "ge")
+    grid = found.grid
+    assert grid.shape == (12, 10, 9) and grid.voxel_size == pytest.approx((1.5, 2.0, 3.0))
+    assert grid.matrix[:, 0] == pytest.approx(OBLIQUE[:3]) and grid.matrix[:, 1] == pytest.approx(OBLIQUE[3:])
+    assert grid.point((0, 0, 8)) == pytest.approx(scanner.position(8))
+    assert [row["kind"] for row in found.rows()] == [k for k in found.kinds for _ in range(2)]
+
+
+def test_the_place_is_that_which_another_reader_finds(tmp_path: Path) -> None:
+    scanner = Scanner(tmp_path / "scan", orientation=OBLIQUE, echo_times=(0.01,))
+    scanner.siemens(PHASE[:1], MAGNITUDE[:1])
+    found = find_acquisition(tmp_path / "scan")
+    reader = sitk.ImageSeriesReader()
+    files = sorted(str(p) for p in (tmp_path / "scan").iterdir())[:9]
+    reader.SetFileNames(files)
+    image = reader.Execute()
+    assert image.GetOrigin() == pytest.approx(found.grid.origin)
+    assert image.GetDirection() == pytest.approx(found.grid.direction, abs=1e-5)
+    assert image.GetSpacing() == pytest.approx(found.grid.voxel_size, abs=1e-5)
+    assert np.array_equal(sitk.GetArrayFromImage(image).T, found.part("magnitude")[0].numpy())
+
+
+@pytest.mark.parametrize("compressor", ["JPEG2000", "JPEG"])
+def test_compressed_pixels_are_read(compressor: str, tmp_path: Path) -> None:
+    Scanner(tmp_path / "plain", echo_times=(0.01,)).siemens(PHASE[:1], MAGNITUDE[:1])
+    plain = find_acquisition(tmp_path / "plain")
+    (tmp_path / "packed").mkdir()
+    for path in (tmp_path / "plain").iterdir():
+        image, name = sitk.ReadImage(str(path)), tmp_path / "packed" / f"{path.name}.dcm"
+        header = pydicom.dcmread(path)
+        stored = sitk.GetImageFromArray(header.pixel_array.astype(np.uint16)[None])
+        for key in image.GetMetaDataKeys():
+            if not key.startswith("0028"):
+                stored.SetMetaData(key, image.GetMetaData(key))
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetFileName(str(name))
+        writer.UseCompressionOn()
+        writer.SetCompressor(compressor)
+        writer.Execute(stored)
+        packed = pydicom.dcmread(name)
+        assert packed.file_meta.TransferSyntaxUID.is_compressed
+        packed.PixelSpacing, packed.SliceThickness = header.PixelSpacing, header.SliceThickness
+        packed.ImageOrientationPatient = header.ImageOrientationPatient
+        packed.ImagePositionPatient = header.ImagePositionPatient
+        if "RescaleSlope" in header:
+            packed.RescaleSlope, packed.RescaleIntercept = header.RescaleSlope, header.RescaleIntercept
+        packed.save_as(name)
+    found = find_acquisition(tmp_path / "packed")
+    assert torch.equal(found.part("phase"), plain.part("phase"))
+    assert torch.equal(found.part("magnitude"), plain.part("magnitude"))
+
+
+def test_other_series_are_passed_over_and_said(tmp_path: Path) -> None:
+    scanner = Scanner(tmp_path / "scan")
+    scanner.siemens(PHASE, MAGNITUDE)
+    scanner.write("T1", MAGNITUDE, series=2, image_type=["ORIGINAL", "PRIMARY", "M", "NORM"])
+    scanner.write("mIP", MAGNITUDE, series=8, image_type=["DERIVED", "PRIMARY", "MNIP"])
+    (tmp_path / "scan" / "notes.txt").write_text("not an image")
+    found = find_acquisition(tmp_path / "scan")
+    assert {row["image"].split(",")[0] for row in found.rows()} == {"series 5", "series 6"}
+    assert "series 2 (gre_T1)" in found.notes[0] and "series 8 (gre_mIP): unknown kind" in found.notes[0]
+
+
+def test_of_two_scans_one_has_to_be_named(tmp_path: Path) -> None:
+    scanner = Scanner(tmp_path / "scan")
+    scanner.siemens(PHASE, MAGNITUDE)
+    scanner.siemens(-PHASE, 2 * MAGNITUDE, first=11)
+    with pytest.raises(ParameterInvalid, match=r"Several scans with phase.*series 6.*series 12.*with --series"):
+        find_acquisition(tmp_path / "scan")
+    first, second = (find_acquisition(tmp_path / "scan", series=[n]) for n in (6, 12))
+    assert float(second.part("magnitude").mean() / first.part("magnitude").mean()) == pytest.approx(2.0)
+    assert apart(Conversion()(second)[0].values, -PHASE) < 0.01
+    with pytest.raises(ParameterInvalid, match="There is no series 99"):
+        find_acquisition(tmp_path / "scan", series=[99])
+    with pytest.raises(FieldInvalid, match="No series in 'scan' is a phase"):
+        find_acquisition(tmp_path / "scan", series=[5])
+
+
+@pytest.mark.parametrize(
+    ("without", "message"),
+    [
+        (((0, 4),), r"has 8 slices where .* has 9 \(none at"),
+        (((0, 8),), r"has 8 slices where .* has 9 \(none at 4\.0 mm\)"),
+        (((0, 4), (1, 4)), r"has 8 slices where .*\(magnitude\) has 9"),
+    ],
+)
+def test_missing_slices_are_named(without: tuple[tuple[int, int], ...], message: str, tmp_path: Path) -> None:
+    Scanner(tmp_path / "scan").siemens(PHASE, MAGNITUDE, without=without)
+    with pytest.raises(GridInvalid, match=message):
+        find_acquisition(tmp_path / "scan")
+
+
+def test_a_slice_missing_everywhere_is_named(tmp_path: Path) -> None:
+    scanner, gap = Scanner(tmp_path / "scan"), ((0, 4), (1, 4))
+    scanner.write("mag", MAGNITUDE, series=5, image_type=["ORIGINAL", "PRIMARY", "M"], without=gap)
+    scanner.write("pha", 9 + PHASE, series=6, image_type=["ORIGINAL", "PRIMARY", "P"], without=gap)
+    with pytest.raises(GridInvalid, match=r"lacks 1 slice \(at -8\.0 mm along the stack\)"):
+        find_acquisition(tmp_path / "scan")
+
+
+def test_several_time_points_are_named(tmp_path: Path) -> None:
+    scanner = Scanner(tmp_path / "scan", echo_times=(0.01,))
+    for _ in range(2):
+        scanner.write("m", MAGNITUDE[:1], series=5, uid="1.2.3", image_type=["ORIGINAL", "PRIMARY", "M"])
+        scanner.write("p", 9 + PHASE[:1], series=6, uid="1.2.4", image_type=["ORIGINAL", "PRIMARY", "P"])
+    with pytest.raises(GridInvalid, match="has 18 slices in 9 places: several time points, or single coils"):
+        find_acquisition(tmp_path / "scan")
+
+
+def test_what_headers_lack_is_asked_for_and_what_a_user_says_wins(tmp_path: Path) -> None:
+    Scanner(tmp_path / "scan", b0=None).siemens(PHASE, MAGNITUDE)
+    with pytest.raises(ParameterInvalid, match=r"No field strength is known of series 6.*--b0"):
+        find_acquisition(tmp_path / "scan")
+    found = find_acquisition(tmp_path / "scan", b0=7.0, echo_times=(0.005, 0.011))
+    assert (found.b0, found.echo_times) == (7.0, (0.005, 0.011))
+    assert found.sources == {"echo_times": "given", "b0": "given"}
+
+
+@pytest.mark.parametrize(
+    ("extra", "b0", "source", "note"),
+    [
+        ({"ImagingFrequency": 123.2}, 2.894, "imaging frequency", ""),
+        ({"MagneticFieldStrength": 30000.0}, 3.0, "header", "was read as gauss"),
+        ({"MagneticFieldStrength": 3.0, "ImagingFrequency": 63.9}, 3.0, "header", "belongs to 1.501 T"),
+    ],
+)
+def test_the_field_strength_is_found(
+    extra: dict[str, float], b0: float, source: str, note: str, tmp_path: Path
+) -> None:
+    Scanner(tmp_path / "scan", b0=None, extra=extra).siemens(PHASE, MAGNITUDE)
+    found = find_acquisition(tmp_path / "scan")
+    assert found.b0 == pytest.approx(b0) and found.sources["b0"] == source
+    assert any(note in said for said in found.notes) if note else not found.notes
+
+
+def test_a_folder_without_a_scan_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(FileUnreadable, match=r"holds neither NIfTI nor DICOM images of MR \(1 other files\)"):
+        find_acquisition(tmp_path)
+    Scanner(tmp_path).write("mag", MAGNITUDE, series=5, image_type=["ORIGINAL", "PRIMARY", "M"])
+    with pytest.raises(FieldInvalid, match="Export phase images from the scanner"):
+        find_acquisition(tmp_path)
+
+
+def test_a_header_without_a_place_is_named(tmp_path: Path) -> None:
+    Scanner(tmp_path).siemens(PHASE, MAGNITUDE)
+    broken = pydicom.dcmread(tmp_path / "IM00003")
+    del broken.ImagePositionPatient
+    broken.save_as(tmp_path / "IM00003")
+    with pytest.raises(FileUnreadable, match="IM00003 lacks the place of its slices"):
+        find_acquisition(tmp_path)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    te=st.lists(st.floats(-1.0, 2e5, allow_nan=False), min_size=1, max_size=3),
+    b0=st.one_of(st.none(), st.floats(0.0, 1e5)),
+    maker=st.sampled_from(["SIEMENS", "GE", "", "Philips"]),
+    image_type=st.lists(st.sampled_from(["ORIGINAL", "P", "M", "DERIVED", "R", "I", "NORM"]), max_size=4),
+    slope=st.sampled_from([None, 0.0, 1.0, -2.0, 1e-30]),
+)
+def test_any_header_is_read_or_refused_in_a_sentence(
+    te: list[float], b0: float | None, maker: str, image_type: list[str], slope: float | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:  # fmt: skip
+    folder = tmp_path_factory.mktemp("headers")
+    scanner = Scanner(folder, maker, tuple(round(t, 6) for t in te), (8, 8, 8), b0=b0)
+    stored = np.arange(8**3).reshape(8, 8, 8)[None].repeat(len(te), 0)
+    scanner.write("a", stored, series=1, image_type=image_type, slope=slope)
+    scanner.write("b", stored, series=2, image_type=["M"])
+    try:
+        found = find_acquisition(folder)
+    except IR2QSMError as error:
+        assert re.search(r"\.$", str(error)) and str(folder) not in str(error)
+    else:
+        assert all(0.0005 <= t <= 0.1 for t in found.echo_times) and 0.01 <= found.b0 <= 25.0
+        assert list(found.echo_times) == sorted(found.echo_times)
+        assert math.isfinite(float(found.part(found.kinds[0]).sum()))

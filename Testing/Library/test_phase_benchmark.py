@@ -1,0 +1,44 @@
+"""The benchmark of the way from phase: its head, its scores and its costs, on a small grid."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+
+from IR2QSMLib.field.background import VSharp
+from IR2QSMLib.field.unwrapping import wraps_left
+from IR2QSMLib.phase_benchmark import ECHO_TIMES, HeadInAir, field_error, head_in_air, phase_benchmark
+from IR2QSMLib.volumes import TotalField
+
+
+@pytest.fixture(scope="module")
+def head() -> HeadInAir:
+    return head_in_air(48, 3.6)
+
+
+def test_the_head_has_wraps_and_a_background_that_is_harmonic_inside(head: HeadInAir) -> None:
+    phase = head.phase(0.01)
+    assert phase.n_echoes == len(ECHO_TIMES) and wraps_left(phase.values[-1], head.mask) > 0.01
+    noisier = head.phase(0.05)
+    assert float((noisier.magnitude - phase.magnitude).std()) > 0.01
+    # What is left of the noise-free phase's field after V-SHARP is the local field, not what leaks into the brain.
+    turn = 2.0 * torch.pi * 42.576 * 3.0 * (ECHO_TIMES[1] - ECHO_TIMES[0])
+    field = (head.signal[1] * head.signal[0].conj()).angle() / turn
+    assert float(field[head.mask].std()) > 0.05
+    truth = head.true_local(head.mask)
+    found = VSharp()(TotalField(truth.values, head.mask, head.grid))
+    assert 10.0 < field_error(found, truth) < 90.0
+    assert field_error(truth, truth) == 0.0
+
+
+def test_its_tables_name_every_removal_and_step() -> None:
+    said: list[str] = []
+    phase_benchmark(shape=32, device="cpu", noise=(0.01,), emit=said.append)
+    text = "\n".join(said)
+    for name in ("v-sharp", "pdf", "lbv"):
+        assert len(re.findall(rf"\| {name},? ", text)) >= 4, name
+    assert "4 steps of recovery" in text and re.search(r"(within|beyond) the .* FFT pairs and 5 such calls", text)
+    for step in ("FFT pairs", "unwrap_phase", "mask from the magnitude", "unwrapping", "echo combination"):
+        assert step in text

@@ -1,0 +1,286 @@
+"""Several methods in one go, and maps beside each other: linked views, one window, differences, two in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import qt
+import slicer
+
+from Testing.Slicer.slice_pictures import view_image
+from Testing.Slicer.steps import tick, volumes, workers
+
+Wait = Callable[..., None]
+pytestmark = pytest.mark.usefixtures("clean")
+
+
+def ticked(ticks: Any) -> list[str]:
+    return [ticks.item(i).text() for i in range(ticks.count()) if ticks.item(i).checkState() == qt.Qt.Checked]
+
+
+def view(i: int) -> Any:
+    return slicer.app.layoutManager().sliceWidget(f"IR2QSM{i}")
+
+
+def shown(i: int) -> Any:
+    return slicer.mrmlScene.GetNodeByID(view(i).mrmlSliceCompositeNode().GetBackgroundVolumeID() or "")
+
+
+def window(node: Any) -> tuple[float, float]:
+    display = node.GetDisplayNode()
+    return round(display.GetWindowLevelMin(), 6), round(display.GetWindowLevelMax(), 6)
+
+
+def label(i: int) -> str:
+    """What the module wrote into the corner of a view."""
+    props = view(i).sliceView().renderWindow().GetRenderers().GetFirstRenderer().GetViewProps()
+    return "".join(p.GetInput() for p in props if p.GetObjectName() == "IR2QSM name")
+
+
+@pytest.fixture
+def maps(panel: Any) -> list[Any]:
+    """Three maps of one grid, and one of another."""
+    rng = np.random.default_rng(0)
+    made = [
+        slicer.util.addVolumeFromArray((0.1 * rng.normal(size=(16, 20, 24))).astype(np.float32), name=name)
+        for name in ("one", "two", "three")
+    ]
+    made.append(slicer.util.addVolumeFromArray(np.zeros((10, 10, 10), np.float32), name="elsewhere"))
+    for node in made:
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().AutoWindowLevelOff()
+        node.GetDisplayNode().SetWindowLevelMinMax(-0.1, 0.1)
+    return made
+
+
+@pytest.fixture
+def all_ready(ready: Any, sample: Any, wait_until: Wait) -> Any:
+    """The panel with all that any method needs, every method ticked."""
+    _field, mask = sample
+    chi = slicer.util.loadVolume(str(Path(ready.resourcePath("SampleData/chi.nrrd"))), {"show": False})
+    values = slicer.util.arrayFromVolume(mask) * (100.0 - 200.0 * slicer.util.arrayFromVolume(chi))
+    slicer.util.updateVolumeFromArray(chi, values.astype(np.float32))
+    chi.SetName("magnitude")
+    ready.ui.methodsSection.click()
+    names = [ready.ui.methodList.item(i).text() for i in range(ready.ui.methodList.count())]
+    assert {"ir2qsm", "tkd", "tikhonov", "tv", "ilsqr", "medi"} <= set(names)
+    tick(ready.ui.methodList, *names)
+    ready.ui.magnitudeSelector.setCurrentNode(chi)
+    ready.ui.b0Spin.setValue(3.0)
+    ready.ui.echoTimeSpin.setValue(20.0)
+    ready.ui.uncertaintyCheck.click()
+    return ready
+
+
+# -- methods ----------------------------------------------------------------------------------------------------------
+
+
+def test_methods_come_from_the_library_and_say_what_they_need(
+    ready: Any, wait_until: Wait, screenshot: Callable[..., Path]
+) -> None:
+    ui = ready.ui
+    assert ticked(ui.methodList) == ["ir2qsm"] and "doi 10." in ui.methodList.item(0).toolTip()
+    ui.methodsSection.click()
+    assert ui.magnitudeSelector.isHidden() and not ui.automaticCheck.isEnabled()
+    tick(ui.methodList)
+    assert ui.methodsNote.text() == "Tick at least one method." and not ui.applyButton.isEnabled()
+    tick(ui.methodList, "tv", "medi")
+    assert ui.methodsNote.text() == "Needed for medi: B0, the echo time, the magnitude image."
+    assert not ui.applyButton.isEnabled() and not ui.magnitudeSelector.isHidden() and not ui.b0Spin.isHidden()
+    screenshot(ready.parent, "panel-methods", 300)
+    tick(ui.methodList, "tv")
+    assert ui.applyButton.isEnabled() and ui.automaticCheck.isEnabled() and ui.magnitudeSelector.isHidden()
+    ui.automaticCheck.click()
+    assert [o.words()[-2:] for o in ready._options()] == [["--strength", "auto"]]
+    tick(ui.methodList, "tkd", "tv")
+    ui.chiSelector.setCurrentNode(ready._parameters.field)
+    assert "Several methods make several maps" in ui.statusLabel.text() and not ui.applyButton.isEnabled()
+
+
+def test_all_methods_run_are_cancelled_half_way_and_run_again(
+    all_ready: Any, sample: Any, wait_until: Wait, screenshot: Callable[..., Path], render_slices: Callable[..., Path]
+) -> None:
+    ui, names = all_ready.ui, ticked(all_ready.ui.methodList)
+    before = volumes()
+    ui.applyButton.click()
+    wait_until(lambda: "ilsqr (5 of 6): inversion" in ui.statusLabel.text(), 60)
+    screenshot(all_ready.parent, "panel-several", 300)
+    assert 667 <= ui.progressBar.value() < 833
+    ui.applyButton.click()
+    wait_until(lambda: ui.applyButton.text() == "Apply", 3)
+    assert ui.statusLabel.text() == f"Cancelled; what was finished stays: {', '.join(names[:4])}."
+    finished = [f"field QSM {name.upper()}" for name in names[:4]]
+    assert volumes() == [*before, *finished] and workers() == []
+    for name in finished:
+        slicer.mrmlScene.RemoveNode(slicer.util.getNode(name))
+    ui.applyButton.click()
+    wait_until(lambda: ui.applyButton.text() == "Apply", 180, "the end of all methods")
+    assert ui.statusLabel.text().startswith("Done in ")
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    made = [node for node in nodes if node.GetNodeReference("IR2QSM.field")]
+    inside = slicer.util.arrayFromVolume(sample[1]) > 0
+    values = np.array([slicer.util.arrayFromVolume(node)[inside] for node in made])
+    assert (np.abs(np.corrcoef(values)) > 0.5).all() and len({v.std() for v in values}) == len(made)
+    assert [node.GetAttribute("IR2QSM.Method.name") for node in made] == names
+    assert [shown(i + 1) for i in range(len(made))] == made
+    for name, node in zip(names, made, strict=True):
+        node.SetName(f"field QSM {name.upper()}")
+    assert [label(i + 1) for i in range(len(made))] == [node.GetName() for node in made]
+    for i in range(len(made)):
+        node, first = view(i + 1).mrmlSliceNode(), view(1).mrmlSliceNode()
+        assert view(i + 1).mrmlSliceCompositeNode().GetLinkedControl()
+        assert node.GetSliceOffset() == first.GetSliceOffset() and node.GetFieldOfView() == first.GetFieldOfView()
+    views = [f"IR2QSM{i + 1}" for i in range(len(made))]
+    render_slices(made, "comparison", views=views, columns=3)
+    ui.baseMapSelector.setCurrentNode(made[0])
+    ui.differenceCheck.click()
+    assert label(6) == "MEDI − IR2QSM"
+    render_slices([made[0]], "differences", views=views, columns=3)
+    ui.methodsSection.click()
+    ui.compareSection.click()
+    screenshot(all_ready.parent, "panel-compare", 300)
+
+
+def test_a_method_that_fails_is_named_and_the_others_are_tried(
+    ready: Any, sample: Any, wait_until: Wait, tmp_path_factory: Any
+) -> None:
+    flat = slicer.modules.volumes.logic().CloneVolume(sample[0], "flat")
+    slicer.util.updateVolumeFromArray(flat, np.ones_like(slicer.util.arrayFromVolume(flat)))
+    ready.ui.magnitudeSelector.setCurrentNode(flat)
+    ready.ui.b0Spin.setValue(3.0)
+    ready.ui.echoTimeSpin.setValue(20.0)
+    tick(ready.ui.methodList, "tkd", "tikhonov", "medi")
+    ready.ui.applyButton.click()
+    wait_until(lambda: ready.ui.applyButton.text() == "Apply", 60)
+    text = ready.ui.statusLabel.text()
+    assert text.startswith("medi: The magnitude is empty, flat") and "Done in" in text
+    assert {"field QSM TKD", "field QSM TIKHONOV"} <= set(volumes()) and "field QSM MEDI" not in volumes()
+
+
+# -- comparing --------------------------------------------------------------------------------------------------------
+
+
+def test_ticked_maps_are_laid_out_in_views_that_move_together(panel: Any, maps: list[Any]) -> None:
+    ui = panel.ui
+    assert not ui.compareButton.isEnabled()
+    tick(ui.compareList, "one")
+    assert not ui.compareButton.isEnabled()
+    tick(ui.compareList, "one", "two", "three")
+    ui.compareButton.click()
+    assert [shown(i) for i in (1, 2, 3)] == maps[:3] and [label(i) for i in (1, 2, 3)] == ["one", "two", "three"]
+    view(3).mrmlSliceCompositeNode().SetBackgroundVolumeID(maps[3].GetID())       # chosen in the view itself
+    assert label(3) == "elsewhere"
+    linked = slicer.vtkMRMLSliceLinkLogic()
+    linked.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+    linked.SetMRMLScene(slicer.mrmlScene)
+    red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+    before = red.GetFieldOfView()[1]
+    moved = view(2)
+    moved.sliceLogic().StartSliceOffsetInteraction()
+    moved.sliceLogic().SetSliceOffset(4.0)
+    moved.sliceLogic().EndSliceOffsetInteraction()
+    moved.sliceLogic().StartSliceNodeInteraction(slicer.vtkMRMLSliceNode.FieldOfViewFlag)
+    fov = moved.mrmlSliceNode().GetFieldOfView()
+    moved.mrmlSliceNode().SetFieldOfView(fov[0] / 2, fov[1] / 2, fov[2])
+    moved.sliceLogic().EndSliceNodeInteraction()
+    for i in (1, 2, 3):
+        assert view(i).mrmlSliceNode().GetSliceOffset() == pytest.approx(4.0)
+        assert view(i).mrmlSliceNode().GetFieldOfView()[1] == pytest.approx(fov[1] / 2)
+    assert red.GetFieldOfView()[1] == before      # Slicer's own views stay
+    tick(ui.compareList, "one", "two")
+    assert shown(1) is maps[0] and shown(2) is maps[1]
+    assert view(2).mrmlSliceNode().GetSliceOffset() == pytest.approx(4.0)       # what was looked at is kept
+
+
+def test_one_window_is_shared_while_maps_are_compared(panel: Any, maps: list[Any]) -> None:
+    tick(panel.ui.compareList, "one", "two")
+    panel.ui.compareButton.click()
+    maps[1].GetDisplayNode().SetWindowLevelMinMax(-0.02, 0.3)
+    assert window(maps[0]) == (-0.02, 0.3) and window(maps[2]) == (-0.1, 0.1)
+    panel.exit()
+    maps[0].GetDisplayNode().SetWindowLevelMinMax(-0.5, 0.5)      # from another module, too
+    assert window(maps[1]) == (-0.5, 0.5)
+    panel.enter()
+    tick(panel.ui.compareList, "one", "three")
+    maps[1].GetDisplayNode().SetWindowLevelMinMax(-0.3, 0.3)
+    assert window(maps[0]) == window(maps[2]) == (-0.5, 0.5)
+
+
+def test_differences_are_shown_and_taken_away(panel: Any, maps: list[Any]) -> None:
+    ui, (one, two, three, _elsewhere) = panel.ui, maps
+    tick(ui.compareList, "one", "two", "three")
+    ui.compareButton.click()
+    ui.baseMapSelector.setCurrentNode(two)
+    assert shown(2) is two
+    before = {n.GetID() for n in slicer.mrmlScene.GetNodes()}
+    ui.differenceCheck.click()
+    assert shown(1) is two and [label(i) for i in (1, 2, 3)] == ["two", "one − two", "three − two"]
+    found = slicer.util.arrayFromVolume(shown(3))
+    assert np.array_equal(found, slicer.util.arrayFromVolume(three) - slicer.util.arrayFromVolume(two))
+    assert "one − two" not in [ui.compareList.item(i).text() for i in range(ui.compareList.count())]
+    slicer.util.updateVolumeFromArray(three, slicer.util.arrayFromVolume(two))
+    assert not slicer.util.arrayFromVolume(shown(3)).any()      # a map that was made anew
+    ui.differenceCheck.click()
+    assert [shown(i) for i in (1, 2, 3)] == [one, two, three]
+    assert {n.GetID() for n in slicer.mrmlScene.GetNodes()} ^ before == set()
+    tick(ui.compareList, "one", "elsewhere")
+    ui.differenceCheck.click()
+    assert ui.compareNote.text() == "'elsewhere' lies on another grid than 'two'; no difference can be shown."
+
+
+def test_two_maps_are_shown_in_turn_by_button_and_key(panel: Any, maps: list[Any], app: Any) -> None:
+    ui = panel.ui
+    assert not ui.blinkButton.isEnabled()
+    tick(ui.compareList, "one", "two", "three")
+    assert ui.baseMapSelector.currentNode() is maps[0] and ui.otherMapSelector.currentNode() is maps[1]
+    ui.otherMapSelector.setCurrentNode(maps[2])
+    ui.compareButton.click()
+    view(1).sliceLogic().SetSliceOffset(3.0)
+    seen = []
+    for press in (ui.blinkButton.click, panel._comparison._shortcut.activated.emit, ui.blinkButton.click):
+        press()
+        seen.append((shown(1).GetName(), label(1), view(1).mrmlSliceNode().GetSliceOffset()))
+    assert seen == [("one", "one", 3.0), ("three", "three", 3.0), ("one", "one", 3.0)]
+    first = view_image(view(1))
+    ui.blinkButton.click()
+    assert (view_image(view(1)) != first).any()
+    assert panel._comparison._shortcut.key().toString() == "Shift+B"
+    panel.exit()
+    assert panel._comparison._shortcut is None
+    panel.enter()
+    ui.compareButton.click()
+    assert [shown(i) for i in (1, 2, 3)] == maps[:3]
+    assert [view(i).mrmlSliceNode().GetSliceOffset() for i in (1, 2, 3)] == [3.0] * 3
+
+
+def test_nine_maps_are_too_many(panel: Any, maps: list[Any]) -> None:
+    for n in range(6):
+        slicer.modules.volumes.logic().CloneVolume(maps[0], f"more {n}")
+    names = [panel.ui.compareList.item(i).text() for i in range(panel.ui.compareList.count())]
+    tick(panel.ui.compareList, *names[:9])
+    assert panel.ui.compareNote.text() == "At most 8 maps can be shown." and not panel.ui.compareButton.isEnabled()
+    tick(panel.ui.compareList, *names[:8])
+    panel.ui.compareButton.click()
+    assert [shown(i).GetName() for i in range(1, 9)] == names[:8]
+
+
+def test_what_is_compared_comes_back_with_the_scene(panel: Any, maps: list[Any], tmp_path_factory: Any) -> None:
+    path = tmp_path_factory.mktemp("scene") / "scene.mrb"
+    tick(panel.ui.compareList, "one", "three")
+    panel.ui.baseMapSelector.setCurrentNode(maps[2])
+    panel.ui.compareButton.click()
+    panel.ui.differenceCheck.click()
+    panel.ui.differenceCheck.click()
+    arrangement = slicer.app.layoutManager().layoutLogic().GetLayoutNode().GetViewArrangement()
+    assert slicer.util.saveScene(str(path))
+    slicer.mrmlScene.Clear(False)
+    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    slicer.util.loadScene(str(path))
+    assert ticked(panel.ui.compareList) == ["one", "three"]
+    assert panel.ui.baseMapSelector.currentNode().GetName() == "three"
+    assert slicer.app.layoutManager().layoutLogic().GetLayoutNode().GetViewArrangement() == arrangement
+    assert [shown(i).GetName() for i in (1, 2)] == ["one", "three"]
