@@ -138,10 +138,8 @@ class ResidualNetwork(nn.Module):
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw He's initial weights, and a head of N(0, 0.01), so that training starts near no susceptibility."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-        draw_weights(self.head, generator)
+        draw_weights(self, generator)
+        nn.init.normal_(self.head.weight, std=0.01, generator=generator)
 
 
 class FeatureNoise(nn.Module):

@@ -79,8 +79,9 @@ class Unet(nn.Module):
             return Estimate(self.head(x.float()) * self.config.unit, [], None)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw the published initial weights, N(0, 0.01)."""
+        """Draw He's initial weights, and a head of N(0, 0.01), so that training starts near no susceptibility."""
         draw_weights(self, generator)
+        nn.init.normal_(self.head.weight, std=0.01, generator=generator)
 
 
 def _pair(c_in: int, c: int, c_out: int) -> nn.Sequential:

@@ -147,7 +147,7 @@ class Xqsm(nn.Module):
             return Estimate((self.head(x.float()) + image[:, -1:]) * self.config.unit, [], None)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw the published initial weights, N(0, 0.01), and a head of zeros: training starts from the input."""
+        """Draw He's initial weights, and a head of zeros: training starts from the input."""
         draw_weights(self, generator)
         nn.init.zeros_(self.head.weight)
 

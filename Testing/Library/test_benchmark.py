@@ -16,7 +16,8 @@ from IR2QSMLib import benchmark as module
 from IR2QSMLib import speed
 from IR2QSMLib.benchmark import STRENGTHS, THRESHOLDS, Contender, benchmark, contenders, measured, tile_report
 from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.inversion.direct import GradientTikhonov, Tikhonov, TruncatedDivision
+from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
+from IR2QSMLib.inversion.gradient_tikhonov import GradientTikhonov
 from IR2QSMLib.inversion.ilsqr import Ilsqr
 from IR2QSMLib.inversion.learned import Learned
 from IR2QSMLib.inversion.loading import load

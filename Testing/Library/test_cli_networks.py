@@ -13,7 +13,7 @@ from IR2QSMLib.cli import LEARNED_NAMES
 from IR2QSMLib.cli_train import NETWORK_NAMES
 from IR2QSMLib.inversion import learned
 from IR2QSMLib.inversion.learned import Learned
-from IR2QSMLib.inversion.methods import METHODS
+from IR2QSMLib.inversion.methods import METHODS, offered
 from IR2QSMLib.inversion.reading import Reading
 from IR2QSMLib.io.images import read_volume
 from IR2QSMLib.networks.kinds import KINDS
@@ -34,6 +34,7 @@ def test_methods_without_weights_are_told_as_not_available(
     (answer,) = ir2qsm("info", "--json").events()
     available = {name: told["available"] for name, told in answer["methods"].items()}
     assert available == {name: name not in OTHERS for name in METHODS}
+    assert offered() == [name for name in METHODS if name not in OTHERS]
     assert "ir2qsm train --network xqsm" in answer["methods"]["xqsm"]["problem"]
     (tmp_path / "xqsm.safetensors").write_bytes(b"")
     (answer,) = ir2qsm("info", "--json").events()
