@@ -17,10 +17,12 @@ from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
 from IR2QSMLib.inversion.frame import Frame
 from IR2QSMLib.inversion.ilsqr import Ilsqr
-from IR2QSMLib.inversion.learned import TILES, Learned, bundled, infer, load, prepared
+from IR2QSMLib.inversion.learned import Learned
+from IR2QSMLib.inversion.loading import bundled, load, prepared
 from IR2QSMLib.inversion.medi import Medi
-from IR2QSMLib.inversion.methods import Method
+from IR2QSMLib.inversion.methods import METHODS, Method
 from IR2QSMLib.inversion.strength import AUTO
+from IR2QSMLib.inversion.tiles import TILES, infer
 from IR2QSMLib.inversion.tv import TotalVariation
 from IR2QSMLib.io.weights import fit, read_weights
 from IR2QSMLib.metrics import xsim
@@ -40,6 +42,8 @@ TV_STRENGTHS = (2e-5, 5e-5, 1e-4, 2e-4)
 MEDI_STRENGTHS = (300.0, 1000.0, 3000.0, 10000.0, 30000.0)
 NOISE_LEVELS = {f"held-out brain, {level}": level for level in ("noise-free", "SNR 40", "SNR 10", "SNR 5", "SNR 2")}
 """The cases of one head that differ in noise alone."""
+OTHER_NETWORKS = ("unet", "xqsm", "lpcnn", "modl-qsm")
+"""Methods that are scored where their weights are bundled."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ def contenders(weights: Path | None = None) -> list[Contender]:
         Contender("ir2qsm, no consistency", (replace(learned, consistency=0.0),)),
         Contender("ir2qsm, resampled", (replace(learned, resampled=True),)),
         Contender("its first inversion alone", (first,)),
+        *(Contender(name, (METHODS[name].make(),)) for name in OTHER_NETWORKS if METHODS[name].problem is None),
         Contender("tkd", (TruncatedDivision(),)),
         Contender("tkd, best", tuple(TruncatedDivision(t) for t in THRESHOLDS), tuple(map(str, THRESHOLDS))),
         Contender("tikhonov", (Tikhonov(),)),
@@ -134,7 +139,9 @@ def benchmark(
     if speed:
         emit("\n" + transform_report(used.kind))
         emit("\n" + tile_report(weights, used.kind))
-        emit("\n" + "\n".join(speed_report(loaded.network.config, weights or bundled(), used.kind)))
+        size = loaded.network.config
+        if isinstance(size, IR2UnetConfig):
+            emit("\n" + "\n".join(speed_report(size, weights or bundled(), used.kind)))
 
 
 def _told(drawn: Drawn) -> str:
@@ -209,7 +216,7 @@ def speed_report(config: IR2UnetConfig, weights: Path, device: str) -> list[str]
                 expected = plain(image[None]).chi[0, 0]
             slow = min(slow, cost.seconds)
             with measured(device) as cost:
-                chi, _ = infer(fast_network, image, None, half_precision(device), silent)
+                chi = infer(fast_network, image, None, half_precision(device), silent).chi
             fast = min(fast, cost.seconds)
         error = float((chi - expected).square().mean().sqrt() / expected.std())
         rows.append([name, f"{slow:.2f}", f"{fast:.2f}", f"{slow / fast:.2f}",

@@ -26,11 +26,14 @@ from IR2QSMLib.console import MODES, Console
 from IR2QSMLib.errors import OutputUnwritable, ParameterInvalid
 
 Answer = dict[str, Any] | None
-METHOD_NAMES = ("ir2qsm", "tkd", "tikhonov", "tv", "ilsqr", "medi")
+LEARNED_NAMES = ("ir2qsm", "unet", "xqsm", "lpcnn", "modl-qsm")
+METHOD_NAMES = (*LEARNED_NAMES, "tkd", "tikhonov", "tv", "ilsqr", "medi")
 EXTRAS = ("magnitude", "noise", "csf")
 """Volumes beside field and mask that a method may take."""
 OPTIONS = {
-    ("ir2qsm",): ("weights", "tile", "consistency", "uncertainty"),
+    LEARNED_NAMES: ("weights", "tile", "consistency"),
+    ("ir2qsm",): ("uncertainty",),
+    ("modl-qsm",): ("unexplained",),
     ("tkd",): ("threshold",),
     ("tikhonov", "tv", "medi"): ("strength",),
     ("tv",): ("outside",),
@@ -83,7 +86,8 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.runtime import keep_freed_memory, part_of
 
     keep_freed_memory()
-    written = [p for p in (args.output, args.uncertainty, args.mask_output) if p is not None]
+    maps = {"uncertainty": args.uncertainty, "mask": args.mask_output, "unexplained": args.unexplained}
+    written = [p for p in (args.output, *maps.values()) if p is not None]
     for path in written:
         check_writable(path)
     check_writable(sidecar_of(args.output), (".json",))
@@ -100,7 +104,7 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
         if wrong and args.method not in methods:
             owners = " or ".join(filter(None, [", ".join(methods[:-1]), methods[-1]]))
             raise ParameterInvalid(f"{' and '.join(wrong)} belongs to --method {owners}, not to {args.method}.")
-    apart = (*EXTRAS, "uncertainty")
+    apart = (*EXTRAS, "uncertainty", "unexplained")
     mine = [k for k in _options_of(args.method) if k not in apart]
     chosen = {k: getattr(args, k) for k in mine if getattr(args, k) is not None}
     common: dict[str, Any] = {
@@ -120,9 +124,11 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
     with console.outputs as outputs:
         if field is not None and args.keep is not None:
             field.add_to(outputs, args.keep)
-        sidecar = result.add_to(outputs, args.output, uncertainty=args.uncertainty, mask=args.mask_output)
+        sidecar = result.add_to(outputs, args.output, **maps)
         console.progress(1.0, "written")
-    paths = {"chi": args.output, "uncertainty": args.uncertainty, "mask": args.mask_output, "provenance": sidecar}
+    paths = {"chi": args.output, **maps, "provenance": sidecar}
+    if args.method != "modl-qsm":
+        del paths["unexplained"]
     return {k: None if v is None else str(v) for k, v in paths.items()} | {"warnings": result.provenance["Warnings"]}
 
 
@@ -273,9 +279,10 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--reference", default="mean", metavar="mean|none|LABELMAP", help="region whose mean χ is zero")
     p.add_argument("--uncertainty", type=Path, metavar="FILE", help="write the standard error of χ_net [ppm]")
     p.add_argument("--mask-output", type=Path, metavar="FILE", help="write the mask in which χ is valid")
-    p.add_argument("--weights", type=Path, metavar="FILE", help="ir2qsm: other weights than the bundled ones")
-    p.add_argument("--tile", type=int, metavar="N", help="ir2qsm: edge of tiles [voxels]; default: only when needed")
-    p.add_argument("--consistency", type=float, metavar="λ", help="ir2qsm: floor of the data consistency; 0: none")
+    p.add_argument("--unexplained", type=Path, metavar="FILE", help="modl-qsm: write the field that χ leaves [ppm]")
+    p.add_argument("--weights", type=Path, metavar="FILE", help="networks: other weights than the bundled ones")
+    p.add_argument("--tile", type=int, metavar="N", help="networks: edge of tiles [voxels]; default: only when needed")
+    p.add_argument("--consistency", type=float, metavar="λ", help="networks: floor of the data consistency; 0: none")
     p.add_argument("--threshold", type=float, metavar="t", help="tkd: threshold on the dipole kernel (0.15)")
     p.add_argument("--strength", type=number_or_auto, metavar="λ|auto", help="tikhonov (0.01), tv (0.0002): of the "
                    "penalty; medi (1000): of the data; auto: from the noise in the field")  # fmt: skip
@@ -293,7 +300,7 @@ def _parser() -> argparse.ArgumentParser:
     add_local_field_options(p)
     p.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="maps, figure, table and page")
     p.add_argument("--methods", nargs="*", metavar="NAME[,PARAMETER=VALUE]", help="as 'tv' or 'tv,strength=auto'; "
-                   "default: all, and none when no name follows")  # fmt: skip
+                   "default: all that have weights, none when no name follows")  # fmt: skip
     p.add_argument("--map", type=named_file, action="append", default=[], metavar="NAME=FILE", help="a map [ppm] of "
                    "another tool on the field's grid; may be repeated")  # fmt: skip
     p.add_argument("--truth", type=Path, metavar="FILE", help="the true χ [ppm], to score every map against")
@@ -324,8 +331,8 @@ def _parser() -> argparse.ArgumentParser:
 
     add_train(commands, _command)
 
-    p = _command(commands, "import-weights", _import_weights, "convert the authors' released checkpoint")
-    p.add_argument("checkpoint", type=Path, help="model_IR2Unet.pth")
+    p = _command(commands, "import-weights", _import_weights, "convert a released checkpoint")
+    p.add_argument("checkpoint", type=Path, help="model_IR2Unet.pth, LPCNN's .pkl or MoDL-QSM's .h5")
     p.add_argument("-o", "--output", type=Path, metavar="FILE", help="safetensors file; default: beside the checkpoint")
 
     p = _command(commands, "inspect", _inspect, "say what an image seems to be")

@@ -14,26 +14,32 @@ from IR2QSMLib.errors import ParameterInvalid
 if TYPE_CHECKING:
     from IR2QSMLib.console import Console
 
+NETWORK_NAMES = ("ir2unet", "unet", "xqsm", "lpcnn", "modl-qsm")
+SIZES = ("width", "feature_noise", "dropout", "unit")
+"""Options that are settings of the network; without one, a network is as published."""
+
 
 def add_train(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
     """`ir2qsm train`."""
-    p = command(commands, "train", _train, "train IR2U-net on simulated heads", device=True)
+    p = command(commands, "train", _train, "train a network on simulated heads", device=True)
     p.add_argument("folder", type=Path, nargs="?", help="folder of a new run")
     p.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a run; its recipe is in its folder")
     p.add_argument("--minutes", type=float, required=True, help="time of the whole run, over all its sittings")
     p.add_argument("--sitting", type=float, metavar="MINUTES", help="end this sitting before the whole run's time")
     p.add_argument("--save-every", type=float, default=5.0, metavar="MINUTES")
     p.add_argument("--devices", type=int, default=1, help="devices of that kind to train on")
+    p.add_argument("--network", choices=NETWORK_NAMES, default="ir2unet")
     p.add_argument("--reads", choices=("field", "tikhonov", "both"), default="both", help="what the network is given")
-    p.add_argument("--width", type=float, default=1.0, help="factor on the channels")
-    p.add_argument("--passes", type=int, default=4)
-    p.add_argument("--no-uncertainty", action="store_true", help="leave out the second head")
+    p.add_argument("--width", type=float, help="factor on the channels (1)")
+    p.add_argument("--passes", type=int, help="ir2unet: U-nets (4); lpcnn, modl-qsm: steps (3)")
+    p.add_argument("--no-uncertainty", action="store_true", help="ir2unet: leave out the second head")
     p.add_argument("--loss", choices=("squared", "absolute", "relative", "structural"), default="squared")
-    p.add_argument("--unit", type=float, default=1.0, help="susceptibility that the network counts as 1 [ppm]")
+    p.add_argument("--unit", type=float, help="susceptibility that the network counts as 1 [ppm] (1; lpcnn, modl-qsm: "
+                   "0.03)")  # fmt: skip
     p.add_argument("--start", type=Path, metavar="FILE", help="begin from these weights of a network of that size")
     p.add_argument("--learning-rate", type=float, default=1e-3, help="the highest; a cosine takes it to zero")
-    p.add_argument("--feature-noise", type=float, default=0.7, metavar="P", help="probability, in training")
-    p.add_argument("--dropout", type=float, default=0.05, metavar="P")
+    p.add_argument("--feature-noise", type=float, metavar="P", help="ir2unet: probability, in training (0.7)")
+    p.add_argument("--dropout", type=float, metavar="P", help="ir2unet (0.05), lpcnn and modl-qsm (0.5)")
     p.add_argument("--patch", type=int, default=48, help="edge of patches [voxels]")
     p.add_argument("--batch", type=int, default=8)
     p.add_argument("--heads", type=int, default=4, help="heads drawn for a round")
@@ -42,8 +48,8 @@ def add_train(commands: Any, command: Callable[..., argparse.ArgumentParser]) ->
 
 
 def _train(args: argparse.Namespace, console: Console) -> dict[str, Any] | None:
-    from IR2QSMLib.inversion.learned import Reading
-    from IR2QSMLib.networks.ir2unet import IR2UnetConfig
+    from IR2QSMLib.inversion.reading import Reading
+    from IR2QSMLib.networks.kinds import sized
     from IR2QSMLib.runtime import choose_device
     from IR2QSMLib.training import Recipe, Run
     from IR2QSMLib.training_data import Feed
@@ -55,10 +61,14 @@ def _train(args: argparse.Namespace, console: Console) -> dict[str, Any] | None:
     if args.resume is not None and not (args.resume / "recipe.json").exists():
         raise ParameterInvalid(f"There is no run in '{args.resume.name}' to resume; give the folder of one.")
     reading = Reading(args.reads)
-    network = IR2UnetConfig(
-        args.width, args.passes, reading.n_channels, not args.no_uncertainty, args.feature_noise, args.dropout,
-        args.unit,
-    )
+    settings = {k: v for k, v in vars(args).items() if k in SIZES and v is not None}
+    if args.network == "ir2unet":
+        settings["uncertainty"] = not args.no_uncertainty
+    elif args.no_uncertainty:
+        raise ParameterInvalid(f"--no-uncertainty belongs to --network ir2unet, not to {args.network}.")
+    if args.passes is not None:
+        settings["n_passes"] = args.passes
+    network = sized(args.network, n_inputs=reading.n_channels, **settings)
     recipe = Recipe(
         network, reading, Feed(args.patch, args.batch, args.heads, args.patches, args.seed), args.loss,
         args.learning_rate,

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from IR2QSMLib.errors import Cancelled, IR2QSMError, OutputUnwritable, ParameterInvalid
-from IR2QSMLib.inversion.methods import METHODS, Method, describe, method
+from IR2QSMLib.inversion.methods import METHODS, Method, describe, method, offered
 from IR2QSMLib.io.outputs import Outputs, check_writable
 from IR2QSMLib.page import page
 from IR2QSMLib.pipeline import Result, require_apart, sidecar_of
@@ -74,10 +74,11 @@ def compare(
 ) -> dict[str, Any]:
     """Invert one field by several methods and lay the maps out side by side, with `maps` of other tools [ppm], by name.
 
-    Adds to `outputs`, in `folder`: chi_NAME.nii.gz and its sidecar for each method, comparison.png, comparison.tsv and
-    comparison.html. `methods` is all when None, each as `chosen_methods` reads it. With a `truth` [ppm] every map is
-    scored against it, with `labels` its regions are listed; noise is that of the labels `white_matter`, of the whole
-    mask without. A method that cannot be run is told of, and the others are run. Returns the files and what failed.
+    Adds to `outputs`, in `folder`: chi_NAME.nii.gz and its sidecar for each method, comparison.png, comparison.tsv
+    and comparison.html. `methods` is all that `offered` names when None, each as `chosen_methods` reads it. With a
+    `truth` [ppm] every map is scored against it, with `labels` its regions are listed; noise is that of the labels
+    `white_matter`, of the whole mask without. A method that cannot be run is told of, and the others are run. Returns
+    the files and what failed.
 
     All maps are compared in the voxels that all of them cover, and against the same reference. Raises GridMismatch for
     an image on another grid than the field's, and what `reconstruct` raises when no map is left.
@@ -86,7 +87,7 @@ def compare(
     require_matplotlib()
     if not window[0] < window[1]:
         raise ParameterInvalid(f"The window is {window[0]:g} to {window[1]:g} ppm; expected a lower and a higher end.")
-    chosen, others = chosen_methods(list(METHODS) if methods is None else methods), dict(maps or {})
+    chosen, others = chosen_methods(offered() if methods is None else methods), dict(maps or {})
     if not chosen and not others:
         raise ParameterInvalid("There is nothing to compare; name a method or give a map.")
     paths = {name: folder / f"chi_{_slug(name)}.nii.gz" for name in chosen}

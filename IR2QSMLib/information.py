@@ -12,27 +12,34 @@ import torch
 
 from IR2QSMLib import __version__
 from IR2QSMLib.errors import WeightsInvalid
-from IR2QSMLib.inversion.methods import METHODS
+from IR2QSMLib.inversion.methods import METHODS, Entry
 from IR2QSMLib.io.weights import models_folder, read_weights
 from IR2QSMLib.runtime import devices, half_precision
 
 
 def information() -> dict[str, Any]:
-    """Versions, methods, devices (each probed with a kernel) and the bundled weights, ready for JSON."""
+    """Versions, methods that can run and cannot, devices (each probed with a kernel), bundled weights: for JSON."""
     return {
         "version": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "simpleitk": version("SimpleITK"),
         "numpy": version("numpy"),
-        "methods": {
-            name: {"sentence": m.sentence, "citation": m.citation, "needs": m.needs} for name, m in METHODS.items()
-        },
+        "methods": {name: _method(entry) for name, entry in METHODS.items()},
         "devices": [
             {**asdict(d), "bfloat16": d.problem is None and half_precision(d.kind) is not None} for d in devices()
         ],
         "weights": _weights(),
     }
+
+
+def _method(entry: Entry) -> dict[str, Any]:
+    try:
+        problem = entry.problem
+    except WeightsInvalid as error:         # an installation without any weights
+        problem = str(error)
+    told = {"sentence": entry.sentence, "citation": entry.citation, "needs": entry.needs, "available": problem is None}
+    return told if problem is None else {**told, "problem": problem}
 
 
 def _weights() -> list[dict[str, Any]]:

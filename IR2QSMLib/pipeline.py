@@ -45,17 +45,24 @@ class Result:
     """The grid of the field that came in."""
     provenance: dict[str, Any]
     """Units, method, parameters, weights' hash, reference, versions, seconds, warnings: what the sidecar holds."""
+    unexplained: Tensor | None = None
+    """Part of the local field that the method gives to no χ [ppm], if it tells: (x, y, z)."""
 
     def save(
-        self, chi: Path | str, *, uncertainty: Path | str | None = None, mask: Path | str | None = None
+        self,
+        chi: Path | str,
+        *,
+        uncertainty: Path | str | None = None,
+        mask: Path | str | None = None,
+        unexplained: Path | str | None = None,
     ) -> Path:
         """Write χ with a JSON sidecar beside it, and the other maps where a path is given; return the sidecar's path.
 
-        All files appear together or none does. Raises OutputUnwritable, or ParameterInvalid when an uncertainty is
-        asked for and the method gave none.
+        All files appear together or none does. Raises OutputUnwritable, or ParameterInvalid when a map is asked for
+        that the method did not give.
         """
         with Outputs() as outputs:
-            return self.add_to(outputs, chi, uncertainty=uncertainty, mask=mask)
+            return self.add_to(outputs, chi, uncertainty=uncertainty, mask=mask, unexplained=unexplained)
 
     def add_to(
         self,
@@ -64,6 +71,7 @@ class Result:
         *,
         uncertainty: Path | str | None = None,
         mask: Path | str | None = None,
+        unexplained: Path | str | None = None,
     ) -> Path:
         """Add the files of `save` to those of a run that is under way."""
         outputs.volume(chi, self.chi, self.grid)
@@ -74,6 +82,13 @@ class Result:
                     "trained for one); leave --uncertainty out."
                 )
             outputs.volume(uncertainty, self.uncertainty, self.grid)
+        if unexplained is not None:
+            if self.unexplained is None:
+                raise ParameterInvalid(
+                    f"The method '{self.provenance['Method']['name']}' does not tell what χ leaves of the field; leave "
+                    "--unexplained out, or use modl-qsm."
+                )
+            outputs.volume(unexplained, self.unexplained, self.grid)
         if mask is not None:
             outputs.volume(mask, self.mask, self.grid)
         sidecar = sidecar_of(chi)
@@ -197,7 +212,9 @@ def reconstruct(
         "Warnings": warnings,
     }
     progress(1.0, "done")
-    return Result(chi, local.mask, susceptibility.uncertainty, local.grid, provenance)
+    return Result(
+        chi, local.mask, susceptibility.uncertainty, local.grid, provenance, susceptibility.unexplained
+    )
 
 
 def _b0_source(field: Volume | Prepared, grid: Grid, warnings: list[str]) -> str:
@@ -353,7 +370,8 @@ def _invert(
         warnings.append(f"The volume was inverted in blended tiles of {tile} voxels.")
     values = torch.where(local.mask, frame.restore(found.values.cpu()), 0.0)
     sigma = None if found.uncertainty is None else frame.restore(found.uncertainty.cpu()) * local.mask
+    rest = None if found.unexplained is None else frame.restore(found.unexplained.cpu()) * local.mask
     mask = None if found.mask is None else frame.restore(found.mask.cpu())
     if mask is not None and not bool((mask == local.mask).all()):
         warnings.append(f"The map covers {int(mask.sum())} of the mask's {int(local.mask.sum())} voxels.")
-    return replace(found, values=values, uncertainty=sigma, mask=mask), device
+    return replace(found, values=values, uncertainty=sigma, mask=mask, unexplained=rest), device

@@ -10,22 +10,24 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from IR2QSMLib.errors import PackageMissing, ParameterInvalid, WeightsInvalid
-from IR2QSMLib.inversion.frame import Frame
+from IR2QSMLib.inversion.frame import MARGIN, Frame
 from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
-from IR2QSMLib.inversion.learned import Reading, infer
+from IR2QSMLib.inversion.reading import Reading, require_fit
+from IR2QSMLib.inversion.tiles import infer
 from IR2QSMLib.io.weights import fit, model_card, read_weights, weights_bytes
 from IR2QSMLib.metrics import nrmse, xsim
 from IR2QSMLib.networks.blocks import settle_batch_norm
-from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig, UnetPass
+from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
+from IR2QSMLib.networks.kinds import KINDS, Config, Network, build, kind_of
+from IR2QSMLib.physics.dipole import DipoleStack
 from IR2QSMLib.runtime import Progress, half_precision, keep_freed_memory, silent
 from IR2QSMLib.simulation.acquisition import acquire
-from IR2QSMLib.training_data import Feed, draw_round, validation_cases
+from IR2QSMLib.training_data import Feed, Patches, draw_round, validation_cases
 from IR2QSMLib.training_loss import LOSSES, loss_of
 
 
@@ -33,7 +35,7 @@ from IR2QSMLib.training_loss import LOSSES, loss_of
 class Recipe:
     """Everything that decides what a run learns; raises ParameterInvalid when parts do not fit."""
 
-    network: IR2UnetConfig = IR2UnetConfig(n_inputs=Reading().n_channels)
+    network: Config = IR2UnetConfig(n_inputs=Reading().n_channels)
     reading: Reading = Reading()
     feed: Feed = Feed()
     loss: str = "squared"
@@ -47,27 +49,32 @@ class Recipe:
             raise ParameterInvalid(f"The learning rate is {self.learning_rate:g}; expected a number between 0 and 1.")
         if self.loss not in LOSSES:
             raise ParameterInvalid(f"The loss is '{self.loss}'; expected one of {', '.join(LOSSES)}.")
-        if self.network.n_inputs != self.reading.n_channels:
-            raise ParameterInvalid(
-                f"The network has {self.network.n_inputs} input channels and reads {self.reading.n_channels}."
-            )
+        require_fit(self.reading, self.network)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe for JSON."""
+        return {"kind": kind_of(self.network), **asdict(self)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
-        """The recipe that `asdict` described."""
-        parts = {"network": IR2UnetConfig, "reading": Reading, "feed": Feed}
-        return cls(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
+        """The recipe that `to_dict` described."""
+        kind, rest = values.get("kind", "ir2unet"), {k: v for k, v in values.items() if k != "kind"}
+        parts: dict[str, Callable[..., Any]] = {"network": KINDS[kind].config, "reading": Reading, "feed": Feed}
+        return cls(**{k: parts[k](**v) if k in parts else v for k, v in rest.items()})
 
 
 @torch.inference_mode()
-def validate(network: IR2Unet, reading: Reading, device: torch.device) -> dict[str, Any]:
+def validate(network: Network, reading: Reading, device: torch.device) -> dict[str, Any]:
     """Mean XSIM and demeaned NRMSE [%] over the validation cases, without data consistency."""
     network.eval()
     scores = []
     for head, discrepancy, dice in validation_cases(device):
         field = acquire(head, discrepancy, dice)
         frame = Frame.around(field)
-        found, _ = infer(network, reading(Fidelity(frame.prepare(field))), None, half_precision(str(device)), silent)
+        prepared = frame.prepare(field)
+        physics = (DipoleStack([[frame.grid]], device=device), prepared.mask) if network.unrolled else ()
+        image = reading(Fidelity(prepared))
+        found = infer(network, image, None, half_precision(str(device)), silent, *physics).chi
         chi = torch.where(head.mask, frame.restore(found), 0.0)
         scores.append((xsim(chi, head.chi, head.mask), nrmse(chi, head.chi, head.mask)))
     return {
@@ -83,25 +90,20 @@ def learning_rate(recipe: Recipe, fraction: float, step: int) -> float:
     return recipe.learning_rate * max(cosine, 1e-3) * min(1.0, (step + 1) / 30)
 
 
-def take_over(path: Path, network: IR2Unet) -> None:
-    """Begin from the weights of a file for a network of the same size, whatever the unit it counts in.
+def take_over(path: Path, network: Network) -> None:
+    """Begin from the weights of a file for a network of the same size; for IR2U-net, whatever the unit it counts in.
 
     Raises WeightsInvalid when they do not fit.
     """
-    weights = read_weights(path)
+    weights, kind = read_weights(path), kind_of(network.config)
+    if weights.header.get("network") != kind:
+        raise WeightsInvalid(f"'{weights.name}' holds a '{weights.header.get('network')}'; expected a '{kind}'.")
     network.load_state_dict(fit(weights, network.state_dict()))
-    factor = network.config.unit / float(weights.header["config"].get("unit", 1.0))
-    heads = [cast(UnetPass, unet).head for unet in network.passes]
-    with torch.no_grad():
-        for unet in network.passes:
-            first = cast(nn.Sequential, cast(UnetPass, unet).pre[0])[0]
-            cast(nn.Conv3d, first).weight.mul_(factor)
-        for head in heads:
-            head.weight.div_(factor)
-            cast(Tensor, head.bias).div_(factor)
-        cast(Tensor, network.head.bias).div_(factor)
-        if network.sigma_head is not None:
-            cast(Tensor, cast(nn.Conv3d, network.sigma_head[1]).bias).sub_(math.log(factor))
+    its = float(weights.header["config"].get("unit", 1.0))
+    if isinstance(network, IR2Unet):
+        network.rescale(network.config.unit / its)
+    elif network.config.unit != its:
+        raise WeightsInvalid(f"'{weights.name}' counts in units of {its:g} ppm; expected {network.config.unit:g} ppm.")
 
 
 class Run:
@@ -189,7 +191,7 @@ class Run:
         return self.scores
 
     def _set_up(self) -> None:
-        network = IR2Unet(self.recipe.network)
+        network = build(self.recipe.network)
         network.initialise(torch.Generator().manual_seed(self.recipe.feed.seed))
         if self.first is not None:
             take_over(self.first, network)
@@ -206,12 +208,15 @@ class Run:
         fabric, recipe, n = self.fabric, self.recipe, self.recipe.reading.n_channels
         total, n_batches = torch.zeros((), device=fabric.device), 0
         self.model.train()
-        for batch in draw_round(
-            recipe.reading, recipe.feed, self.round, fabric.device, fabric.global_rank, fabric.world_size
-        ):
+        for patches in draw_round(
+            recipe.reading, recipe.feed, self.round, fabric.device, fabric.global_rank, fabric.world_size,
+            alone=self.network.unrolled,
+        ):  # fmt: skip
+            batch = patches.values
             self.optimizer.zero_grad()
-            estimate = self.model(batch[:, :n].contiguous(memory_format=torch.channels_last_3d))
-            loss = loss_of(estimate, batch[:, n - 1 : n], batch[:, n : n + 1], batch[:, n + 1 :], recipe.loss)
+            estimate = self.model(*self._arguments(patches))
+            truth, mask, left = batch[:, n : n + 1], batch[:, n + 1 : n + 2], batch[:, n + 2 :]
+            loss = loss_of(estimate, batch[:, n - 1 : n], truth, mask, recipe.loss, left)
             fabric.backward(loss)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 20.0)
             self.optimizer.step()
@@ -227,6 +232,15 @@ class Run:
                 self.progress(min(done, 1.0), "training")
         self.round += 1
         return float(total) / n_batches
+
+    def _arguments(self, patches: Patches) -> tuple[Any, ...]:
+        """What the network is called with."""
+        n, device = self.recipe.reading.n_channels, patches.values.device
+        image = patches.values[:, :n].contiguous(memory_format=torch.channels_last_3d)
+        if not self.network.unrolled:
+            return (image,)
+        dipole = DipoleStack([[grid] for grid in patches.grids], MARGIN, device)
+        return image, dipole, patches.values[:, n + 1 : n + 2]
 
     def _keep_reserve(self) -> None:
         self.reserve = self.fabric.broadcast(1.2 * (self.slowest_save + self.slowest_round))
@@ -275,29 +289,29 @@ class Run:
             beside = self.folder / "checkpoint.pt.part"
             torch.save(state, beside)
             if not (self.folder / "recipe.json").exists():      # only now is there a run that can be resumed
-                _write(self.folder / "recipe.json", json.dumps(asdict(self.recipe), indent=2).encode())
+                _write(self.folder / "recipe.json", json.dumps(self.recipe.to_dict(), indent=2).encode())
             os.replace(beside, self.folder / "checkpoint.pt")
         self.fabric.barrier()
         self._tick()
 
-    def averaged(self) -> IR2Unet:
+    def averaged(self) -> Network:
         """A copy of the network with the averaged weights, its statistics settled on heads of their own."""
         device, reading = self.fabric.device, self.recipe.reading
-        network = IR2Unet(replace(self.recipe.network, feature_noise=0.0, dropout=0.0)).to(device)
+        network = build(self.recipe.network.quiet).to(device)
         network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         network.load_state_dict({**self.network.state_dict(), **self.average})
         feed = replace(self.recipe.feed, seed=self.recipe.feed.seed + 500)
-        batches = [batch[:, : reading.n_channels] for batch in draw_round(reading, feed, 0, device)]
+        batches = [self._arguments(p) for p in draw_round(reading, feed, 0, device, alone=network.unrolled)]
         with torch.autocast(device.type, torch.bfloat16, enabled=half_precision(str(device)) is not None):
             settle_batch_norm(network, batches)
         return network
 
     def _header(self) -> dict[str, Any]:
         return {
-            "network": "ir2unet",
-            "config": asdict(replace(self.recipe.network, feature_noise=0.0, dropout=0.0)),
+            "network": kind_of(self.recipe.network),
+            "config": asdict(self.recipe.network.quiet),
             "reading": asdict(self.recipe.reading),
-            "recipe": asdict(self.recipe),
+            "recipe": self.recipe.to_dict(),
             "steps": self.step,
             "minutes": round(self.elapsed / 60.0, 2),
             "device": str(self.fabric.device),

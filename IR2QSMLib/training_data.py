@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +15,8 @@ from IR2QSMLib.field.background import LaplacianBoundaryValue, Removal, VSharp
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.frame import Frame
 from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
-from IR2QSMLib.inversion.learned import Reading
+from IR2QSMLib.inversion.reading import Reading
+from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.fourier import pad
 from IR2QSMLib.runtime import silent
 from IR2QSMLib.simulation.acquisition import Discrepancy, acquire, draw_discrepancy
@@ -55,6 +57,16 @@ class Feed:
             )
 
 
+class Patches(NamedTuple):
+    """Patches of simulated heads."""
+
+    values: Tensor
+    """The input, the truth [ppm] and the mask: (patches, n_channels + 2, p, p, p); and where each patch is a head of
+    its own, at the end what the truth leaves of the field [ppm]."""
+    grids: list[Grid]
+    """The grid of each."""
+
+
 def draw_training_grid(dice: Dice) -> Grid:
     """Voxels of 0.6 to 1.6 mm, 0.4 of the time up to 3 mm long on one axis, and B0 up to 40° from z."""
     size = dice.choice((1.0, dice.uniform(0.6, 1.6)))
@@ -81,8 +93,8 @@ def remove_background(field: LocalField, dice: Dice) -> LocalField:
     return found if float(found.mask.float().mean()) > 0.02 else field
 
 
-def cut_patches(reading: Reading, feed: Feed, dice: Dice) -> Tensor:
-    """Patches of one new head: (patches, n_channels + 2, p, p, p), the input, the truth [ppm] and the mask."""
+def cut_patches(reading: Reading, feed: Feed, dice: Dice, *, alone: bool = False) -> Patches:
+    """Patches of one new head, or with `alone` of heads that each patch is for itself (see `stand_alone`)."""
     head = draw_head(dice, draw_training_grid(dice))
     field = acquire(head, draw_discrepancy(dice), dice)
     if dice.chance(0.5):
@@ -90,10 +102,17 @@ def cut_patches(reading: Reading, feed: Feed, dice: Dice) -> Tensor:
     frame = Frame.around(field, margin=dice.integer(8, 24))
     prepared = frame.prepare(field)
     chi = torch.where(field.mask, head.chi - head.chi[field.mask].mean(), 0.0)
-    volume = torch.cat([reading(Fidelity(prepared)), frame.bring(chi)[None], prepared.mask[None].float()])
+    chi = frame.bring(chi)
+    channels = [reading(Fidelity(prepared)), chi[None], prepared.mask[None].float()]
+    if alone:
+        left = torch.where(prepared.mask, prepared.values - simulate_field(chi, frame.grid), 0.0)
+        channels.append(left[None])
+    volume = torch.cat(channels)
     volume = pad(volume, [max(n, feed.patch) for n in volume.shape[1:]])
-    volume = volume.flip([a for a in (1, 2, 3) if dice.chance(0.5)])
-    found = volume[-1].nonzero()
+    flipped = [dice.chance(0.5) for _ in range(3)]
+    volume = volume.flip([a + 1 for a in range(3) if flipped[a]])
+    grid = frame.grid.cropped((0, 0, 0), [feed.patch] * 3).reoriented((0, 1, 2), flipped)
+    found = volume[reading.n_channels + 1].nonzero()
     half, out = feed.patch // 2, []
     for index in (dice.rand(feed.patches) * len(found)).long().tolist():
         low = [
@@ -102,17 +121,44 @@ def cut_patches(reading: Reading, feed: Feed, dice: Dice) -> Tensor:
         ]
         i, j, k = (slice(start, start + feed.patch) for start in low)
         out.append(volume[:, i, j, k])
-    return torch.stack(out)
+    values = torch.stack(out)
+    return Patches(stand_alone(values, reading, grid) if alone else values, [grid] * len(values))
+
+
+def stand_alone(values: Tensor, reading: Reading, grid: Grid) -> Tensor:
+    """Patches, the last channel what χ leaves of the field, as heads of their own: their field is of their own sources.
+
+    In a patch cut from a brain, a large part of the field is of sources beside it. LPCNN and MoDL-QSM were trained with
+    the patch's own dipole operator all the same, so that their descent had to explain what nothing in the patch can. As
+    a head of its own, its χ of zero mean, a patch poses the very problem that a whole volume does, with the same noise.
+    """
+    n, out = reading.n_channels, values.clone()
+    mask = values[:, n + 1 : n + 2]
+    n_inside = mask.sum((2, 3, 4), keepdim=True).clamp_min(1.0)
+    for channel in range(1, n + 1):                             # a first inversion, where there is one, and the truth
+        x = values[:, channel : channel + 1]
+        out[:, channel : channel + 1] = (x - (x * mask).sum((2, 3, 4), keepdim=True) / n_inside) * mask
+    out[:, :1] = (simulate_field(out[:, n : n + 1], grid) + values[:, n + 2 :]) * mask
+    return out
 
 
 def draw_round(
-    reading: Reading, feed: Feed, number: int, device: torch.device, rank: int = 0, n_ranks: int = 1
-) -> Iterator[Tensor]:
-    """Batches of one round: (batch, n_channels + 2, p, p, p); the same round of the same rank is the same data."""
+    reading: Reading,
+    feed: Feed,
+    number: int,
+    device: torch.device,
+    rank: int = 0,
+    n_ranks: int = 1,
+    *,
+    alone: bool = False,
+) -> Iterator[Patches]:
+    """Batches of one round; the same round of the same rank is the same data."""
     first = FIRST_TRAINING_SEED * (1 + feed.seed) + (number * n_ranks + rank) * feed.volumes
-    patches = torch.cat([cut_patches(reading, feed, Dice(first + i, device)) for i in range(feed.volumes)])
-    order = torch.randperm(len(patches), generator=torch.Generator().manual_seed(first)).to(device)
-    yield from patches[order].split(feed.batch)
+    heads = [cut_patches(reading, feed, Dice(first + i, device), alone=alone) for i in range(feed.volumes)]
+    values, grids = torch.cat([head.values for head in heads]), [grid for head in heads for grid in head.grids]
+    order = torch.randperm(len(values), generator=torch.Generator().manual_seed(first))
+    for chosen in order.split(feed.batch):
+        yield Patches(values[chosen.to(device)], [grids[i] for i in chosen.tolist()])
 
 
 def validation_cases(device: torch.device) -> list[tuple[Head, Discrepancy, Dice]]:

@@ -6,18 +6,21 @@ import torch
 from torch import Tensor, nn
 
 from IR2QSMLib.metrics import XSIM_CONSTANTS
-from IR2QSMLib.networks.ir2unet import Estimate
+from IR2QSMLib.networks.blocks import Estimate
 
 LOSSES = ("squared", "absolute", "relative", "structural")
 
 
-def loss_of(estimate: Estimate, given: Tensor, truth: Tensor, mask: Tensor, loss: str) -> Tensor:
+def loss_of(
+    estimate: Estimate, given: Tensor, truth: Tensor, mask: Tensor, loss: str, unexplained: Tensor | None = None
+) -> Tensor:
     """The published loss, per voxel of the mask in units of 0.01 ppm, and the likelihood of the error.
 
     Σ e² of the result plus Σ_t 0.5^(T−1−t) Σ e_t² of the iterates (Li 2025), or absolute errors, or these relative to
     the error of the image that was `given` to be corrected, patch by patch, so that a noisy patch does not outweigh a
     clean one; "structural" adds 1 − XSIM of the result to that. A network with an uncertainty head adds
-    0.1 × (½ e²/σ² + log σ) with the error held fixed.
+    0.1 × (½ e²/σ² + log σ) with the error held fixed; one that tells what χ leaves of the field adds that error,
+    against `unexplained`, like that of χ.
     """
     n = mask.sum().clamp_min(1.0)
     weight = torch.ones((), device=truth.device)
@@ -25,13 +28,15 @@ def loss_of(estimate: Estimate, given: Tensor, truth: Tensor, mask: Tensor, loss
         before = (100.0 * (given - truth) * mask).abs().sum((1, 2, 3, 4), keepdim=True)
         weight = 1.0 / (before / mask.sum((1, 2, 3, 4), keepdim=True).clamp_min(1.0)).clamp_min(0.2)
 
-    def size(x: Tensor) -> Tensor:
-        e = 100.0 * (x.float() - truth) * mask
+    def size(x: Tensor, aim: Tensor = truth) -> Tensor:
+        e = 100.0 * (x.float() - aim) * mask
         return (weight * (e.square() if loss == "squared" else e.abs())).sum() / n
 
     total = size(estimate.chi)
     for back, iterate in enumerate(reversed(estimate.iterates)):
         total = total + 0.5**back * size(iterate)
+    if estimate.unexplained is not None and unexplained is not None:
+        total = total + size(estimate.unexplained, unexplained)
     if loss == "structural":
         total = total + 1.0 - similarity(estimate.chi.float(), truth, mask)
     if estimate.log_sigma is not None:

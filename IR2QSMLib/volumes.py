@@ -156,3 +156,5 @@ class Susceptibility:
     """What the method decided for itself, for the provenance."""
     mask: Tensor | None = None
     """Where χ is valid, bool, for a method that gives less than the field's mask: (x, y, z)."""
+    unexplained: Tensor | None = None
+    """Part of the field that the method gives to no χ [ppm], if it tells: (x, y, z)."""

@@ -55,9 +55,10 @@ class MethodList:
         self._ticks, self._installation = Ticks(ticks, on_ticked), installation
 
     def show(self, chosen):
-        """List what the library has, and tick what is chosen."""
+        """List the methods that the installation has weights for or that need none, and tick what is chosen."""
         about = self._installation.found.get("methods", {})
-        names = [*about, *(name for name in chosen if name not in about)]
+        offered = [name for name in about if about[name].get("available", True)]
+        names = [*offered, *(name for name in chosen if name not in offered)]
         tip = {name: f"{about[name]['sentence']} {about[name]['citation']}." for name in about}
         self._ticks.show([(name, name, tip.get(name, "")) for name in names], chosen)
 

@@ -1,136 +1,29 @@
-"""The learned inversion: what a network reads, its run over a whole volume or tiles, and the measured field again."""
+"""The learned inversions: a network's estimate of χ, and the measured field again."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
-from itertools import count, product
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import OutOfMemory, ParameterInvalid, WeightsInvalid
 from IR2QSMLib.inversion.gradient_tikhonov import Fidelity, GradientTikhonov
-from IR2QSMLib.io.weights import fit, models_folder, read_weights
-from IR2QSMLib.networks.blocks import ConvBlock, UpBlock, fold_batch_norm
-from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
+from IR2QSMLib.inversion.loading import Loaded, bundled, load
+from IR2QSMLib.inversion.tiles import TILES, Maps, bytes_per_voxel, infer
+from IR2QSMLib.networks.kinds import Network
+from IR2QSMLib.physics.dipole import DipoleStack
 from IR2QSMLib.physics.fourier import good_size
 from IR2QSMLib.physics.resample import aligned_grid, resample
 from IR2QSMLib.runtime import Progress, half_precision, is_out_of_memory, memory_free, part_of, silent
 from IR2QSMLib.volumes import LocalField, Susceptibility
 
-Made = TypeVar("Made")
-READS = ("field", "tikhonov", "both")
-"""What a network may be given: the field, a first inversion χ₀, or the two as channels."""
-TILES = (256, 192, 160, 128, 96, 64)
-"""Edges of tiles [voxels], the only ones used, so that a result can be repeated."""
-OVERLAP = 24
-"""Voxels over which neighbouring tiles are blended at the least."""
 CONSISTENCY, N_CONSISTENCY = 0.01, 1
 """Floor of λ and steps of the data consistency: chosen on validation heads alone."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a network reads; raises ParameterInvalid when that is unknown."""
-
-    reads: str = "both"
-    floor: float = 0.01
-    per_noise: float = 4.0
-    n_steps: int = 12
-    """Parameters of the first inversion χ₀, a `GradientTikhonov`."""
-
-    def __post_init__(self) -> None:
-        if self.reads not in READS:
-            raise ParameterInvalid(f"The network is said to read '{self.reads}'; expected one of {', '.join(READS)}.")
-
-    @property
-    def n_channels(self) -> int:
-        """Channels of the network's input."""
-        return 2 if self.reads == "both" else 1
-
-    @property
-    def first_inversion(self) -> GradientTikhonov:
-        """What makes χ₀."""
-        return GradientTikhonov(self.floor, self.per_noise, self.n_steps)
-
-    def __call__(self, fidelity: Fidelity, progress: Progress = silent) -> Tensor:
-        """The input for a prepared field [ppm]: (n_channels, x, y, z) [ppm], zero outside the mask."""
-        field, channels = fidelity.field, []
-        if self.reads != "tikhonov":
-            channels.append(torch.where(field.mask, field.values, 0.0))
-        if self.reads != "field":
-            channels.append(self.first_inversion.refine(torch.zeros_like(field.values), fidelity, progress))
-        return torch.stack(channels)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A network in evaluation mode with its batch normalisation folded, and what its file said of it."""
-
-    network: IR2Unet
-    reading: Reading
-    name: str
-    sha256: str
-
-
-def bundled(name: str = "ir2qsm") -> Path:
-    """The bundled weights of a method."""
-    return models_folder() / f"{name}.safetensors"
-
-
-def load(path: Path) -> Loaded:
-    """Read a weights file and build its network, or take it from memory while the file is the same.
-
-    Raises WeightsInvalid when the file is missing, altered, or does not fit the network it names.
-    """
-    try:
-        state = path.stat()
-    except OSError:
-        return _load(path, 0, 0)
-    return _load(path, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=2)
-def _load(path: Path, changed: int, size: int) -> Loaded:
-    weights = read_weights(path)
-    try:
-        kind = weights.header["network"]
-        reading = _exactly(Reading, weights.header["reading"])
-        config = _exactly(IR2UnetConfig, weights.header["config"])
-    except (AttributeError, KeyError, TypeError) as error:
-        raise WeightsInvalid(
-            f"The header of '{weights.name}' lacks or misnames a setting ({error}); import or train it again."
-        ) from error
-    if kind != "ir2unet":
-        raise WeightsInvalid(f"'{weights.name}' is for a network '{kind}', which this version does not know.")
-    if reading.n_channels != config.n_inputs:
-        raise WeightsInvalid(
-            f"The header of '{weights.name}' reads {reading.n_channels} channels ('{reading.reads}') and its network "
-            f"takes {config.n_inputs}; import or train it again."
-        )
-    network = IR2Unet(config)
-    network.load_state_dict(fit(weights, network.state_dict()))
-    return Loaded(prepared(network.eval().requires_grad_(False)), reading, weights.name, weights.sha256)
-
-
-def _exactly(made: type[Made], values: dict[str, Any]) -> Made:
-    """A dataclass from all of its fields: a default in place of a missing one would be another network."""
-    missing = sorted({f.name for f in fields(cast(Any, made))} - values.keys())
-    if missing:
-        raise KeyError(missing[0])
-    return made(**values)
-
-
-def prepared(network: IR2Unet) -> IR2Unet:
-    """A network in evaluation mode made faster without changing what it computes; in place."""
-    fold_batch_norm(network)
-    return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
@@ -140,7 +33,14 @@ class Learned:
     The network corrects a first inversion of the field, and its estimate is reconciled with the measured field by
     another step of it (`GradientTikhonov.refine`). Raises ParameterInvalid when the consistency is negative or the tile
     is not one of `TILES`, WeightsInvalid for weights that do not load, OutOfMemory when no tile fits.
+
+    The other learned methods differ in their network, their weights and what these say they read.
     """
+
+    kind: ClassVar[str] = "ir2unet"
+    """The method's network in `KINDS`."""
+    weights_name: ClassVar[str] = "ir2qsm"
+    """The method's bundled weights."""
 
     weights: Path | None = None
     """A weights file; the bundled one when None."""
@@ -149,7 +49,7 @@ class Learned:
     tile: int | None = None
     """Edge of the tiles [voxels]; None for the whole volume where memory holds it."""
     resampled: bool | None = None
-    """Whether the network sees a 1 mm grid along B0; None for networks that read the field alone."""
+    """Whether the network sees a 1 mm grid along B0; None for those that read the field alone and know no B0."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.consistency < math.inf:
@@ -157,65 +57,109 @@ class Learned:
         if self.tile is not None and self.tile not in TILES:
             raise ParameterInvalid(f"The tile is {self.tile} voxels; expected one of {', '.join(map(str, TILES))}.")
 
-    def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
-        """Invert a prepared field [ppm], every axis a multiple of 8."""
-        loaded = load(self.weights or bundled())
+    def __call__(
+        self, field: LocalField, progress: Progress = silent, others: Sequence[LocalField] = ()
+    ) -> Susceptibility:
+        """Invert a prepared field [ppm], every axis a multiple of 8.
+
+        `others` are fields of the same head, on the same voxels, with B0 in other directions: for LPCNN alone.
+        """
+        if self.problem is not None:
+            raise WeightsInvalid(self.problem)
+        loaded = load(self.weights or bundled(self.weights_name))
+        self._require_use(loaded, field, others)
         progress(0.0, "first inversion")
-        fidelity = Fidelity(field)
-        resampled = loaded.reading.reads == "field" if self.resampled is None else self.resampled
-        if resampled:
-            chi, sigma, notes = self._on_aligned_grid(loaded, field, progress)
-        else:
-            chi, sigma, notes = self._run(loaded, fidelity, progress)
+        fidelities = [Fidelity(f) for f in (field, *others)]
+        blind = loaded.reading.reads == "field" and not loaded.network.unrolled
+        resampled = blind if self.resampled is None else self.resampled
+        run = self._on_aligned_grid if resampled else self._run
+        maps, notes = run(loaded, fidelities, progress)
+        chi = maps.chi
         if self.consistency > 0.0:
             progress(0.95, "data consistency")
             again = GradientTikhonov(self.consistency, n_steps=N_CONSISTENCY)
-            chi = again.refine(torch.where(field.mask, chi, 0.0), fidelity)
+            for fidelity in fidelities:
+                chi = again.refine(torch.where(field.mask, chi, 0.0), fidelity)
         chi = torch.where(field.mask, chi, 0.0)
-        sigma = None if sigma is None else torch.where(field.mask, sigma, 0.0)
+        sigma, unexplained = (
+            None if x is None else torch.where(field.mask, x, 0.0) for x in (maps.sigma, maps.unexplained)
+        )
         notes = {"weights": loaded.name, "weights_sha256": loaded.sha256, "resampled": resampled, **notes}
-        notes["noise_share"] = round(fidelity.noise, 6)
-        notes["harmonic_part_lacking"] = round(fidelity.lacking, 3)
+        notes["noise_share"] = round(fidelities[0].noise, 6)
+        notes["harmonic_part_lacking"] = round(fidelities[0].lacking, 3)
         notes["reading"] = asdict(loaded.reading)
-        return Susceptibility(chi, sigma, notes)
+        return Susceptibility(chi, sigma, notes, unexplained=unexplained)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the method cannot run as it is: None, or that it has no weights and what to do."""
+        if self.weights is not None or bundled(self.weights_name).is_file():
+            return None
+        return (
+            f"No weights of the network '{self.kind}' come with this installation; train some (ir2qsm train --network "
+            f"{self.kind}) or convert released ones (ir2qsm import-weights), and give them with --weights."
+        )
+
+    def _require_use(self, loaded: Loaded, field: LocalField, others: Sequence[LocalField]) -> None:
+        if loaded.kind != self.kind:
+            raise WeightsInvalid(
+                f"The weights '{loaded.name}' are for the network '{loaded.kind}' and this method's is '{self.kind}'; "
+                "give weights of its own, or choose the method of those."
+            )
+        if loaded.network.unrolled and self.resampled:
+            raise ParameterInvalid(f"The network '{self.kind}' knows B0 and the voxel size; it is not resampled.")
+        if others and self.kind != "lpcnn":
+            raise ParameterInvalid(
+                f"{1 + len(others)} orientations were given; the network '{self.kind}' takes one. Use LPCNN."
+            )
+        for other in others:
+            other.grid.require_match(field.grid, "An orientation", "the first")
 
     def _on_aligned_grid(
-        self, loaded: Loaded, field: LocalField, progress: Progress
-    ) -> tuple[Tensor, Tensor | None, dict[str, Any]]:
+        self, loaded: Loaded, fidelities: Sequence[Fidelity], progress: Progress
+    ) -> tuple[Maps, dict[str, Any]]:
         progress(0.0, "resampling")
+        field = fidelities[0].field
         grid = aligned_grid(field.grid)
         shape = [good_size(n, loaded.network.multiple) for n in grid.shape]
         grid = grid.cropped([-((m - n) // 2) for m, n in zip(shape, grid.shape, strict=True)], shape)
         mask = resample(field.mask.float(), field.grid, grid) > 0.5
         values = torch.where(mask, resample(field.values, field.grid, grid), 0.0)
-        chi, sigma, notes = self._run(loaded, Fidelity(LocalField(values, mask, grid)), progress)
+        maps, notes = self._run(loaded, [Fidelity(LocalField(values, mask, grid))], progress)
         progress(0.92, "resampling")
-        chi = resample(torch.where(mask, chi, 0.0), grid, field.grid)
-        return chi, None if sigma is None else resample(sigma, grid, field.grid), notes
+        chi = resample(torch.where(mask, maps.chi, 0.0), grid, field.grid)
+        return Maps(chi, None if maps.sigma is None else resample(maps.sigma, grid, field.grid)), notes
 
     def _run(
-        self, loaded: Loaded, fidelity: Fidelity, progress: Progress
-    ) -> tuple[Tensor, Tensor | None, dict[str, Any]]:
+        self, loaded: Loaded, fidelities: Sequence[Fidelity], progress: Progress
+    ) -> tuple[Maps, dict[str, Any]]:
         """The network over the whole volume, or over the first tile size that memory holds."""
-        image = loaded.reading(fidelity, lambda done, _: progress(0.2 * done, "first inversion"))
+        image = loaded.reading(fidelities[0], lambda done, _: progress(0.2 * done, "first inversion"))
         device = image.device
         network = loaded.network.to(device)
         dtype = half_precision(str(device))
+        physics: tuple[Any, ...] = ()
+        if network.unrolled:
+            fields = [fidelity.field for fidelity in fidelities]
+            image = torch.cat([*(torch.where(f.mask, f.values, 0.0)[None] for f in fields[1:]), image])
+            grids = [f.grid for f in (*fields[1:], fields[0])]
+            mask = torch.stack([f.mask for f in fields]).all(0)
+            physics = (DipoleStack([grids], device=device), mask)
         for tile in self._tiles(network, image, dtype):
             try:
-                chi, sigma = infer(network, image, tile, dtype, part_of(progress, 0.2, 0.9))
+                maps = infer(network, image, tile, dtype, part_of(progress, 0.2, 0.9), *physics)
             except RuntimeError as error:       # torch.OutOfMemoryError on a GPU, RuntimeError from the CPU's allocator
                 if not is_out_of_memory(error):
                     raise
                 continue
             precision = "float32" if dtype is None else str(dtype).removeprefix("torch.")
-            return chi, sigma, {"tile": tile, "precision": precision}
+            return maps, {"tile": tile, "precision": precision}
         raise OutOfMemory(
             f"No tile size fits into the memory of '{device}' for a volume of "
             f"{'×'.join(map(str, image.shape[1:]))} voxels; close other programs, or use --device cpu."
         )
 
-    def _tiles(self, network: IR2Unet, image: Tensor, dtype: torch.dtype | None) -> Iterator[int | None]:
+    def _tiles(self, network: Network, image: Tensor, dtype: torch.dtype | None) -> Iterator[int | None]:
         """None (the whole volume) and then the tile sizes below it, from the first that memory should hold."""
         longest = max(image.shape[1:])
         if self.tile is not None:
@@ -230,66 +174,36 @@ class Learned:
                 yield tile
 
 
-def bytes_per_voxel(config: IR2UnetConfig, dtype: torch.dtype | None) -> float:
-    """Memory that inference takes at its peak, measured as about ten times the finest level's channels."""
-    return 10.0 * config.channels[0] * (4 if dtype is None else 2) + 40.0
+@dataclass(frozen=True)
+class LearnedUnet(Learned):
+    """The U-net that the papers compare with (Gao 2021, doi 10.1002/nbm.4461)."""
+
+    kind = weights_name = "unet"
 
 
-@torch.inference_mode()
-def infer(
-    network: IR2Unet, image: Tensor, tile: int | None, dtype: torch.dtype | None, progress: Progress
-) -> tuple[Tensor, Tensor | None]:
-    """χ [ppm] and its standard error, whole or blended from overlapping tiles: (c, x, y, z) to (x, y, z)."""
-    shape = tuple(image.shape[1:])
-    edges = [n if tile is None else min(tile, n) for n in shape]
-    corners = list(product(*(_starts(n, e) for n, e in zip(shape, edges, strict=True))))
-    window = _window(edges, shape, image.device)
-    chi, weight = torch.zeros(shape, device=image.device), torch.zeros(shape, device=image.device)
-    sigma = torch.zeros_like(chi) if network.config.uncertainty else None
-    for i, corner in enumerate(corners):
-        x, y, z = (slice(c, c + e) for c, e in zip(corner, edges, strict=True))
-        report = part_of(progress, i / len(corners), (i + 1) / len(corners))
-        with _reported(network, report), torch.autocast(image.device.type, dtype, enabled=dtype is not None):
-            estimate = network(image[None, :, x, y, z].contiguous(memory_format=torch.channels_last_3d))
-        chi[x, y, z] += window * estimate.chi[0, 0].float()
-        weight[x, y, z] += window
-        if sigma is not None and estimate.log_sigma is not None:
-            sigma[x, y, z] += window * estimate.log_sigma[0, 0].float().exp()
-    return chi / weight, None if sigma is None else sigma / weight
+@dataclass(frozen=True)
+class LearnedXqsm(Learned):
+    """xQSM (Gao 2021, doi 10.1002/nbm.4461): a U-net of octave convolutions."""
+
+    kind = weights_name = "xqsm"
 
 
-def _starts(n: int, edge: int) -> list[int]:
-    """First voxels of tiles that overlap by at least OVERLAP, multiples of 8 as the network's pooling needs."""
-    if n <= edge:
-        return [0]
-    n_tiles = -(-(n - OVERLAP) // (edge - OVERLAP))
-    return [8 * round(i * (n - edge) / (n_tiles - 1) / 8) for i in range(n_tiles)]
+@dataclass(frozen=True)
+class LearnedLpcnn(Learned):
+    """LPCNN (Lai 2020, doi 10.1007/978-3-030-59713-9_13): unrolled descent with a learned proximal operator.
+
+    It takes fields of the same head in several orientations. In what several orientations measure, only voxels of
+    every one's mask count.
+    """
+
+    kind = weights_name = "lpcnn"
 
 
-def _window(edges: list[int], shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Weights of a tile that fall to nearly nothing within OVERLAP of its faces; all one for a whole volume."""
-    out = torch.ones((), device=device)
-    for axis, (edge, n) in enumerate(zip(edges, shape, strict=True)):
-        ramp = torch.ones(edge, device=device)
-        if edge < n:
-            distance = torch.arange(edge, device=device).minimum(torch.arange(edge - 1, -1, -1, device=device))
-            ramp = (torch.sin(0.5 * torch.pi * ((distance + 0.5) / OVERLAP).clamp(max=1.0)) ** 2).clamp_min(1e-4)
-        out = out * ramp.view([-1 if a == axis else 1 for a in range(3)])
-    return out.expand(edges)
+@dataclass(frozen=True)
+class LearnedModlQsm(Learned):
+    """MoDL-QSM (Feng 2021, doi 10.1016/j.neuroimage.2021.118376): unrolled descent that also tells what χ leaves.
 
+    The result's `unexplained` is the part of the field that it gives to no χ [ppm], before data consistency.
+    """
 
-@contextmanager
-def _reported(network: IR2Unet, progress: Progress) -> Iterator[None]:
-    """Tell `progress` after every block of the network, so that a run can be cancelled inside a pass."""
-    blocks = [m for m in network.modules() if isinstance(m, ConvBlock | UpBlock)]
-    done = count(1)
-
-    def tell(*_: object) -> None:
-        progress(min(next(done) / len(blocks), 1.0), "inversion")
-
-    hooks = [block.register_forward_hook(tell) for block in blocks]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    kind = weights_name = "modl-qsm"

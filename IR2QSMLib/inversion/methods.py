@@ -9,7 +9,7 @@ from typing import Any
 from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
 from IR2QSMLib.inversion.ilsqr import Ilsqr
-from IR2QSMLib.inversion.learned import Learned
+from IR2QSMLib.inversion.learned import Learned, LearnedLpcnn, LearnedModlQsm, LearnedUnet, LearnedXqsm
 from IR2QSMLib.inversion.medi import Medi
 from IR2QSMLib.inversion.tv import TotalVariation
 from IR2QSMLib.runtime import Progress
@@ -30,12 +30,39 @@ class Entry:
     needs: tuple[str, ...] = ()
     """What it refuses to do without, by the names that `reconstruct` has for it."""
 
+    @property
+    def problem(self) -> str | None:
+        """Why the method cannot run as it comes (a network without bundled weights), and what to do; None if it can."""
+        made = self.make()
+        return made.problem if isinstance(made, Learned) else None
+
 
 METHODS = {
     "ir2qsm": Entry(
         Learned,
         "A U-net run T times with reverse concatenations and a recurrent middle, then the measured field again.",
         "Li et al. 2025, Medical Physics, doi 10.1002/mp.17747",
+    ),
+    "unet": Entry(
+        LearnedUnet,
+        "A plain U-net of two levels, the baseline that other networks are compared with.",
+        "Ronneberger et al. 2015, MICCAI, doi 10.1007/978-3-319-24574-4_28; "
+        "Gao et al. 2021, NMR Biomed, doi 10.1002/nbm.4461",
+    ),
+    "xqsm": Entry(
+        LearnedXqsm,
+        "A U-net of octave convolutions, which keep half of their channels at half the resolution.",
+        "Gao et al. 2021, NMR Biomed, doi 10.1002/nbm.4461",
+    ),
+    "lpcnn": Entry(
+        LearnedLpcnn,
+        "Unrolled gradient descent on the measured field with a learned proximal step; takes several orientations.",
+        "Lai et al. 2020, MICCAI, doi 10.1007/978-3-030-59713-9_13",
+    ),
+    "modl-qsm": Entry(
+        LearnedModlQsm,
+        "Unrolled gradient descent with a learned step on χ and on the part of the field that χ does not explain.",
+        "Feng et al. 2021, NeuroImage, doi 10.1016/j.neuroimage.2021.118376",
     ),
     "tkd": Entry(
         TruncatedDivision,
@@ -68,6 +95,11 @@ METHODS = {
 }
 
 
+def offered() -> list[str]:
+    """Names of the methods that run as they come: without the networks whose weights are not bundled."""
+    return [name for name, entry in METHODS.items() if entry.problem is None]
+
+
 def method(name: str, **parameters: Any) -> Method:
     """The method of that name with the given parameters of its dataclass.
 
@@ -84,7 +116,7 @@ def method(name: str, **parameters: Any) -> Method:
 def describe(chosen: Method) -> dict[str, Any]:
     """Name, citation and parameters of a method, for the provenance."""
     for name, entry in METHODS.items():
-        if isinstance(entry.make, type) and isinstance(chosen, entry.make):
+        if type(chosen) is entry.make:
             parameters = {k: getattr(v, "name", v) for k, v in vars(chosen).items()}
             return {"name": name, "citation": entry.citation, "parameters": parameters}
     return {"name": type(chosen).__name__, "citation": None, "parameters": {}}

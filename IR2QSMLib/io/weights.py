@@ -10,12 +10,13 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from IR2QSMLib.errors import WeightsInvalid
+from IR2QSMLib.errors import PackageMissing, WeightsInvalid
 
 FORMAT = "ir2qsm-weights-1"
 
@@ -138,7 +139,7 @@ def fit(weights: Weights, expected: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """A state dict saved by torch, read without executing pickled code.
+    """A state dict saved by torch, alone or as the `model_state` of a run, read without executing pickled code.
 
     Raises WeightsInvalid when the file is unreadable, holds anything but tensors, or asks to run code.
     """
@@ -152,9 +153,39 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise WeightsInvalid(
             f"'{path.name}' cannot be read as a checkpoint of tensors ({reason}); expected the authors' .pth file."
         ) from error
+    if isinstance(state, dict) and "model_state" in state:
+        state = state["model_state"]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise WeightsInvalid(f"'{path.name}' holds more than tensors; expected a plain state dict.")
     return state
+
+
+def read_keras(path: Path) -> dict[str, Tensor]:
+    """The datasets of a Keras weights file (HDF5) by their names, float32.
+
+    Only what lies in the file itself is read, and nothing in it is executed. Raises WeightsInvalid when the file is
+    unreadable or points to others, PackageMissing without h5py.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise PackageMissing("A Keras file needs h5py; install it with: pip install 'ir2qsm[import]'.") from error
+    found: dict[str, Tensor] = {}
+
+    def take(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            if item.external is not None or item.is_virtual:
+                raise WeightsInvalid(f"'{path.name}' keeps '{name}' in another file; expected a file of its own.")
+            found[name] = torch.from_numpy(np.asarray(item[()], dtype=np.float32))
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(take)               # which follows no link to another file
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise WeightsInvalid(
+            f"'{path.name}' cannot be read as HDF5 ({type(error).__name__}); expected the authors' .h5 file."
+        ) from error
+    return found
 
 
 def models_folder() -> Path:

@@ -7,15 +7,13 @@ concatenations and recurrent modules", Medical Physics 2025, doi 10.1002/mp.1774
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from math import isfinite
-from typing import Literal, NamedTuple, cast
+from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.networks.blocks import ConvBlock, FeatureNoise, Pool, UpBlock
+from IR2QSMLib.networks.blocks import ConvBlock, Estimate, FeatureNoise, Pool, UpBlock, draw_weights, require_sound
 
 N_LEVELS = 3
 MULTIPLE = 2**N_LEVELS
@@ -41,34 +39,22 @@ class IR2UnetConfig:
     step of training would change them by as much."""
 
     def __post_init__(self) -> None:
-        number = isinstance(self.width, int | float) and isfinite(self.width)
-        if not number or self.channels[0] < 1:
-            raise ParameterInvalid(f"The width is {self.width!r}; expected a number above 1/32, so a channel is left.")
-        if not isinstance(self.n_passes, int) or self.n_passes < 1:
-            raise ParameterInvalid(f"The passes are {self.n_passes!r}; expected a whole number from 1.")
-        if self.n_inputs not in (1, 2):
-            raise ParameterInvalid(f"The input channels are {self.n_inputs!r}; expected 1 or 2.")
-        if not isinstance(self.unit, int | float) or not 0.0 < self.unit < float("inf"):
-            raise ParameterInvalid(f"The network's unit is {self.unit!r}; expected a positive number of ppm.")
-        for name, value in (("dropout", self.dropout), ("feature noise", self.feature_noise)):
-            if not isinstance(value, int | float) or not 0.0 <= value < 1.0:
-                raise ParameterInvalid(f"The {name} is {value!r}; expected a probability from 0 to below 1.")
+        require_sound(self, 16)
 
     @property
     def channels(self) -> tuple[int, ...]:
         """Channels at the four scales, the finest first."""
         return tuple(round(16 * self.width) * 2**level for level in range(N_LEVELS + 1))
 
+    @property
+    def n_peak(self) -> float:
+        """Channels of the finest level that inference holds at its peak, as measured."""
+        return 10.0 * self.channels[0]
 
-class Estimate(NamedTuple):
-    """What the network returns; every tensor is (n, 1, x, y, z)."""
-
-    chi: Tensor
-    """Susceptibility [ppm]."""
-    iterates: list[Tensor]
-    """The estimate of each pass [ppm]."""
-    log_sigma: Tensor | None
-    """Logarithm of the standard error [ppm], for a network with an uncertainty head."""
+    @property
+    def quiet(self) -> IR2UnetConfig:
+        """The same without what is random in training."""
+        return replace(self, feature_noise=0.0, dropout=0.0)
 
 
 class RecurrentUnit(nn.Module):
@@ -168,7 +154,7 @@ class IR2Unet(nn.Module):
     first inversion of it.
     """
 
-    multiple = MULTIPLE
+    multiple, unrolled = MULTIPLE, False
 
     def __init__(self, config: IR2UnetConfig) -> None:
         super().__init__()
@@ -203,12 +189,7 @@ class IR2Unet(nn.Module):
         The result is the input plus a weighted sum of the iterates, which add it too: it is let in once by the last
         iterate less the first. From zero, the weights of that sum would take a thousand steps to grow.
         """
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
-                # torch calls fan-out of a transposed convolution what is its fan-in.
-                mode: Literal["fan_in", "fan_out"] = "fan_in" if isinstance(module, nn.Conv3d) else "fan_out"
-                nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu", generator=generator)
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        draw_weights(self, generator)
         for unet in self.passes:
             nn.init.zeros_(cast(UnetPass, unet).head.weight)
         nn.init.zeros_(self.head.weight)
@@ -219,3 +200,17 @@ class IR2Unet(nn.Module):
             last = cast(nn.Conv3d, self.sigma_head[1])
             nn.init.zeros_(last.weight)
             nn.init.constant_(cast(Tensor, last.bias), -4.0 - math.log(self.config.unit))
+
+    def rescale(self, factor: float) -> None:
+        """Let weights made for a unit that is `factor` times smaller compute the same in this network's unit."""
+        heads = [cast(UnetPass, unet).head for unet in self.passes]
+        with torch.no_grad():
+            for unet in self.passes:
+                first = cast(nn.Sequential, cast(UnetPass, unet).pre[0])[0]
+                cast(nn.Conv3d, first).weight.mul_(factor)
+            for head in heads:
+                head.weight.div_(factor)
+                cast(Tensor, head.bias).div_(factor)
+            cast(Tensor, self.head.bias).div_(factor)
+            if self.sigma_head is not None:
+                cast(Tensor, cast(nn.Conv3d, self.sigma_head[1]).bias).sub_(math.log(factor))

@@ -83,6 +83,39 @@ class DipoleOp(nn.Module):
         return self.forward(field)
 
 
+class DipoleStack:
+    """The dipole operator of each sample of a batch and each orientation: crop F⁻¹ D F pad, real and self-adjoint.
+
+    `grids` are those of the samples, one an orientation, all of one shape. Each volume has `margin` empty voxels around
+    it, which keep its periodic images away; a frame of the pipeline has them already. Raises GridMismatch when shapes
+    differ, here or in a call.
+    """
+
+    def __init__(self, grids: Sequence[Sequence[Grid]], margin: int = 0, device: torch.device | str = "cpu") -> None:
+        self.shape = grids[0][0].shape
+        shapes = {grid.shape for sample in grids for grid in sample}
+        if shapes != {self.shape}:
+            raise GridMismatch(f"The samples' grids have the shapes {sorted(shapes)}; expected one shape.")
+        self.padded = tuple(n if margin == 0 else good_size(n + 2 * margin, 2) for n in self.shape)
+        self.start = [(m - n) // 2 for m, n in zip(self.padded, self.shape, strict=True)]
+        around = [-s for s in self.start]
+        kernels = [dipole_kernel(grid.cropped(around, self.padded), device) for sample in grids for grid in sample]
+        self.kernel = torch.stack(kernels).unflatten(0, (len(grids), -1))
+
+    def __call__(self, chi: Tensor) -> Tensor:
+        """(n, 1 or o, x, y, z) [ppm] to (n, o, x, y, z) [ppm]."""
+        if tuple(chi.shape[-3:]) != self.shape:
+            raise GridMismatch(
+                f"DipoleStack was given {tuple(chi.shape[-3:])} and expects its grids' shape {self.shape}."
+            )
+        field = ifft(self.kernel * fft(pad(chi, self.padded, self.start)), self.padded)
+        return pad(field, self.shape, [-s for s in self.start])
+
+    def adjoint(self, field: Tensor) -> Tensor:
+        """The adjoint for each orientation, which is the operator itself: (n, o, x, y, z) to the same."""
+        return self(field)
+
+
 def simulate_field(chi: Tensor, grid: Grid) -> Tensor:
     """Relative field shift [ppm] of a susceptibility map [ppm] in empty space: (..., x, y, z) to the same.
 

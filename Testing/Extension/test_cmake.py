@@ -134,7 +134,7 @@ def test_installed_files_are_nowhere_else(built: Path) -> None:
 
 
 def test_the_installed_library_finds_its_weights(built: Path) -> None:
-    code = "from IR2QSMLib.inversion.learned import bundled; print(bundled())"
+    code = "from IR2QSMLib.inversion.loading import bundled; print(bundled())"
     folder = built / "out" / MODULES
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=built, env={"PYTHONPATH": str(folder)},

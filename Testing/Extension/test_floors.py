@@ -121,7 +121,7 @@ def rooms() -> dict[str, Room]:
 def declared() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    needed = [*project["dependencies"], *extras["demo"], *extras["train"]]
+    needed = [*project["dependencies"], *extras["demo"], *extras["import"], *extras["train"]]
     names = {re.split(r"[^\w-]", requirement)[0].replace("-", "_") for requirement in needed}
     return {IMPORTED_AS.get(name, name) for name in names}
 

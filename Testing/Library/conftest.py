@@ -18,10 +18,10 @@ from torch import Tensor
 
 from IR2QSMLib.cli import main
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion.learned import Reading
+from IR2QSMLib.inversion.reading import Reading
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.weights import weights_bytes
-from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
+from IR2QSMLib.networks.kinds import build, sized
 from IR2QSMLib.simulation.cases import Case, simulate
 from IR2QSMLib.volumes import LocalField
 
@@ -54,13 +54,15 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> MakeWeights:
     """Write a tiny network whose every part has a say, or one (`scale=0`) that returns its input, as a weights file."""
     folder, n_written = tmp_path_factory.mktemp("weights"), 0
 
-    def make(reading: Reading | None = None, scale: float = 0.05, seed: int = 1, **config: object) -> Path:
+    def make(
+        reading: Reading | None = None, scale: float = 0.05, seed: int = 1, kind: str = "ir2unet", **config: object
+    ) -> Path:
         nonlocal n_written
         n_written += 1
         reading = reading or Reading()
-        sizes = {"width": 0.125, "n_passes": 2, "n_inputs": reading.n_channels, **config}
-        made = IR2UnetConfig(**sizes)  # type: ignore[arg-type]
-        network, generator = IR2Unet(made), torch.Generator().manual_seed(seed)
+        sizes = {"n_passes": 2} if kind == "ir2unet" else {}
+        made = sized(kind, **{"width": 0.125, "n_inputs": reading.n_channels, **sizes, **config})
+        network, generator = build(made), torch.Generator().manual_seed(seed)
         network.initialise(generator)
         state = network.state_dict()
         for tensor in state.values():
@@ -68,7 +70,7 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> MakeWeights:
                 tensor *= 0.1                                   # without their statistics, layers would amplify
             if tensor.is_floating_point():
                 tensor += scale * torch.randn(tensor.shape, generator=generator).clamp(-2.0, 2.0)
-        header = {"network": "ir2unet", "config": asdict(made), "reading": asdict(reading)}
+        header = {"network": kind, "config": asdict(made), "reading": asdict(reading)}
         path = folder / f"w{n_written}.safetensors"
         path.write_bytes(weights_bytes(state, json.loads(json.dumps(header)), half=False))
         return path

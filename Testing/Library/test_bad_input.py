@@ -15,7 +15,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from IR2QSMLib.inversion.learned import bundled
+from IR2QSMLib.inversion.loading import bundled
 
 Refused = Callable[..., str]
 

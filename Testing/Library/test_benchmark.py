@@ -19,8 +19,10 @@ from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
 from IR2QSMLib.inversion.gradient_tikhonov import GradientTikhonov
 from IR2QSMLib.inversion.ilsqr import Ilsqr
-from IR2QSMLib.inversion.learned import Learned, infer, load
+from IR2QSMLib.inversion.learned import Learned
+from IR2QSMLib.inversion.loading import load
 from IR2QSMLib.inversion.medi import Medi
+from IR2QSMLib.inversion.tiles import infer
 from IR2QSMLib.inversion.tv import TotalVariation
 from IR2QSMLib.networks.ir2unet import IR2UnetConfig
 from IR2QSMLib.runtime import choose_device

@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from IR2QSMLib.errors import WeightsInvalid
+from IR2QSMLib.errors import PackageMissing, WeightsInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion import learned
-from IR2QSMLib.inversion.learned import Learned, load
+from IR2QSMLib.inversion.learned import Learned
+from IR2QSMLib.inversion.loading import load
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.weights import read_weights
+from IR2QSMLib.networks.kinds import build, sized
+from IR2QSMLib.networks.released import _residual_names
 from IR2QSMLib.released_weights import import_released
 from IR2QSMLib.volumes import LocalField
 
@@ -59,8 +65,9 @@ def test_it_reads_the_field_and_sees_it_along_b0(answers: dict[str, torch.Tensor
     loaded = load(path)
     assert loaded.reading.reads == "field"
     assert loaded.network.config.n_passes == 4
-    values = answers["input"][0, 0, :16, :16, :16]
-    field = LocalField(values, torch.ones(16, 16, 16, dtype=torch.bool), Grid((16, 16, 16), b0_given=(0, 0.5, 1)))
+    values = answers["input"][0, 0]
+    grid = Grid(tuple(values.shape), b0_given=(0, 0.5, 1))
+    field = LocalField(values, torch.ones(values.shape, dtype=torch.bool), grid)
     assert Learned(path)(field).notes["resampled"] is True
 
 
@@ -89,3 +96,98 @@ def test_a_checkpoint_that_does_not_fit_leaves_nothing_behind(checkpoint: Path) 
     with pytest.raises(WeightsInvalid, match=r"1 keys missing \['post_transform_conv_block2\.0\.bias'\]"):
         imported(checkpoint)
     assert os.listdir(checkpoint.parent) == [checkpoint.name]
+
+
+# LPCNN's run checkpoint and MoDL-QSM's Keras file.
+
+
+def test_the_model_of_a_released_run_is_imported(tmp_path: Path, ir2qsm: Callable[..., Any]) -> None:
+    """LPCNN's .pkl holds the epoch and the optimiser's state beside the model's, in torch's older file format."""
+    network = build(sized("lpcnn", width=0.125))
+    names = {**_residual_names(), "step": "alpha"}
+    state = {}
+    for key, tensor in network.state_dict().items():
+        module, _, parameter = key.rpartition(".")
+        state[f"{names[module]}.{parameter}" if module else names[parameter]] = tensor
+    optimiser = torch.optim.Adam(network.parameters()).state_dict()
+    path = tmp_path / "lpcnn_test_Bmodel.pkl"
+    run = {"epoch": 3, "model_state": state, "optimizer_state": optimiser}
+    torch.save(run, path, _use_new_zipfile_serialization=False)
+    ran = ir2qsm("import-weights", path)
+    assert ran.code == 0, ran.err
+    loaded = load(path.with_suffix(".safetensors"))
+    assert (loaded.kind, loaded.reading.reads) == ("lpcnn", "field")
+    card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert "Lai et al. 2020" in card["source"] and card["config"]["masked"] is False
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, ("touch evil",)
+
+
+def test_a_run_that_asks_to_run_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"epoch": Evil(), "model_state": {}}, tmp_path / "x.pkl")
+    with pytest.raises(WeightsInvalid, match="it asks to run code"):
+        imported(tmp_path / "x.pkl")
+    assert os.listdir(tmp_path) == ["x.pkl"]
+
+
+def write_keras(path: Path, c: int = 4) -> None:
+    """A file of the layout of MoDL-QSM's last.h5, at another width."""
+    h5py = pytest.importorskip("h5py", reason="h5py reads Keras files")
+    draw = np.random.default_rng(0).normal
+    with h5py.File(path, "w") as file:
+        file.attrs["keras_version"] = "2.2.5"
+        file.create_group("input_2").attrs["weight_names"] = np.array([])
+        file["my_layer_1/my_layer_1/step:0"] = np.float32(2.5)
+        for n in range(1, 21):
+            k = 1 if n > 17 else 3
+            shape = (k, k, k, 2 if n == 1 else c, 2 if n == 20 else c)
+            file[f"model_1/conv3d_{n}/kernel:0"] = draw(size=shape).astype("float32")
+        file["model_1/conv3d_20/bias:0"] = draw(size=2).astype("float32")
+        for n in range(1, 17):
+            for part in ("gamma", "beta", "moving_mean", "moving_variance"):
+                file[f"model_1/batch_normalization_{n}/{part}:0"] = draw(size=c).astype("float32") ** 2
+
+
+def test_a_keras_file_is_imported(tmp_path: Path) -> None:
+    path = tmp_path / "last.h5"
+    write_keras(path)
+    made = imported(path)
+    loaded, stored = load(made), read_weights(made).tensors
+    assert loaded.kind == "modl-qsm" and loaded.network.config.width == 0.125
+    assert float(stored["step"]) == 2.5
+    import h5py
+
+    with h5py.File(path) as file:
+        kernel = file["model_1/conv3d_5/kernel:0"][1, 0, 2, 3, 1]
+        variance = file["model_1/batch_normalization_4/moving_variance:0"][2]
+    assert float(stored["proximal.blocks.1.change.4.weight"][1, 3, 1, 0, 2]) == kernel
+    assert float(stored["proximal.blocks.1.change.5.running_var"][2]) == pytest.approx(variance + 1e-3 - 1e-5)
+
+
+def test_a_keras_file_that_is_damaged_or_points_elsewhere_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "last.h5"
+    write_keras(path)
+    import h5py
+
+    with h5py.File(path, "a") as file:
+        kept = file["model_1/conv3d_20/bias:0"][()]
+        del file["model_1/conv3d_20/bias:0"]
+        file["model_1/conv3d_20"].create_dataset(
+            "bias:0", shape=kept.shape, dtype="float32", external=[(str(tmp_path / "other.raw"), 0, 8)]
+        )
+    with pytest.raises(WeightsInvalid, match=r"keeps 'model_1/conv3d_20/bias:0' in another file"):
+        imported(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(WeightsInvalid, match=r"'last\.h5' cannot be read as HDF5 \(OSError\)"):
+        imported(path)
+    assert os.listdir(tmp_path) == ["last.h5"]
+
+
+def test_a_missing_h5py_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(PackageMissing, match=r"needs h5py; install it with: pip install 'ir2qsm\[import\]'"):
+        imported(tmp_path / "last.h5")

@@ -20,9 +20,11 @@ from torch.utils._pytree import tree_flatten
 from IR2QSMLib import training, training_data
 from IR2QSMLib.errors import PackageMissing, ParameterInvalid, WeightsInvalid
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion.learned import Reading, load
+from IR2QSMLib.inversion.loading import load
+from IR2QSMLib.inversion.reading import Reading
 from IR2QSMLib.io.weights import read_weights
-from IR2QSMLib.networks.ir2unet import Estimate, IR2UnetConfig
+from IR2QSMLib.networks.blocks import Estimate
+from IR2QSMLib.networks.ir2unet import IR2UnetConfig
 from IR2QSMLib.simulation.acquisition import Discrepancy
 from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.shapes import draw_shapes
@@ -208,8 +210,8 @@ def test_a_run_that_is_over_only_says_how_it_did(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_a_run_learns_and_its_average_lags_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    patches = torch.cat(list(training.draw_round(RECIPE.reading, RECIPE.feed, 0, CPU)))
-    monkeypatch.setattr(training, "draw_round", lambda *_: iter(patches.split(2)))
+    batches = list(training.draw_round(RECIPE.reading, RECIPE.feed, 0, CPU))
+    monkeypatch.setattr(training, "draw_round", lambda *_, **__: iter(batches))
     run = Paced(tmp_path / "run", replace(RECIPE, network=replace(NETWORK, n_passes=1), loss="absolute"), 4.0)
     run()
     losses = losses_of(run.folder)

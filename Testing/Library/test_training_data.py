@@ -10,7 +10,7 @@ from torch import Tensor
 
 from IR2QSMLib import training_data
 from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.inversion.learned import Reading
+from IR2QSMLib.inversion.reading import Reading
 from IR2QSMLib.simulation.acquisition import acquire
 from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.shapes import draw_shapes
@@ -28,7 +28,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def a_round(reading: Reading, feed: Feed, number: int = 0, rank: int = 0, n_ranks: int = 1) -> Tensor:
-    return torch.cat(list(draw_round(reading, feed, number, CPU, rank, n_ranks)))
+    return torch.cat([batch.values for batch in draw_round(reading, feed, number, CPU, rank, n_ranks)])
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_head_that_is_hardly_on_the_grid_is_drawn_again(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(("reads", "n_channels"), [("field", 1), ("tikhonov", 1), ("both", 2)])
 @pytest.mark.usefixtures("small")
 def test_patches_hold_input_truth_and_mask(reads: str, n_channels: int) -> None:
-    patches = cut_patches(Reading(reads), SMALL, Dice(5))
+    patches = cut_patches(Reading(reads), SMALL, Dice(5)).values
     assert patches.shape == (4, n_channels + 2, 24, 24, 24)
     image, truth, mask = patches.split([n_channels, 1, 1], dim=1)
     assert mask.unique().tolist() in ([0.0, 1.0], [1.0])
@@ -103,15 +103,17 @@ def test_patches_hold_input_truth_and_mask(reads: str, n_channels: int) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_a_patch_larger_than_the_head_has_air_around_it() -> None:
-    patches = cut_patches(Reading("tikhonov"), Feed(patch=96, batch=1, volumes=1, patches=1), Dice(5))
+    patches = cut_patches(Reading("tikhonov"), Feed(patch=96, batch=1, volumes=1, patches=1), Dice(5)).values
     assert patches.shape == (1, 3, 96, 96, 96)
-    small = cut_patches(Reading("tikhonov"), Feed(patch=24, batch=1, volumes=1, patches=1), Dice(5))
+    small = cut_patches(Reading("tikhonov"), Feed(patch=24, batch=1, volumes=1, patches=1), Dice(5)).values
     assert float(patches[:, 1].abs().max()) >= float(small[:, 1].abs().max())
 
 
 @pytest.mark.usefixtures("small")
 def test_the_strength_of_the_first_inversion_is_obeyed() -> None:
-    weak, strong = (cut_patches(Reading("tikhonov", strength, n_steps=1), SMALL, Dice(5)) for strength in (0.03, 0.3))
+    weak, strong = (
+        cut_patches(Reading("tikhonov", strength, n_steps=1), SMALL, Dice(5)).values for strength in (0.03, 0.3)
+    )
     assert torch.equal(weak[:, 1:], strong[:, 1:])
     assert float(strong[:, 0].abs().mean()) < 0.8 * float(weak[:, 0].abs().mean())
 
@@ -133,9 +135,9 @@ def test_the_same_round_of_the_same_rank_is_the_same_data() -> None:
 @pytest.mark.usefixtures("small")
 def test_a_round_is_shuffled_into_batches_of_several_heads() -> None:
     feed = Feed(patch=24, batch=4, volumes=2, patches=8)
-    batches = list(draw_round(Reading("tikhonov"), feed, 0, CPU))
+    batches = [batch.values for batch in draw_round(Reading("tikhonov"), feed, 0, CPU)]
     assert [len(batch) for batch in batches] == [4, 4, 4, 4]
-    first = cut_patches(Reading("tikhonov"), feed, Dice(training_data.FIRST_TRAINING_SEED))
+    first = cut_patches(Reading("tikhonov"), feed, Dice(training_data.FIRST_TRAINING_SEED)).values
     from_first = [sum(any(torch.equal(p, q) for q in first) for p in batch) for batch in batches]
     assert sum(from_first) == 8
     assert any(0 < n < 4 for n in from_first)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from IR2QSMLib.inversion.learned import load
+from IR2QSMLib.inversion.loading import load
 
 ROOT = Path(__file__).resolve().parents[2]
 # The command line with small heads in place of whole ones; Fabric starts this very file again for each device.
@@ -36,10 +36,10 @@ def validation_cases(device):
 rank, drawn, ends = os.environ.get("LOCAL_RANK", "0"), [], []
 draw_round, save = training.draw_round, training.Run._save
 
-def noted_round(reading, feed, number, device, rank=0, n_ranks=1):
-    for batch in draw_round(reading, feed, number, device, rank, n_ranks):
+def noted_round(reading, feed, number, device, rank=0, n_ranks=1, **options):
+    for batch in draw_round(reading, feed, number, device, rank, n_ranks, **options):
         if feed.seed < 500:
-            drawn.append([number, rank, n_ranks, float(batch.double().sum())])
+            drawn.append([number, rank, n_ranks, float(batch.values.double().sum())])
         yield batch
 
 def noted_save(run):

@@ -11,9 +11,11 @@ import torch
 
 from IR2QSMLib.errors import ParameterInvalid, WeightsInvalid
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion.learned import Reading, load
+from IR2QSMLib.inversion.loading import load
+from IR2QSMLib.inversion.reading import Reading
 from IR2QSMLib.metrics import xsim
-from IR2QSMLib.networks.ir2unet import Estimate, IR2Unet, IR2UnetConfig
+from IR2QSMLib.networks.blocks import Estimate
+from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
 from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.training import Recipe, Run, take_over
 from IR2QSMLib.training_data import remove_background

@@ -16,7 +16,10 @@ from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion import learned
 from IR2QSMLib.inversion.direct import Tikhonov
 from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
-from IR2QSMLib.inversion.learned import Learned, Reading, bundled
+from IR2QSMLib.inversion.learned import Learned
+from IR2QSMLib.inversion.loading import bundled
+from IR2QSMLib.inversion.reading import Reading
+from IR2QSMLib.inversion.tiles import Maps
 from IR2QSMLib.io.weights import read_weights
 from IR2QSMLib.physics.dipole import DipoleOp
 from IR2QSMLib.volumes import LocalField
@@ -162,7 +165,7 @@ def test_the_uncertainty_is_a_positive_spread_inside_the_mask(make_weights: Make
 def test_consistency_leaves_the_exact_truth_nearly_alone(monkeypatch: pytest.MonkeyPatch, consistency: float) -> None:
     field = simulated()
     beyond = torch.where(field.mask, 0.0, 0.3)      # what a network says outside the mask must not matter
-    monkeypatch.setattr(Learned, "_run", lambda *_: (truth(GRID) + beyond, None, {}))
+    monkeypatch.setattr(Learned, "_run", lambda *_: (Maps(truth(GRID) + beyond), {}))
     found = Learned(bundled(), consistency=consistency)(field).values
     assert (found - truth(GRID)).norm() < 1e-4 * truth(GRID).norm()
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from IR2QSMLib.errors import WeightsInvalid
-from IR2QSMLib.inversion.learned import Reading, bundled, load
+from IR2QSMLib.inversion.loading import bundled, load
+from IR2QSMLib.inversion.reading import Reading
 from IR2QSMLib.io.weights import read_weights, weights_bytes
 from IR2QSMLib.networks.ir2unet import IR2UnetConfig
 
@@ -51,7 +52,7 @@ def test_the_bundled_weights_load_and_agree_with_their_card() -> None:
         ("config", {"widht": 1}, "lacks or misnames a setting (IR2UnetConfig.__init__() got an unexpected keyword"),
         ("config", {"width": 0.25}, "have (2, 1, 3, 3, 3) for 'passes.0.pre.0.0.weight', expected (4, 1, 3, 3, 3)"),
         ("config", {"n_passes": 3}, "do not fit the network: "),
-        ("reading", {"reads": "both"}, "reads 2 channels ('both') and its network takes 1"),
+        ("reading", {"reads": "both"}, "cannot be: The network has 1 input channels and reads 2 ('both')."),
     ],
 )
 def test_a_header_that_does_not_describe_its_tensors_is_refused(
@@ -61,7 +62,7 @@ def test_a_header_that_does_not_describe_its_tensors_is_refused(
 
 
 def test_another_network_is_refused(refused: Callable[..., str]) -> None:
-    assert "is for a network 'unet', which this version does not know" in refused({"network": "unet"})
+    assert "is for a network 'vnet', which this version does not know" in refused({"network": "vnet"})
 
 
 @pytest.mark.parametrize(

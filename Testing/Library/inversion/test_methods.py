@@ -34,7 +34,7 @@ def test_a_name_and_parameters_make_the_method(name: str, parameters: dict[str, 
 
 
 def test_an_unknown_method_is_refused_with_those_there_are() -> None:
-    listed = r"ir2qsm, tkd, tikhonov, tv, ilsqr, medi"
+    listed = r"ir2qsm, unet, xqsm, lpcnn, modl-qsm, tkd, tikhonov, tv, ilsqr, medi"
     with pytest.raises(ParameterInvalid, match=rf"^The method is 'star'; expected one of {listed}\.$"):
         method("star")
 

@@ -12,8 +12,11 @@ import torch
 
 from IR2QSMLib.errors import OutOfMemory, ParameterInvalid
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion import learned
-from IR2QSMLib.inversion.learned import OVERLAP, TILES, Learned, Reading, infer, load
+from IR2QSMLib.inversion import learned, tiles
+from IR2QSMLib.inversion.learned import Learned
+from IR2QSMLib.inversion.loading import load
+from IR2QSMLib.inversion.reading import Reading
+from IR2QSMLib.inversion.tiles import OVERLAP, TILES, infer
 from IR2QSMLib.runtime import silent
 from IR2QSMLib.volumes import LocalField
 
@@ -65,14 +68,14 @@ def test_tiles_of_a_network_that_returns_its_input_blend_to_it(make_weights: Mak
     network = load(make_weights(Reading("field"), scale=0.0)).network
     for n in {tile + 8, 2 * tile - OVERLAP, 2 * tile} if tile < 128 else {tile + 8}:
         image = torch.randn(1, 8, n, 8)
-        chi, _ = infer(network, image, tile, None, silent)
+        chi = infer(network, image, tile, None, silent).chi
         torch.testing.assert_close(chi, image[0], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("tile", TILES)
 def test_neighbouring_tiles_share_at_least_the_overlap_and_start_at_multiples_of_eight(tile: int) -> None:
     for n in range(8, 4 * tile, 8):
-        starts = learned._starts(n, min(tile, n))
+        starts = tiles._starts(n, min(tile, n))
         assert starts[0] == 0
         assert starts[-1] == n - min(tile, n)
         assert all(s % 8 == 0 for s in starts)

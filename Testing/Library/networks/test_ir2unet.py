@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.networks.blocks import ConvBlock, UpBlock, fold_batch_norm
-from IR2QSMLib.networks.ir2unet import MULTIPLE, Estimate, IR2Unet, IR2UnetConfig
+from IR2QSMLib.networks.blocks import ConvBlock, Estimate, UpBlock, fold_batch_norm
+from IR2QSMLib.networks.ir2unet import MULTIPLE, IR2Unet, IR2UnetConfig
 
 TINY = IR2UnetConfig(width=0.125, n_passes=2)
 

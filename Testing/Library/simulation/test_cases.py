@@ -13,7 +13,7 @@ import torch
 
 from IR2QSMLib import training_data
 from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.inversion.learned import Reading
+from IR2QSMLib.inversion.reading import Reading
 from IR2QSMLib.io.images import read_labels, read_mask, read_volume
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.simulation import cases

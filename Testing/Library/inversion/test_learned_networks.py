@@ -1,0 +1,234 @@
+"""The one learned method with every network: repeatability, geometry, tiles, B0, orientations, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from IR2QSMLib.errors import GridMismatch, ParameterInvalid, WeightsInvalid
+from IR2QSMLib.grid import Grid
+from IR2QSMLib.inversion import learned
+from IR2QSMLib.inversion.frame import Frame
+from IR2QSMLib.inversion.learned import Learned, LearnedLpcnn, LearnedModlQsm, LearnedUnet
+from IR2QSMLib.inversion.loading import load
+from IR2QSMLib.inversion.methods import METHODS, method
+from IR2QSMLib.inversion.reading import Reading
+from IR2QSMLib.io.weights import read_weights, weights_bytes
+from IR2QSMLib.networks.kinds import KINDS
+from IR2QSMLib.physics.dipole import DipoleOp
+from IR2QSMLib.runtime import silent
+from IR2QSMLib.volumes import LocalField
+
+MakeWeights = Callable[..., Path]
+NAMES = {"ir2qsm": "ir2unet", "unet": "unet", "xqsm": "xqsm", "lpcnn": "lpcnn", "modl-qsm": "modl-qsm"}
+UNROLLED = ("lpcnn", "modl-qsm")
+GRID = Grid((24, 32, 16), (1.0, 1.0, 1.5), b0_given=(0.0, 0.3, 0.9))
+TILTED = replace(GRID, b0_given=(0.7, 0.1, 0.7))
+
+
+@pytest.fixture(autouse=True)
+def single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the processor: half precision would hide small differences."""
+    monkeypatch.setattr(learned, "half_precision", lambda kind: None)
+
+
+def head(grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
+    """Smooth sources of both signs [ppm] and the mask they fill."""
+    x, y, z = (torch.linspace(-1, 1, n).view([-1 if a == i else 1 for a in range(3)]) for i, n in enumerate(grid.shape))
+    mask = x.square() + y.square() + z.square() < 0.8
+    chi = 0.1 * torch.sin(5 * x + 1) * torch.cos(4 * y) + 0.05 * torch.sin(7 * z) + 0.0 * x
+    return torch.where(mask, chi - chi[mask].mean(), 0.0), mask
+
+
+def simulated(grid: Grid = GRID) -> LocalField:
+    chi, mask = head(grid)
+    return LocalField(torch.where(mask, DipoleOp(grid)(chi), 0.0), mask, grid)
+
+
+@pytest.fixture
+def made(make_weights: MakeWeights) -> Callable[..., Learned]:
+    """The method of that name with tiny weights of its own network, and its parameters."""
+
+    def make(name: str, reading: Reading | None = None, scale: float = 0.05, **parameters: object) -> Learned:
+        weights = make_weights(reading or Reading("both"), scale, kind=NAMES[name])
+        found = method(name, weights=weights, **parameters)
+        assert isinstance(found, Learned)
+        return found
+
+    return make
+
+
+def test_every_network_is_a_method() -> None:
+    assert set(NAMES.values()) == set(KINDS) == {m.make.kind for m in METHODS.values() if hasattr(m.make, "kind")}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_input_gives_the_same_bits(made: Callable[..., Learned], name: str) -> None:
+    chosen = made(name)
+    first, second = (chosen(simulated()) for _ in range(2))
+    assert torch.equal(first.values, second.values) and first.notes == second.notes
+    assert first.values.isfinite().all() and first.values.any() and not first.values[~simulated().mask].any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_array_in_another_order_gives_the_very_same_map(made: Callable[..., Learned], name: str) -> None:
+    chosen, field = made(name), simulated()
+    axes, flipped = (2, 0, 1), (True, False, True)
+    grid = field.grid.reoriented(axes, flipped)
+
+    def turn(x: torch.Tensor) -> torch.Tensor:
+        return x.permute(*axes).flip([a for a in range(3) if flipped[a]])
+
+    maps = []
+    for f in (field, LocalField(turn(field.values), turn(field.mask), grid)):
+        frame = Frame.around(f, margin=2)
+        maps.append(frame.restore(chosen(frame.prepare(f)).values))
+    assert torch.equal(maps[1], turn(maps[0]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tiles_agree_with_the_whole_volume(made: Callable[..., Learned], name: str) -> None:
+    grid = Grid((24, 24, 104))
+    noise = torch.randn(1, *grid.shape, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(grid.shape, dtype=torch.bool)
+    field = LocalField(0.2 * torch.nn.functional.avg_pool3d(noise, 5, 1, 2)[0], mask, grid)
+    whole, tiled = (made(name, scale=0.02, consistency=0.0, tile=tile)(field) for tile in (None, 64))
+    assert (whole.notes["tile"], tiled.notes["tile"]) == (None, 64)
+    difference = (whole.values - tiled.values).norm() / whole.values.norm()
+    assert 0.0 < difference < 0.05
+    if whole.unexplained is not None and tiled.unexplained is not None:
+        assert (whole.unexplained - tiled.unexplained).norm() < 0.1 * whole.unexplained.norm()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("reads", ["field", "both"])
+def test_b0_is_told_to_every_network(made: Callable[..., Learned], name: str, reads: str) -> None:
+    """By its operator, its first inversion, or a grid turned along it: another B0 is another map."""
+    field, chosen = simulated(), made(name, Reading(reads))
+    right, wrong = chosen(field), chosen(replace(field, grid=TILTED))
+    assert right.notes["resampled"] is (reads == "field" and name not in UNROLLED)
+    assert (right.values - wrong.values).norm() > 1e-3 * right.values.norm()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_progress_rises_and_ends_with_the_network(made: Callable[..., Learned], name: str) -> None:
+    told: list[float] = []
+    made(name)(simulated(), lambda fraction, stage: told.append(fraction))
+    assert told == sorted(told) and told[0] == 0.0 and len(told) > 20
+    assert max(f for f in told if f < 0.95) == pytest.approx(0.9)
+
+
+# The second channel.
+
+
+def test_what_modl_qsm_does_not_explain_is_kept(made: Callable[..., Learned]) -> None:
+    field = simulated()
+    found = made("modl-qsm")(field)
+    assert found.unexplained is not None and found.unexplained.shape == field.grid.shape
+    assert found.unexplained.std() > 0.0 and not found.unexplained[~field.mask].any()
+    assert made("lpcnn")(field).unexplained is None
+
+
+# Several orientations.
+
+
+def test_lpcnn_takes_a_pair_of_orientations(make_weights: MakeWeights) -> None:
+    """With a learned part that is the identity, the pair's map is nearer to the truth than either's."""
+    chi, _ = head(GRID)
+    fields = [simulated(GRID), simulated(TILTED)]
+    chosen = LearnedLpcnn(make_weights(Reading("field"), kind="lpcnn", n_passes=30), consistency=0.0)
+    load(chosen.weights or Path()).network.proximal = torch.nn.Identity()       # type: ignore[assignment]
+    errors = [
+        float((chosen(field, silent, others).values - chi).norm() / chi.norm())
+        for field, others in ((fields[0], ()), (fields[1], ()), (fields[0], fields[1:]))
+    ]
+    assert errors[2] < 0.8 * min(errors[:2])
+    consistent = replace(chosen, consistency=0.01)
+    pair = consistent(fields[0], silent, fields[1:])
+    assert not torch.equal(pair.values, consistent(fields[0]).values)
+
+
+def test_other_networks_refuse_a_second_orientation(made: Callable[..., Learned]) -> None:
+    for name in NAMES:
+        if name != "lpcnn":
+            with pytest.raises(ParameterInvalid, match=r"2 orientations were given; the network '.*' takes one"):
+                made(name)(simulated(), silent, [simulated(TILTED)])
+
+
+def test_orientations_lie_on_one_grid(made: Callable[..., Learned]) -> None:
+    with pytest.raises(GridMismatch, match="An orientation and the first differ in voxel size along x"):
+        made("lpcnn")(simulated(), silent, [simulated(replace(GRID, voxel_size=(2.0, 1.0, 1.5)))])
+
+
+# Weights.
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "ir2qsm"])
+def test_a_network_without_bundled_weights_says_what_to_do(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(learned, "bundled", lambda which: tmp_path / f"{which}.safetensors")
+    told = f"No weights of the network '{name}' come with this installation; train some .ir2qsm train --network {name}"
+    with pytest.raises(WeightsInvalid, match=told):
+        method(name)(simulated(), silent)
+    assert METHODS[name].problem is not None and METHODS["tkd"].problem is None
+
+
+def test_weights_of_another_network_are_refused(make_weights: MakeWeights) -> None:
+    told = r"are for the network 'unet' and this method's is 'modl-qsm'; give weights of its own"
+    with pytest.raises(WeightsInvalid, match=told):
+        LearnedModlQsm(make_weights(kind="unet"))(simulated())
+
+
+def test_an_unrolled_network_is_not_resampled(made: Callable[..., Learned]) -> None:
+    with pytest.raises(ParameterInvalid, match="'lpcnn' knows B0 and the voxel size; it is not resampled"):
+        made("lpcnn", resampled=True)(simulated())
+
+
+def altered(path: Path, to: Path, **change: object) -> Path:
+    weights = read_weights(path)
+    to.write_bytes(weights_bytes(weights.tensors, {**weights.header, **change}, half=False))
+    return to
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bad_weights_are_refused(make_weights: MakeWeights, tmp_path: Path, name: str) -> None:
+    path, kind = make_weights(Reading("both"), kind=NAMES[name]), NAMES[name]
+    weights = read_weights(path)
+    config = weights.header["config"]
+    key = sorted(weights.tensors)[-1]
+    for tensors, header, told in (
+        ({k: v for k, v in weights.tensors.items() if k != key}, weights.header, "do not fit the network: 1 keys miss"),
+        ({**weights.tensors, "more": torch.zeros(1)}, weights.header, r"1 unknown \['more'\]"),
+        ({**weights.tensors, key: weights.tensors[key][None]}, weights.header, f"for '{key}', expected"),
+        ({**weights.tensors, key: weights.tensors[key] / 0.0}, weights.header, f"'{key}' that are not finite"),
+        (weights.tensors, {**weights.header, "config": {**config, "more": 1}}, "lacks or misnames a setting"),
+        (weights.tensors, {**weights.header, "config": {**config, "n_inputs": 1}}, "The network has 1 input"),
+    ):
+        bad = tmp_path / "bad.safetensors"
+        bad.write_bytes(weights_bytes(tensors, header, half=False))
+        with pytest.raises(WeightsInvalid, match=told):
+            load(bad)
+    swapped = altered(path, tmp_path / "swapped.safetensors", network="unet" if kind != "unet" else "xqsm")
+    with pytest.raises(WeightsInvalid, match=r"lacks or misnames a setting|do not fit the network"):
+        load(swapped)
+
+
+def test_an_unrolled_network_needs_the_field(make_weights: MakeWeights, tmp_path: Path) -> None:
+    path = make_weights(Reading("field"), kind="lpcnn")
+    reading = {**read_weights(path).header["reading"], "reads": "tikhonov"}
+    with pytest.raises(WeightsInvalid, match="'lpcnn' descends on the field; let it read 'field' or 'both'"):
+        load(altered(path, tmp_path / "w.safetensors", reading=reading))
+
+
+def test_a_u_net_reads_what_its_weights_say(make_weights: MakeWeights) -> None:
+    field = simulated()
+    readings = (Reading("field"), Reading("tikhonov"))
+    chosen = [LearnedUnet(make_weights(reading, 0.3, kind="unet"), 0.0, resampled=False) for reading in readings]
+    field_in, first_in = (one(field) for one in chosen)
+    assert [m.notes["reading"]["reads"] for m in (field_in, first_in)] == ["field", "tikhonov"]
+    assert (field_in.values - first_in.values).norm() > 1e-3 * field_in.values.norm()

@@ -1,0 +1,203 @@
+"""What every network of the list passes: its size, the shapes it takes, repeatability, folding, where it starts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.grid import Grid
+from IR2QSMLib.inversion.frame import MULTIPLE
+from IR2QSMLib.networks.blocks import Estimate, fold_batch_norm
+from IR2QSMLib.networks.kinds import KINDS, Network, build, kind_of, sized
+from IR2QSMLib.physics.dipole import DipoleStack
+
+OTHERS = [kind for kind in KINDS if kind != "ir2unet"]
+UNROLLED = [kind for kind in KINDS if KINDS[kind].unrolled]
+SHAPE = (16, 8, 24)
+
+
+def perturbed(kind: str, scale: float = 0.1, **settings: Any) -> Network:
+    """A network whose every parameter and statistic has a say."""
+    network, generator = build(sized(kind, **{"width": 0.125, **settings})), torch.Generator().manual_seed(4)
+    network.initialise(generator)
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point():
+            noise = torch.randn(tensor.shape, generator=generator)
+            tensor += scale * (noise.abs() if name.endswith("running_var") else noise)
+    return network
+
+
+@torch.no_grad()
+def run(network: Network, x: torch.Tensor, b0: tuple[float, float, float] = (0.0, 0.3, 0.9)) -> Estimate:
+    """The network on images (n, c, x, y, z), an unrolled one with B0 along `b0` and a mask that is a box."""
+    physics: tuple[Any, ...] = ()
+    if network.unrolled:
+        mask = torch.zeros(len(x), 1, *x.shape[2:])
+        mask[..., 2:-2, 1:-1, 2:-2] = 1.0
+        shape = (x.shape[2], x.shape[3], x.shape[4])
+        physics = (DipoleStack([[Grid(shape, b0_given=b0)]] * len(x)), mask)
+    estimate: Estimate = network(x, *physics)
+    return estimate
+
+
+def image(n_inputs: int = 1, n: int = 1, shape: tuple[int, int, int] = SHAPE) -> torch.Tensor:
+    return 0.05 * torch.randn(n, n_inputs, *shape, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.mark.parametrize(
+    ("kind", "published"), [("unet", 4.15e6), ("xqsm", 5.22e6), ("lpcnn", 446e3), ("modl-qsm", 448e3)]
+)
+def test_the_published_size_has_the_published_parameters(kind: str, published: float) -> None:
+    with torch.device("meta"):
+        network = build(sized(kind))
+    assert sum(p.numel() for p in network.parameters()) == pytest.approx(published, rel=0.01)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_frame_of_the_pipeline_fits_every_network(kind: str) -> None:
+    network = perturbed(kind)
+    assert MULTIPLE % network.multiple == 0 and kind_of(network.config) == kind
+    shape = tuple(network.multiple * n for n in (2, 1, 3))
+    estimate = run(network.eval(), image(n=2, shape=shape))     # type: ignore[arg-type]
+    assert estimate.chi.shape == (2, 1, *shape) and estimate.chi.isfinite().all()
+    assert (estimate.unexplained is not None) == (kind == "modl-qsm")
+
+
+@pytest.mark.parametrize("kind", UNROLLED)
+def test_an_unrolled_network_takes_odd_sizes(kind: str) -> None:
+    assert run(perturbed(kind).eval(), image(shape=(9, 7, 11))).chi.shape == (1, 1, 9, 7, 11)
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_every_setting_changes_the_result(kind: str) -> None:
+    changes = {
+        "width": 0.25, "n_inputs": 2, "unit": 0.2, "n_passes": 2, "mean": 0.1, "unexplained_mean": 0.1,
+        "unexplained_unit": 0.2, "masked": False,
+    }  # fmt: skip
+    x, usual = image(2), sized(kind)
+    before = run(perturbed(kind).eval(), x[:, :1])
+    for name in (k for k in changes if hasattr(usual, k)):
+        other = perturbed(kind, **{name: changes[name]}).eval()
+        found = run(other, x[:, : other.config.n_inputs])
+        assert not torch.allclose(found.chi, before.chi, rtol=1e-3, atol=1e-5), name
+
+
+@pytest.mark.parametrize("kind", UNROLLED)
+def test_dropout_changes_the_training_output_alone(kind: str) -> None:
+    quiet, dropping = perturbed(kind, dropout=0.0), perturbed(kind, dropout=0.5)
+    assert dropping.config.quiet == quiet.config
+    assert not torch.allclose(run(quiet, image()).chi, run(dropping, image()).chi, rtol=1e-3)
+    for network in (quiet, dropping):
+        network.load_state_dict(perturbed(kind).state_dict())        # running statistics moved
+    assert torch.equal(run(quiet.eval(), image()).chi, run(dropping.eval(), image()).chi)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_evaluation_is_repeatable_and_samples_do_not_mix(kind: str) -> None:
+    network, x = perturbed(kind, 0.05).eval(), image(n=3)
+    found = run(network, x).chi
+    assert torch.equal(found, run(network, x).chi)
+    torch.testing.assert_close(found[1:2], run(network, x[1:2]).chi, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_network_is_the_same_once_folded(kind: str) -> None:
+    network, x = perturbed(kind, 0.05).eval(), image(n=2)
+    before = run(network, x)
+    n_norms = sum(isinstance(m, nn.BatchNorm3d) for m in network.modules())
+    fold_batch_norm(network)
+    left = [m for m in network.modules() if isinstance(m, nn.BatchNorm3d)]
+    assert len(left) == (4 if kind == "xqsm" else 0) < n_norms      # that after a sum has no convolution of its own
+    torch.testing.assert_close(run(network, x), before, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_initial_weights_are_the_generators(kind: str) -> None:
+    made = []
+    for seed in (0, 0, 1):
+        network = build(sized(kind, width=0.125))
+        network.initialise(torch.Generator().manual_seed(seed))
+        made.append(torch.cat([m.weight.detach().flatten() for m in network.modules() if isinstance(m, nn.Conv3d)]))
+    assert torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_new_network_starts_near_its_input_or_near_nothing(kind: str) -> None:
+    network, x = build(sized(kind, width=0.25, n_inputs=2)).eval(), image(2)
+    network.initialise(torch.Generator().manual_seed(0))
+    expected = x[:, -1:] if kind == "xqsm" else torch.zeros_like(x[:, -1:])
+    assert (run(network, x).chi - expected).square().mean().sqrt() < 0.3 * x.std()
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_the_gradient_reaches_every_parameter(kind: str) -> None:
+    torch.manual_seed(0)
+    network = perturbed(kind, **({"dropout": 0.0} if KINDS[kind].unrolled else {}))
+    with torch.enable_grad():
+        estimate = run.__wrapped__(network, image(n=2))             # type: ignore[attr-defined]
+        total = estimate.chi.square().mean()
+        if estimate.unexplained is not None:
+            total = total + estimate.unexplained.square().mean()
+        (1e3 * total).backward()
+    dead = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    # Batch normalisation takes the mean away, and with it the bias of the convolution before it.
+    assert [name for name in dead if not name.endswith("bias")] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "complaint"),
+    [
+        ("unet", {"width": 0.001}, r"The width is 0\.001; expected a number above 1/128"),
+        ("xqsm", {"width": float("nan")}, "The width is nan; expected a number above 1/64"),
+        ("lpcnn", {"n_passes": 0}, "The passes are 0; expected a whole number from 1"),
+        ("lpcnn", {"mean": float("inf")}, "The network's mean is inf; expected a finite number of ppm"),
+        ("modl-qsm", {"unexplained_unit": 0.0}, r"unexplained unit is 0\.0; expected a positive number of ppm"),
+        ("modl-qsm", {"dropout": 1.0}, r"The dropout is 1\.0; expected a probability"),
+        ("unet", {"n_inputs": 3}, "The input channels are 3; expected 1 or 2"),
+        ("xqsm", {"unit": -1.0}, r"The network's unit is -1\.0"),
+        ("unet", {"feature_noise": 0.5}, "The network 'unet' has no setting 'feature noise'; leave it out"),
+        ("star", {}, "The network is 'star'; expected one of ir2unet, unet, xqsm, lpcnn, modl-qsm"),
+    ],
+)
+def test_a_size_that_no_network_can_have_is_refused(kind: str, settings: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ParameterInvalid, match=complaint):
+        sized(kind, **settings)
+
+
+def test_half_precision_keeps_what_xqsm_only_adds_to() -> None:
+    network, x = build(sized("xqsm", width=0.125)), image()
+    network.initialise(torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        estimate = run(network.eval(), x)
+    assert estimate.chi.dtype == torch.float32
+    torch.testing.assert_close(estimate.chi, x, atol=1e-7, rtol=1e-6)
+
+
+def test_octaves_pass_low_frequencies_at_half_the_resolution() -> None:
+    """With every convolution at full resolution silenced, what comes out is constant over blocks of 2³."""
+    network = perturbed("xqsm").eval()
+    low_only = network.last.up
+    assert low_only is not None
+    for m in network.last.high.modules():
+        if isinstance(m, nn.Conv3d | nn.BatchNorm3d):
+            nn.init.zeros_(m.weight)
+    nn.init.constant_(low_only[1].weight, 0.1)                      # the transposed convolution spreads evenly
+    x = replace_input(image())
+    chi = (run(network, x).chi - x)[0, 0]
+    blocks = chi.unflatten(0, (-1, 2)).unflatten(2, (-1, 2)).unflatten(4, (-1, 2))
+    assert chi.std() > 1e-6
+    assert float((blocks - blocks.mean((1, 3, 5), keepdim=True)).abs().max()) < 1e-3 * float(chi.abs().max())
+
+
+def replace_input(x: torch.Tensor) -> torch.Tensor:
+    """The same apart from what a block of 2³ varies within, so that the input's residual does not either."""
+    return nn.functional.interpolate(nn.functional.avg_pool3d(x, 2), scale_factor=2)
+
+
+def test_two_widths_are_two_configurations() -> None:
+    assert replace(sized("unet"), width=0.5) == sized("unet", width=0.5) != sized("unet")
