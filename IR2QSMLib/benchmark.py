@@ -139,9 +139,8 @@ def benchmark(
     if speed:
         emit("\n" + transform_report(used.kind))
         emit("\n" + tile_report(weights, used.kind))
-        size = loaded.network.config
-        if isinstance(size, IR2UnetConfig):
-            emit("\n" + "\n".join(speed_report(size, weights or bundled(), used.kind)))
+        if isinstance(loaded.network, IR2Unet):
+            emit("\n" + "\n".join(speed_report(loaded.network.config, weights or bundled(), used.kind)))
 
 
 def _told(drawn: Drawn) -> str:

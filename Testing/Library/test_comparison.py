@@ -90,7 +90,7 @@ def test_methods_are_read_with_their_parameters() -> None:
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["cosmos"], r"The method is 'cosmos'; expected one of ir2qsm, tkd"),
+        (["cosmos"], r"The method is 'cosmos'; expected one of ir2qsm, unet"),
         (["tkd", "tkd"], r"'tkd' was named twice"),
         (["tkd,0.2"], r"'0.2' after a comma; expected parameter=value"),
         (["tkd,threshold=2"], r"The TKD threshold is 2; expected"),

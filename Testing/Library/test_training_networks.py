@@ -140,7 +140,7 @@ def test_a_patch_that_stands_alone_has_the_field_of_its_own_sources(reads: str) 
     cut = cut_patches(Reading(reads), FEED, Dice(5)).values
     assert torch.equal(cut[:, n + 1 :], mask)
     same = (cut[:, n : n + 1] - truth)[mask > 0]
-    assert float(same.std()) < 0.02                                 # the same sources, less each patch's mean
+    assert float(same.std()) < 0.025                                 # the same sources, less each patch's mean
 
 
 def test_a_patch_that_stands_alone_has_nothing_left_to_explain(monkeypatch: pytest.MonkeyPatch) -> None:

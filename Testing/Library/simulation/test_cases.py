@@ -13,6 +13,7 @@ import torch
 
 from IR2QSMLib import training_data
 from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.reading import Reading
 from IR2QSMLib.io.images import read_labels, read_mask, read_volume
 from IR2QSMLib.io.outputs import Outputs
@@ -42,7 +43,11 @@ def test_no_training_seed_is_a_held_out_one(feed: Feed, monkeypatch: pytest.Monk
         return Dice(seed, device)
 
     monkeypatch.setattr(training_data, "Dice", noted)
-    monkeypatch.setattr(training_data, "cut_patches", lambda reading, feed, dice: torch.zeros(feed.patches, 1))
+
+    def empty(reading: Reading, feed: Feed, dice: Dice, *, alone: bool) -> training_data.Patches:
+        return training_data.Patches(torch.zeros(feed.patches, 1), [Grid((1, 1, 1))] * feed.patches)
+
+    monkeypatch.setattr(training_data, "cut_patches", empty)
     for number in (0, 1, 2, 1000):
         for rank in range(3):
             list(draw_round(Reading(), feed, number, CPU, rank, 3))
