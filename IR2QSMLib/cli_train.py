@@ -44,6 +44,8 @@ def add_train(commands: Any, command: Callable[..., argparse.ArgumentParser]) ->
     p.add_argument("--batch", type=int, default=8)
     p.add_argument("--heads", type=int, default=4, help="heads drawn for a round")
     p.add_argument("--patches", type=int, default=20, help="patches cut from each head")
+    p.add_argument("--turns", type=int, default=1, help="rounds that a set of heads lasts, each of other patches")
+    p.add_argument("--stock", type=Path, metavar="FOLDER", help="keep the heads there for other runs; may grow large")
     p.add_argument("--seed", type=int, default=0)
 
 
@@ -70,13 +72,14 @@ def _train(args: argparse.Namespace, console: Console) -> dict[str, Any] | None:
         settings["n_passes"] = args.passes
     network = sized(args.network, n_inputs=reading.n_channels, **settings)
     recipe = Recipe(
-        network, reading, Feed(args.patch, args.batch, args.heads, args.patches, args.seed), args.loss,
+        network, reading, Feed(args.patch, args.batch, args.heads, args.patches, args.turns, args.seed),
+        args.loss,
         args.learning_rate,
     )  # fmt: skip
     run = Run(
         args.folder or args.resume, recipe, args.minutes, sitting=args.sitting, n_devices=args.devices,
-        device=choose_device(args.device).kind, start=args.start, save_every=args.save_every,
-        progress=console.progress,
+        device=choose_device(args.device).kind, start=args.start, stock=args.stock,
+        save_every=args.save_every, progress=console.progress,
     )  # fmt: skip
     scores = run()
     if not run.fabric.is_global_zero:

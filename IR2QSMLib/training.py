@@ -27,8 +27,12 @@ from IR2QSMLib.networks.kinds import KINDS, Config, Network, build, kind_of
 from IR2QSMLib.physics.dipole import DipoleStack
 from IR2QSMLib.runtime import Progress, half_precision, keep_freed_memory, silent
 from IR2QSMLib.simulation.acquisition import acquire
-from IR2QSMLib.training_data import Feed, Patches, draw_round, validation_cases
+from IR2QSMLib.training_data import Feed, Patches, Stock, draw_round, validation_cases
 from IR2QSMLib.training_loss import LOSSES, loss_of
+
+
+SETTLING = 4
+"""Heads on which the statistics of batch normalisation are settled."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,8 @@ class Run:
     `minutes` is the run's whole time over all its sittings, and `sitting` that of this one; both include the writing
     and judging of checkpoints. A run that is in the folder goes on where it stopped, with the recipe it has there.
     Several devices run through Lightning Fabric; the first of them tells the progress of this sitting, batch by
-    batch. `start` names weights that a new run begins from. Raises PackageMissing without Fabric, ParameterInvalid for
+    batch. `start` names weights that a new run begins from, `stock` a folder for heads that several runs are
+    cut from. Raises PackageMissing without Fabric, ParameterInvalid for
     times or a number of devices that cannot be, WeightsInvalid for weights that do not fit.
     """
 
@@ -126,6 +131,7 @@ class Run:
         device: str = "cpu",
         n_devices: int = 1,
         start: Path | None = None,
+        stock: Path | None = None,
         save_every: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
         progress: Progress = silent,
@@ -143,6 +149,7 @@ class Run:
         self.folder, self.recipe, self.minutes = folder, recipe, minutes
         self.sitting, self.save_every = sitting or minutes, save_every
         self.clock, self.progress, self.first = clock, progress, start
+        self.stock, self.settling = Stock(stock), Stock(stock)
         if (folder / "recipe.json").exists():
             self.recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
         bf16 = half_precision(device) is not None
@@ -210,7 +217,7 @@ class Run:
         self.model.train()
         for patches in draw_round(
             recipe.reading, recipe.feed, self.round, fabric.device, fabric.global_rank, fabric.world_size,
-            alone=self.network.unrolled,
+            alone=self.network.unrolled, stock=self.stock,
         ):  # fmt: skip
             batch = patches.values
             self.optimizer.zero_grad()
@@ -300,8 +307,11 @@ class Run:
         network = build(self.recipe.network.quiet).to(device)
         network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         network.load_state_dict({**self.network.state_dict(), **self.average})
-        feed = replace(self.recipe.feed, seed=self.recipe.feed.seed + 500)
-        batches = [self._arguments(p) for p in draw_round(reading, feed, 0, device, alone=network.unrolled)]
+        feed = replace(self.recipe.feed, volumes=SETTLING, turns=1, seed=self.recipe.feed.seed + 500)
+        batches = [
+            self._arguments(p)
+            for p in draw_round(reading, feed, 0, device, alone=network.unrolled, stock=self.settling)
+        ]
         with torch.autocast(device.type, torch.bfloat16, enabled=half_precision(str(device)) is not None):
             settle_batch_norm(network, batches)
         return network

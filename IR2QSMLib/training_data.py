@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from IR2QSMLib.errors import ParameterInvalid
@@ -43,6 +49,8 @@ class Feed:
     """Heads drawn for a round."""
     patches: int = 20
     """Patches cut from each head."""
+    turns: int = 1
+    """Rounds that a set of heads lasts, each of other patches: many heads a round, or its steps are all alike."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -51,9 +59,11 @@ class Feed:
         # A patch of 16 is 2 voxels wide at the coarsest scale, where oneDNN's bfloat16 gradients read foreign memory.
         if self.patch % 8 or not 24 <= self.patch <= 96:
             raise ParameterInvalid(f"The patch is {self.patch} voxels; expected a multiple of 8 from 24 to 96.")
-        if min(self.batch, self.volumes, self.patches) < 1 or (self.volumes * self.patches) % self.batch:
+        whole = min(self.batch, self.volumes, self.patches, self.turns) >= 1 and self.patches % self.turns == 0
+        if not whole or (self.volumes * self.patches // self.turns) % self.batch:
             raise ParameterInvalid(
-                f"A round of {self.volumes} heads × {self.patches} patches is no multiple of the batch of {self.batch}."
+                f"A round of {self.volumes} heads × {self.patches} patches in {self.turns} turns is no multiple of the "
+                f"batch of {self.batch}."
             )
 
 
@@ -61,8 +71,8 @@ class Patches(NamedTuple):
     """Patches of simulated heads."""
 
     values: Tensor
-    """The input, the truth [ppm] and the mask: (patches, n_channels + 2, p, p, p); and where each patch is a head of
-    its own, at the end what the truth leaves of the field [ppm]."""
+    """The input, the truth [ppm] and the mask: (patches, n_channels + 2, p, p, p); as they are cut, and where each patch
+    is a head of its own, at the end what the truth leaves of the field [ppm]."""
     grids: list[Grid]
     """The grid of each."""
 
@@ -93,8 +103,8 @@ def remove_background(field: LocalField, dice: Dice) -> LocalField:
     return found if float(found.mask.float().mean()) > 0.02 else field
 
 
-def cut_patches(reading: Reading, feed: Feed, dice: Dice, *, alone: bool = False) -> Patches:
-    """Patches of one new head, or with `alone` of heads that each patch is for itself (see `stand_alone`)."""
+def cut_patches(reading: Reading, feed: Feed, dice: Dice) -> Patches:
+    """Patches of one new head."""
     head = draw_head(dice, draw_training_grid(dice))
     field = acquire(head, draw_discrepancy(dice), dice)
     if dice.chance(0.5):
@@ -103,11 +113,8 @@ def cut_patches(reading: Reading, feed: Feed, dice: Dice, *, alone: bool = False
     prepared = frame.prepare(field)
     chi = torch.where(field.mask, head.chi - head.chi[field.mask].mean(), 0.0)
     chi = frame.bring(chi)
-    channels = [reading(Fidelity(prepared)), chi[None], prepared.mask[None].float()]
-    if alone:
-        left = torch.where(prepared.mask, prepared.values - simulate_field(chi, frame.grid), 0.0)
-        channels.append(left[None])
-    volume = torch.cat(channels)
+    left = torch.where(prepared.mask, prepared.values - simulate_field(chi, frame.grid), 0.0)
+    volume = torch.cat([reading(Fidelity(prepared)), chi[None], prepared.mask[None].float(), left[None]])
     volume = pad(volume, [max(n, feed.patch) for n in volume.shape[1:]])
     flipped = [dice.chance(0.5) for _ in range(3)]
     volume = volume.flip([a + 1 for a in range(3) if flipped[a]])
@@ -121,11 +128,58 @@ def cut_patches(reading: Reading, feed: Feed, dice: Dice, *, alone: bool = False
         ]
         i, j, k = (slice(start, start + feed.patch) for start in low)
         out.append(volume[:, i, j, k])
-    values = torch.stack(out)
-    return Patches(stand_alone(values, reading, grid) if alone else values, [grid] * len(values))
+    return Patches(torch.stack(out), [grid] * len(out))
 
 
-def stand_alone(values: Tensor, reading: Reading, grid: Grid) -> Tensor:
+class Stock:
+    """The heads that rounds are cut from: the last set is at hand, and where a folder is given, all of them for good.
+
+    Other runs that read and cut alike find them there and need not draw them again; the patches are the very same.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self.key: tuple[Any, ...] = ()
+        self.heads: list[Patches] = []
+
+    def __call__(self, reading: Reading, feed: Feed, first: int, device: torch.device) -> list[Patches]:
+        """The patches of the `feed.volumes` heads from the seed `first` on."""
+        key = (reading, feed, first, device)
+        if key != self.key:
+            self.heads = []                                         # let the last set go before the next is drawn
+            self.heads = [self._head(reading, feed, first + i, device) for i in range(feed.volumes)]
+            self.key = key
+        return self.heads
+
+    def _head(self, reading: Reading, feed: Feed, seed: int, device: torch.device) -> Patches:
+        if self.folder is None:
+            return _halved(cut_patches(reading, feed, Dice(seed, device)))
+        cut = json.dumps([asdict(reading), feed.patch, feed.patches, device.type])
+        path = self.folder / f"{hashlib.sha256(cut.encode()).hexdigest()[:12]}-{seed}.safetensors"
+        if not path.exists():
+            found = _halved(cut_patches(reading, feed, Dice(seed, device)))
+            grid = {"grid": json.dumps(asdict(found.grids[0]))}
+            self.folder.mkdir(parents=True, exist_ok=True)
+            beside = path.with_suffix(f".{os.getpid()}.part")
+            save_file({"values": found.values.cpu().contiguous()}, beside, metadata=grid)
+            os.replace(beside, path)
+        with safe_open(path, "pt", device=str(device)) as file:
+            values = file.get_tensor("values")
+            grid = json.loads(file.metadata()["grid"], object_pairs_hook=_as_it_was)
+            return Patches(values, [Grid(**grid)] * len(values))
+
+
+def _halved(patches: Patches) -> Patches:
+    return Patches(patches.values.half(), patches.grids)            # 0.05 % of a value: far below any noise
+
+
+def _as_it_was(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in pairs}
+
+
+
+
+def stand_alone(values: Tensor, reading: Reading, grids: Sequence[Grid]) -> Tensor:
     """Patches, the last channel what χ leaves of the field, as heads of their own: their field is of their own sources.
 
     In a patch cut from a brain, a large part of the field is of sources beside it. LPCNN and MoDL-QSM were trained with
@@ -138,7 +192,9 @@ def stand_alone(values: Tensor, reading: Reading, grid: Grid) -> Tensor:
     for channel in range(1, n + 1):                             # a first inversion, where there is one, and the truth
         x = values[:, channel : channel + 1]
         out[:, channel : channel + 1] = (x - (x * mask).sum((2, 3, 4), keepdim=True) / n_inside) * mask
-    out[:, :1] = (simulate_field(out[:, n : n + 1], grid) + values[:, n + 2 :]) * mask
+    for patch, grid in zip(out, grids, strict=True):
+        patch[0] = simulate_field(patch[n], grid)
+    out[:, :1] = (out[:, :1] + values[:, n + 2 :]) * mask
     return out
 
 
@@ -151,14 +207,21 @@ def draw_round(
     n_ranks: int = 1,
     *,
     alone: bool = False,
+    stock: Stock | None = None,
 ) -> Iterator[Patches]:
-    """Batches of one round; the same round of the same rank is the same data."""
-    first = FIRST_TRAINING_SEED * (1 + feed.seed) + (number * n_ranks + rank) * feed.volumes
-    heads = [cut_patches(reading, feed, Dice(first + i, device), alone=alone) for i in range(feed.volumes)]
-    values, grids = torch.cat([head.values for head in heads]), [grid for head in heads for grid in head.grids]
-    order = torch.randperm(len(values), generator=torch.Generator().manual_seed(first))
+    """Batches of one round; the same round of the same rank is the same data.
+
+    With `alone`, each patch is a head of its own (see `stand_alone`).
+    """
+    turn = number % feed.turns
+    first = FIRST_TRAINING_SEED * (1 + feed.seed) + (number // feed.turns * n_ranks + rank) * feed.volumes
+    heads = (stock or Stock())(reading, feed, first, device)
+    values = torch.cat([head.values[turn :: feed.turns] for head in heads])
+    grids = [grid for head in heads for grid in head.grids[turn :: feed.turns]]
+    order = torch.randperm(len(values), generator=torch.Generator().manual_seed(first + turn))
     for chosen in order.split(feed.batch):
-        yield Patches(values[chosen.to(device)], [grids[i] for i in chosen.tolist()])
+        batch, its = values[chosen.to(device)].float(), [grids[i] for i in chosen.tolist()]
+        yield Patches(stand_alone(batch, reading, its) if alone else batch[:, :-1], its)
 
 
 def validation_cases(device: torch.device) -> list[tuple[Head, Discrepancy, Dice]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,11 +11,20 @@ from torch import Tensor
 
 from IR2QSMLib import training_data
 from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.reading import Reading
 from IR2QSMLib.simulation.acquisition import acquire
 from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.shapes import draw_shapes
-from IR2QSMLib.training_data import Feed, cut_patches, draw_head, draw_round, draw_training_grid, validation_cases
+from IR2QSMLib.training_data import (
+    Feed,
+    Stock,
+    cut_patches,
+    draw_head,
+    draw_round,
+    draw_training_grid,
+    validation_cases,
+)
 
 CPU = torch.device("cpu")
 SMALL = Feed(patch=24, batch=2, volumes=2, patches=4)
@@ -37,10 +47,13 @@ def a_round(reading: Reading, feed: Feed, number: int = 0, rank: int = 0, n_rank
         ({"patch": 30}, "The patch is 30 voxels; expected a multiple of 8 from 24 to 96"),
         ({"patch": 16}, "expected a multiple of 8 from 24 to 96"),
         ({"patch": 104}, "expected a multiple of 8 from 24 to 96"),
-        ({"batch": 7}, "A round of 4 heads × 20 patches is no multiple of the batch of 7"),
+        ({"batch": 7}, "A round of 4 heads × 20 patches in 1 turns is no multiple of the batch of 7"),
         ({"batch": 0}, "no multiple of the batch of 0"),
         ({"volumes": 0}, "A round of 0 heads"),
         ({"patches": 0}, "4 heads × 0 patches"),
+        ({"patches": 9, "turns": 2}, "4 heads × 9 patches in 2 turns"),
+        ({"patches": 8, "turns": 4, "batch": 16}, "in 4 turns is no multiple of the batch of 16"),
+        ({"turns": 0}, "in 0 turns"),
         ({"seed": -1}, "The seed is -1; expected 0 or more: below lie the held-out heads"),
     ],
 )
@@ -89,11 +102,11 @@ def test_a_head_that_is_hardly_on_the_grid_is_drawn_again(monkeypatch: pytest.Mo
 @pytest.mark.usefixtures("small")
 def test_patches_hold_input_truth_and_mask(reads: str, n_channels: int) -> None:
     patches = cut_patches(Reading(reads), SMALL, Dice(5)).values
-    assert patches.shape == (4, n_channels + 2, 24, 24, 24)
-    image, truth, mask = patches.split([n_channels, 1, 1], dim=1)
+    assert patches.shape == (4, n_channels + 3, 24, 24, 24)
+    image, truth, mask, left = patches.split([n_channels, 1, 1, 1], dim=1)
     assert mask.unique().tolist() in ([0.0, 1.0], [1.0])
     outside = mask == 0
-    assert not bool(truth[outside].any()) and not bool(image[:, :1][outside].any())
+    assert not any(bool(x[outside].any()) for x in (truth, left, image[:, :1]))
     assert float(mask.flatten(1).mean(1).min()) > 0.0               # each is cut around a voxel of the mask
     assert bool(torch.isfinite(patches).all())
     if reads != "field":                                          # a first inversion resembles what it inverts
@@ -104,7 +117,7 @@ def test_patches_hold_input_truth_and_mask(reads: str, n_channels: int) -> None:
 @pytest.mark.usefixtures("small")
 def test_a_patch_larger_than_the_head_has_air_around_it() -> None:
     patches = cut_patches(Reading("tikhonov"), Feed(patch=96, batch=1, volumes=1, patches=1), Dice(5)).values
-    assert patches.shape == (1, 3, 96, 96, 96)
+    assert patches.shape == (1, 4, 96, 96, 96)
     small = cut_patches(Reading("tikhonov"), Feed(patch=24, batch=1, volumes=1, patches=1), Dice(5)).values
     assert float(patches[:, 1].abs().max()) >= float(small[:, 1].abs().max())
 
@@ -138,9 +151,42 @@ def test_a_round_is_shuffled_into_batches_of_several_heads() -> None:
     batches = [batch.values for batch in draw_round(Reading("tikhonov"), feed, 0, CPU)]
     assert [len(batch) for batch in batches] == [4, 4, 4, 4]
     first = cut_patches(Reading("tikhonov"), feed, Dice(training_data.FIRST_TRAINING_SEED)).values
-    from_first = [sum(any(torch.equal(p, q) for q in first) for p in batch) for batch in batches]
+    from_first = [sum(any(torch.equal(p, q) for q in first[:, :-1].half().float()) for p in batch) for batch in batches]
     assert sum(from_first) == 8
     assert any(0 < n < 4 for n in from_first)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_set_of_heads_lasts_for_its_turns_and_each_turn_has_other_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    feed, stock, drawn = Feed(patch=24, batch=2, volumes=2, patches=6, turns=3), Stock(), []
+    monkeypatch.setattr(training_data, "Dice", lambda seed, device: drawn.append(seed) or Dice(seed, device))
+    rounds = [list(draw_round(Reading("tikhonov"), feed, n, CPU, stock=stock)) for n in range(4)]
+    assert [len(batches) for batches in rounds] == [2, 2, 2, 2]
+    first = training_data.FIRST_TRAINING_SEED
+    assert drawn == [first, first + 1, first + 2, first + 3]            # two heads for three rounds, then two others
+    patches = [p.sum().item() for batches in rounds[:3] for batch in batches for p in batch.values]
+    assert len(set(patches)) == 12
+
+
+@pytest.mark.usefixtures("small")
+def test_heads_in_stock_are_the_very_ones_and_are_not_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def patches(feed: Feed, alone: bool) -> list[tuple[Tensor, Grid]]:
+        rounds = draw_round(Reading("both"), feed, 0, CPU, alone=alone, stock=Stock(tmp_path / "stock"))
+        return [(p, grid) for batch in rounds for p, grid in zip(*batch, strict=True)]
+
+    fresh = [*draw_round(Reading("both"), SMALL, 0, CPU)]
+    kept = patches(SMALL, False)
+    assert torch.equal(torch.cat([b.values for b in fresh]), torch.stack([p for p, _ in kept]))
+    assert [g for b in fresh for g in b.grids] == [g for _, g in kept]
+    assert len(list((tmp_path / "stock").iterdir())) == SMALL.volumes
+    drawn: list[int] = []
+    monkeypatch.setattr(training_data, "Dice", lambda seed, device: drawn.append(seed) or Dice(seed, device))
+    again = patches(SMALL, True)
+    assert not drawn and len(again) == len(kept)                        # whoever takes patches as heads of their own
+    patches(Feed(24, 2, 2, 5, seed=0), False)
+    assert len(drawn) == 2                                              # whoever cuts otherwise does not find them
 
 
 def test_validation_holds_brains_shapes_and_several_noise_levels(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from IR2QSMLib.simulation.acquisition import Discrepancy
 from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.shapes import draw_shapes
 from IR2QSMLib.training import Recipe, Run, take_over
-from IR2QSMLib.training_data import Feed, cut_patches, draw_round
+from IR2QSMLib.training_data import Feed, cut_patches, draw_round, stand_alone
 from IR2QSMLib.training_loss import loss_of
 
 CPU = torch.device("cpu")
@@ -132,13 +132,12 @@ def test_weights_are_taken_over_by_their_own_network_in_its_unit(kind: str, make
 @pytest.mark.parametrize("reads", ["field", "both"])
 def test_a_patch_that_stands_alone_has_the_field_of_its_own_sources(reads: str) -> None:
     n = Reading(reads).n_channels
-    found = cut_patches(Reading(reads), FEED, Dice(5), alone=True)
-    image, truth, mask, left = found.values.split([n, 1, 1, 1], dim=1)
-    own = torch.stack([simulate_field(t, grid) for t, grid in zip(truth, found.grids, strict=True)])
+    cut, grids = cut_patches(Reading(reads), FEED, Dice(5))
+    image, truth, mask, left = stand_alone(cut, Reading(reads), grids).split([n, 1, 1, 1], dim=1)
+    own = torch.stack([simulate_field(t, grid) for t, grid in zip(truth, grids, strict=True)])
     torch.testing.assert_close(image[:, :1], (own + left) * mask, atol=1e-6, rtol=1e-5)
     assert float((truth.sum((1, 2, 3, 4)) / mask.sum((1, 2, 3, 4))).abs().max()) < 1e-6
-    cut = cut_patches(Reading(reads), FEED, Dice(5)).values
-    assert torch.equal(cut[:, n + 1 :], mask)
+    assert torch.equal(cut[:, n + 1 : n + 2], mask)
     for a, b, m in zip(cut[:, n : n + 1], truth, mask > 0, strict=True):
         assert float((a - b)[m].std()) < 1e-6                       # the same sources, less the patch's mean
 
@@ -148,8 +147,8 @@ def test_a_patch_that_stands_alone_has_nothing_left_to_explain(monkeypatch: pyte
     monkeypatch.setattr(training_data, "draw_discrepancy", lambda dice: Discrepancy())
     monkeypatch.setattr(training_data, "remove_background", lambda field, dice: field)
     for seed in range(3):
-        _, truth, mask, left = cut_patches(Reading("field"), FEED, Dice(seed), alone=True).values.split(1, dim=1)
         found = cut_patches(Reading("field"), FEED, Dice(seed))
+        _, truth, mask, left = stand_alone(found.values, Reading("field"), found.grids).split(1, dim=1)
         own = torch.stack([simulate_field(t, grid) for t, grid in zip(truth, found.grids, strict=True)]) * mask
         beside = found.values[:, :1] - own
         assert left.norm() < 0.02 * own.norm() < 0.2 * beside.norm()
@@ -165,7 +164,7 @@ def test_a_flipped_patch_has_its_b0_flipped(monkeypatch: pytest.MonkeyPatch) -> 
     for seed in range(8):
         found = cut_patches(Reading("field"), Feed(patch=56, batch=1, volumes=1, patches=1), Dice(seed))
         seen.add(tuple(v > 0 for v in found.grids[0].b0_direction))
-        field, truth, mask = found.values[0]
+        field, truth, mask, _ = found.values[0]
         own = simulate_field(truth, found.grids[0]) * mask
         assert (own - field).norm() < 0.05 * field.norm()           # the whole head lies in the patch
     assert len(seen) > 2

@@ -44,8 +44,8 @@ def test_no_training_seed_is_a_held_out_one(feed: Feed, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(training_data, "Dice", noted)
 
-    def empty(reading: Reading, feed: Feed, dice: Dice, *, alone: bool) -> training_data.Patches:
-        return training_data.Patches(torch.zeros(feed.patches, 1), [Grid((1, 1, 1))] * feed.patches)
+    def empty(reading: Reading, feed: Feed, dice: Dice) -> training_data.Patches:
+        return training_data.Patches(torch.zeros(feed.patches, 2), [Grid((1, 1, 1))] * feed.patches)
 
     monkeypatch.setattr(training_data, "cut_patches", empty)
     for number in (0, 1, 2, 1000):
