@@ -21,7 +21,7 @@ from IR2QSMLib.inversion.strength import AUTO
 from IR2QSMLib.inversion.tv import TotalVariation
 from IR2QSMLib.physics.fourier import fft, ifft
 from IR2QSMLib.report import table
-from IR2QSMLib.runtime import release_freed_memory, silent
+from IR2QSMLib.runtime import release_freed_memory
 from IR2QSMLib.simulation.cases import Case, simulate
 
 SPEED_SHAPE = (160, 160, 160)
@@ -81,7 +81,7 @@ def transform_report(device: str) -> str:
     """Iterations, transform pairs, seconds and peak memory of the iterative methods on a brain of `SPEED_SHAPE` voxels.
 
     'of it FFT' is the time of as many pairs (a real transform there and back) by themselves over the method's own: what
-    is left of the whole is all that better arithmetic could gain. A pair is timed again and again while the method runs,
+    is left of the whole is all that better arithmetic could gain. A pair is timed again and again as the method runs,
     between its steps and not on its account: what else a machine does slows both by up to half, for seconds.
     """
     voxel = 184.0 / SPEED_SHAPE[0]
