@@ -115,27 +115,37 @@ class Ilsqr:
         cone[0, 0, 0] = False                   # the mean has no gradient: nothing would hold it
         inward, outward = twice(cone * space.inward), twice(cone * space.outward)
 
-        slopes, sums, parts = chi.new_empty((3, *chi.shape)), torch.empty_like(chi), gradient.parts(chi)
+        sums, parts = torch.empty_like(chi), gradient.parts(chi)
 
-        def edges(x: Tensor) -> Tensor:
+        def edges(x: Tensor, out: Tensor, scale: float) -> float:
+            """W ∇x − scale·out in the place of `out`, and its square."""
+            square = 0.0
             for part in parts:
+                slope = torch.empty_like(x[part])
                 for axis, weight in enumerate(weights):
-                    gradient.difference(x, axis, slopes[axis][part], part).mul_(weight[part])
-            return slopes
+                    gradient.difference(x, axis, slope, part).mul_(weight[part])
+                    here = out[axis][part]
+                    torch.sub(slope, here, alpha=scale, out=here)
+                    square += float(here.view(-1).dot(here.view(-1)))
+            return square
 
-        def forward(x: Tensor) -> Tensor:
-            return edges(space.image(x, inward))
+        def forward(x: Tensor, out: Tensor, scale: float) -> float:
+            return edges(space.image(x, inward), out, scale)
 
-        def adjoint(g: Tensor) -> Tensor:
+        def adjoint(g: Tensor, out: Tensor, scale: float) -> float:
             sums[0].zero_()
             for part in parts:
                 sums[part.start + 1 : part.stop + 1].zero_()
                 for axis, weight in enumerate(weights):
                     gradient.add_adjoint(g[axis][part] * weight[part], axis, 1.0, sums, part)
-            return space.spectrum(sums, outward)
+            torch.sub(space.spectrum(sums, outward), out, alpha=scale, out=out)
+            return float(out.view(-1).dot(out.view(-1)))
 
+        rhs = chi.new_zeros((3, *chi.shape))
+        edges(chi, rhs, 0.0)
         found = lsqr(
-            forward, adjoint, edges(chi), tolerance=self.tolerance, max_iterations=self.max_iterations,
+            forward, adjoint, rhs, torch.empty_like(space.filtered), tolerance=self.tolerance,
+            max_iterations=self.max_iterations,
             progress=lambda fraction, _: progress(fraction, "inversion"),
         )  # fmt: skip
         return found, space.image(found.x, inward)
