@@ -21,7 +21,7 @@ from IR2QSMLib.inversion.strength import AUTO
 from IR2QSMLib.inversion.tv import TotalVariation
 from IR2QSMLib.physics.fourier import fft, ifft
 from IR2QSMLib.report import table
-from IR2QSMLib.runtime import release_freed_memory, silent
+from IR2QSMLib.runtime import release_freed_memory
 from IR2QSMLib.simulation.cases import Case, simulate
 
 SPEED_SHAPE = (160, 160, 160)
@@ -34,8 +34,8 @@ TIMED: dict[str, Method] = {
     "medi": Medi(),
     "medi, automatic": Medi(AUTO),
 }
-N_PAIRS = 9
-"""Pairs of transforms timed by themselves before a method, and again after it; an odd number has a median."""
+PROBE = 0.25
+"""Seconds of a method between two measurements of a pair of transforms by itself."""
 
 
 @dataclass
@@ -80,36 +80,58 @@ def measured(device: str) -> Iterator[Cost]:
 def transform_report(device: str) -> str:
     """Iterations, transform pairs, seconds and peak memory of the iterative methods on a brain of `SPEED_SHAPE` voxels.
 
-    'of it FFT' is the time of as many pairs (a real transform there and back) by themselves, timed before and after the
-    method, over the method's own: what is left of the whole is all that better arithmetic could gain.
+    'of it FFT' is the time of as many pairs (a real transform there and back) by themselves over the method's own: what
+    is left of the whole is all that better arithmetic could gain. A pair is timed again and again as the method runs,
+    between its steps and not on its account: what else a machine does slows both by up to half, for seconds.
     """
     voxel = 184.0 / SPEED_SHAPE[0]
     _, field = simulate(Case(0, 40.0, SPEED_SHAPE, (voxel, voxel, voxel)))
     field = field.to(device)
     rows = []
     for name, method in TIMED.items():
-        times = _pairs(field.values, device)
+        probe = _Probe(field.values, device)
         with measured(device) as cost:
-            notes = method(field, silent).notes
-        alone = statistics.median([*times, *_pairs(field.values, device)])
+            notes = method(field, probe).notes
+        probe.measure()                                 # for a method without steps
+        seconds, alone = cost.seconds - probe.spent, statistics.fmean(probe.found)
         n_pairs = notes.get("fft_pairs", 1)
         iterations = notes.get("inner_iterations", notes.get("iterations", 1))
         steps = "+".join(map(str, iterations)) if isinstance(iterations, list) else str(iterations)
-        share = 100.0 * n_pairs * alone / cost.seconds
-        rows.append([name, steps, f"{n_pairs:g}", f"{cost.seconds:.2f}", f"{1e3 * alone:.1f}", f"{share:.0f}",
-                     f"{cost.peak / 1e6:.0f}"])  # fmt: skip
+        rows.append([name, steps, f"{n_pairs:g}", f"{seconds:.2f}", f"{1e3 * alone:.1f}",
+                     f"{100.0 * n_pairs * alone / seconds:.0f}", f"{cost.peak / 1e6:.0f}"])  # fmt: skip
     head = ["method", "iterations", "FFT pairs", "s", "one pair ms", "of it FFT %", "peak MB"]
     voxels = "×".join(map(str, SPEED_SHAPE))
     return f"### Inversion of {voxels} voxels on {device}, {torch.get_num_threads()} threads\n\n{table(rows, head)}"
 
 
-def _pairs(values: Tensor, device: str) -> list[float]:
-    """Seconds of each of `N_PAIRS` pairs of transforms."""
-    found = []
-    for _ in range(N_PAIRS + 1):
+class _Probe:
+    """A progress callback that times a pair of transforms every `PROBE` seconds, and knows what that took in all."""
+
+    def __init__(self, values: Tensor, device: str) -> None:
+        self.values, self.gpu = values, device.startswith("cuda")
+        self.found: list[float] = []
+        self._pair()                                    # plans the transform
+        self.spent, self.last = 0.0, time.perf_counter()
+
+    def __call__(self, fraction: float, stage: str) -> None:
         start = time.perf_counter()
-        ifft(fft(values), values.shape)
-        if device.startswith("cuda"):
-            torch.cuda.synchronize(device)
-        found.append(time.perf_counter() - start)
-    return found[1:]                # the first plans the transform
+        if start - self.last >= PROBE:
+            self.measure()
+            self.last = time.perf_counter()
+            self.spent += self.last - start
+
+    def measure(self) -> None:
+        """Time one pair, after another one has put its numbers where they are near."""
+        self._pair()
+        self.found.append(self._pair())
+
+    def _pair(self) -> float:
+        self._wait()
+        start = time.perf_counter()
+        ifft(fft(self.values), self.values.shape)
+        self._wait()
+        return time.perf_counter() - start
+
+    def _wait(self) -> None:
+        if self.gpu:
+            torch.cuda.synchronize(self.values.device)

@@ -73,10 +73,10 @@ class TotalVariation:
         dual, source = [torch.zeros_like(chi) for _ in range(3)], torch.empty_like(chi)     # u·voxel along each axis
         while n < self.max_iterations and change > self.tolerance:
             progress(n / self.max_iterations, "inversion")
-            source[0].zero_()                                           # ∇ᵀ(z − u)
+            fit.begin(source, slice(0, 1))                              # ∇ᵀ(z − u)
             for part in gradient.parts(chi):
                 slope = torch.empty_like(chi[part])
-                source[part.start + 1 : part.stop + 1].zero_()
+                fit.begin(source, slice(part.start + 1, part.stop + 1))
                 for axis, (u, voxel) in enumerate(zip(dual, grid.voxel_size, strict=True)):
                     gradient.difference(chi, axis, slope, part).add_(u[part])
                     torch.clamp(slope, -voxel / COUPLING, voxel / COUPLING, out=u[part])    # less its shrinkage
@@ -96,18 +96,22 @@ class _OnGrid:
     """The χ of given multipliers, from ½‖Dχ − f‖² on the whole grid."""
 
     def __init__(self, field: LocalField, rho: float) -> None:
-        d = dipole_kernel(field.grid, field.values.device)
-        denominator = _denominator(d.square(), field.grid, rho)
-        self.later = Filter(rho / denominator, field.grid.shape)
-        self.data = Filter(d / denominator, field.grid.shape)(field.values)
-        self.chi = self.data.clone()
+        d, shape = dipole_kernel(field.grid, field.values.device), field.grid.shape
+        self.later, spectrum = Filter(rho / _denominator(d.square(), field.grid, rho), shape), fft(field.values)
+        parts = torch.view_as_real(spectrum).mul_(twice(d / rho))
+        self.data = ifft(spectrum, shape)       # goes with the gradients' part, which saves adding it to χ
+        parts.mul_(self.later.kernel)
+        self.chi = ifft(spectrum, shape)
 
     @property
-    def n_pairs(self) -> int:
-        return 1 + self.later.n_pairs
+    def n_pairs(self) -> float:
+        return 1.5 + self.later.n_pairs
+
+    def begin(self, source: Tensor, rows: slice) -> None:
+        source[rows].copy_(self.data[rows])
 
     def __call__(self, source: Tensor) -> Tensor:
-        return self.later(source).add_(self.data)
+        return self.later(source)
 
 
 class _InMask:
@@ -124,6 +128,9 @@ class _InMask:
         self.chi = start.chi
         self.predicted = Filter(d, self.shape)(self.chi)
         self.n_pairs = start.n_pairs + 1
+
+    def begin(self, source: Tensor, rows: slice) -> None:
+        source[rows].zero_()
 
     def __call__(self, source: Tensor) -> Tensor:
         y = self.predicted.add_(self.multiplier)

@@ -13,7 +13,7 @@ from IR2QSMLib.grid import Grid
 
 EDGES = ("periodic", "zero")
 """What the last voxel's difference is: to the first voxel (TV, iLSQR), or 0 (MEDI)."""
-PART = 3 * 2**15
+PART = 2**18
 """Voxels of a part."""
 
 

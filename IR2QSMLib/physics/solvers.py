@@ -63,9 +63,10 @@ def conjugate_gradient(
 
 
 def lsqr(
-    forward: Callable[[Tensor], Tensor],
-    adjoint: Callable[[Tensor], Tensor],
+    forward: Callable[[Tensor, Tensor, float], float],
+    adjoint: Callable[[Tensor, Tensor, float], float],
     rhs: Tensor,
+    x: Tensor,
     *,
     tolerance: float,
     max_iterations: int,
@@ -73,17 +74,17 @@ def lsqr(
 ) -> Solution:
     """Minimise ‖A x − b‖ from x = 0 (Paige and Saunders 1982, doi 10.1145/355984.355989).
 
-    `forward` is A and `adjoint` its adjoint, between real tensors of any two shapes; `rhs` and what they return may be
-    memory that they use again. Ends when ‖b − A x‖ ≤ tolerance·‖b‖, after `max_iterations`, or where ‖Aᵀ r‖ is rounding
-    noise: the least squares are reached. The augmented residual of the original test is not used, it stops too early.
-    Raises as `conjugate_gradient`.
+    `forward(v, u, s)` puts A v − s·u in the place of u and returns its square, and `adjoint(u, v, s)` Aᵀ u − s·v in
+    that of v, real tensors of any two shapes: what is made of a vector part by part need not be stored first. `rhs` and
+    `x`, which says the solution's shape, are overwritten. Ends when ‖b − A x‖ ≤ tolerance·‖b‖, after `max_iterations`,
+    or where ‖Aᵀ r‖ is rounding noise: the least squares are reached. The augmented residual of the original test is not
+    used, it stops too early. Raises as `conjugate_gradient`.
     """
     _require_limits(tolerance, max_iterations)
-    size = beta = _dot(rhs, rhs) ** 0.5
-    u = rhs.clone()
-    v = adjoint(u).clone()
-    alpha = first = _dot(v, v) ** 0.5 / size if size > 0.0 else 0.0
-    x = torch.zeros_like(v)
+    u, v = rhs, torch.zeros_like(x)
+    size = beta = _dot(u, u) ** 0.5
+    x.zero_()
+    alpha = first = adjoint(u, v, 0.0) ** 0.5 / size if size > 0.0 else 0.0
     if size == 0.0 or alpha == 0.0:
         return Solution(x, 0, 0.0 if size == 0.0 else 1.0)
     v.div_(alpha * beta)
@@ -91,13 +92,8 @@ def lsqr(
     while n < max_iterations and phi > tolerance * size:
         progress(n / max_iterations, "solving")
         # u keeps its length β: dividing it, three volumes, costs more than the scalars that account for it.
-        torch.sub(forward(v), u, alpha=alpha / beta, out=u)
-        beta = _dot(u, u) ** 0.5
-        if beta > 0.0:
-            torch.sub(adjoint(u), v, alpha=beta**2, out=v)
-            alpha = _dot(v, v) ** 0.5 / beta
-        else:
-            alpha = 0.0
+        beta = forward(v, u, alpha / beta) ** 0.5
+        alpha = adjoint(u, v, beta**2) ** 0.5 / beta if beta > 0.0 else 0.0
         rho = (rho_bar**2 + beta**2) ** 0.5
         cosine, sine = rho_bar / rho, beta / rho
         x.add_(w, alpha=cosine * phi / rho)

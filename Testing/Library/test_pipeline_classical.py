@@ -21,7 +21,9 @@ from IR2QSMLib.inversion.medi import Medi
 from IR2QSMLib.inversion.methods import METHODS
 from IR2QSMLib.inversion.tv import TotalVariation
 from IR2QSMLib.metrics import correlation
+from IR2QSMLib.physics import gradient
 from IR2QSMLib.pipeline import Result, reconstruct
+from IR2QSMLib.runtime import devices
 from IR2QSMLib.simulation.cases import Case, simulate
 
 NEEDED = {"b0": 3.0, "echo_time": 0.005}
@@ -124,18 +126,52 @@ def test_a_run_is_cancelled_half_way_and_runs_again(local: Any, method: Any) -> 
     assert torch.equal(run(local, method, **options).chi, run(local, method, **options).chi)
 
 
-@pytest.mark.parametrize("method", [TruncatedDivision(), Tikhonov(), TotalVariation(), Ilsqr(max_iterations=10)])
+@pytest.mark.parametrize("method", [TruncatedDivision(), Tikhonov(), TotalVariation(), Ilsqr(), Medi()])
 def test_twice_the_margin_changes_the_map_little(local: Any, method: Any) -> None:
     """By less than 2 % of its range, root mean square; by less than a thin margin does."""
     _, field = local
     near, usual, far = (
-        reconstruct(field.values, field.mask, grid=field.grid, device="cpu", method=method, margin=n).chi[field.mask]
+        reconstruct(
+            field.values, field.mask, grid=field.grid, device="cpu", method=method, margin=n,
+            magnitude=field.magnitude, **NEEDED,
+        ).chi[field.mask]
         for n in (1, MARGIN, 2 * MARGIN)
     )
     spread = float(far.quantile(0.99) - far.quantile(0.01))
     change = float((usual - far).square().mean().sqrt())
     assert 0.0 < change < 0.02 * spread
     assert change < float((near - far).square().mean().sqrt())
+
+
+ITERATIVE = [TotalVariation(), TotalVariation("auto"), Ilsqr(), Medi()]
+
+
+@pytest.mark.parametrize("method", ITERATIVE)
+def test_the_parts_in_which_a_processor_works_do_not_matter(
+    local: Any, method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other devices take the volume as one part, a processor takes as many as its cache asks for."""
+    options = {"magnitude": local[1].magnitude, **NEEDED}
+    whole = run(local, method, **options).chi
+    monkeypatch.setattr(gradient, "PART", 5000)
+    assert len(gradient.Gradient(local[1].grid, "zero").parts(local[1].values)) > 4
+    assert float((run(local, method, **options).chi - whole).norm()) < 1e-3 * float(whole.norm())
+
+
+@pytest.mark.parametrize("method", [TruncatedDivision(), Tikhonov(), *ITERATIVE])
+def test_another_device_gives_the_same_map(local: Any, method: Any) -> None:
+    others = [device.kind for device in devices() if device.problem is None and device.kind != "cpu"]
+    if not others:
+        pytest.skip("there is no device here but the processor")
+    _, field = local
+    maps = [
+        reconstruct(
+            field.values, field.mask, grid=field.grid, device=kind, method=method, magnitude=field.magnitude, **NEEDED
+        ).chi
+        for kind in ("cpu", *others)
+    ]
+    for other in maps[1:]:
+        assert float((other - maps[0]).norm()) < 1e-3 * float(maps[0].norm())
 
 
 # -- the command line -------------------------------------------------------------------------------------------------

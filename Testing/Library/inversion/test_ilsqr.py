@@ -12,13 +12,16 @@ from torch import Tensor
 from IR2QSMLib.errors import Cancelled, ParameterInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.direct import TruncatedDivision
+from IR2QSMLib.inversion.frame import Frame
 from IR2QSMLib.inversion.ilsqr import Ilsqr, _Spectra, fast_estimate, gradient_weights, laplacian_weight
 from IR2QSMLib.inversion.methods import Method
 from IR2QSMLib.metrics import correlation
 from IR2QSMLib.physics.dipole import DipoleOp, dipole_kernel
 from IR2QSMLib.physics.fourier import Filter, twice
 from IR2QSMLib.physics.gradient import Gradient
+from IR2QSMLib.regional import lesion_streaks
 from IR2QSMLib.runtime import silent
+from IR2QSMLib.simulation.cases import Case, simulate
 from IR2QSMLib.volumes import LocalField
 
 OBLIQUE = (0.2, 0.5, 0.8)
@@ -112,16 +115,45 @@ def test_streaks_around_a_strong_source_are_fewer_than_tkds() -> None:
     assert by_ilsqr < 0.6 * streaks(Ilsqr(cone=1e-6))        # the first step alone
 
 
+def test_a_second_round_leaves_fewer_streaks_of_a_haemorrhage_in_a_brain() -> None:
+    """Where the fast estimate has the shadows of the bleeding for edges, as it has not in an empty ball."""
+    head, field = simulate(Case(950, 40.0, (72, 88, 72), (2.2, 2.2, 2.2), haemorrhage=6.0))
+    frame = Frame.around(field)
+    assert head.lesions is not None
+    lesion, prepared = head.lesions > 0, frame.prepare(field)
+
+    def streaks(method: Method) -> float:
+        chi = torch.where(head.mask, frame.restore(method(prepared, silent).values), 0.0)
+        return lesion_streaks(chi, head.chi, lesion, head.mask, head.grid)
+
+    twice_over = streaks(Ilsqr())
+    assert twice_over < 0.95 * streaks(Ilsqr(rounds=1))
+    assert twice_over < 0.9 * streaks(TruncatedDivision())
+
+
 def test_what_was_solved_is_told() -> None:
     field, _ = strong_source()
     notes = Ilsqr(max_iterations=8)(field).notes
-    assert notes["iterations"] == [8, 8]
-    assert 0.0 < notes["relative_residual"][0] < notes["relative_residual"][1] < 1.0
-    # Two pairs an iteration and one to start in the first step, one and one in the second, 3.5 between, 2 maps.
-    assert notes["fft_pairs"] == pytest.approx((2 * 8 + 1.5) + (8 + 0.5) + 3.5 + 1 + 0.5, abs=1.5)
+    assert notes["iterations"] == [8, 8, 8]
+    first, *rounds = notes["relative_residual"]
+    assert 0.0 < first < min(rounds) and max(rounds) < 1.0
+    # A pair an iteration, half a pair to begin and half to end, three times; and the fast estimate.
+    assert notes["fft_pairs"] == 3 * (8 + 1) + 3.5
 
 
-@pytest.mark.parametrize("other", [Ilsqr(cone=0.2), Ilsqr(tolerance=0.3), Ilsqr(max_iterations=4)])
+def test_the_first_step_reaches_its_tolerance_which_is_that_of_its_equation() -> None:
+    """D F w (F⁻¹ D F χ − f) is below the tolerance times D F (w f), before 50 steps."""
+    field, _ = strong_source()
+    d, weight = dipole_kernel(field.grid), laplacian_weight(field)
+    space = _Spectra(field.grid, field.values.device)
+    found = Ilsqr()._least_squares(field, d, space, silent)
+    operator, chi = DipoleOp(field.grid), space.image(found.x, twice(space.inward))
+    left = operator.adjoint(weight * (operator(chi) - field.values))
+    assert found.n_iterations < 50
+    assert float(left.norm()) <= 0.0101 * float(operator.adjoint(weight * field.values).norm())
+
+
+@pytest.mark.parametrize("other", [Ilsqr(cone=0.2), Ilsqr(tolerance=0.3), Ilsqr(max_iterations=4), Ilsqr(rounds=1)])
 def test_every_option_changes_the_map(other: Ilsqr) -> None:
     field, _ = strong_source(Grid((32, 32, 32)))
     usual = Ilsqr()(field).values
@@ -159,7 +191,7 @@ def test_it_tells_progress_and_can_be_cancelled_in_either_solver() -> None:
 def test_an_empty_field_gives_an_empty_map() -> None:
     grid = Grid((16, 16, 16))
     found = Ilsqr()(LocalField(torch.zeros(grid.shape), ball(grid, 6.0), grid))
-    assert not found.values.any() and found.notes["iterations"] == [0, 0]
+    assert not found.values.any() and found.notes["iterations"] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("cone", [0.0, -1.0, 2 / 3, math.nan])
@@ -168,7 +200,7 @@ def test_a_cone_out_of_range_is_refused(cone: float) -> None:
         Ilsqr(cone=cone)
 
 
-@pytest.mark.parametrize(("tolerance", "n"), [(-0.1, 5), (0.1, 0)])
-def test_impossible_limits_are_refused(tolerance: float, n: int) -> None:
-    with pytest.raises(ParameterInvalid, match=r"iLSQR was given tolerance .* at least one iteration"):
-        Ilsqr(tolerance=tolerance, max_iterations=n)
+@pytest.mark.parametrize(("tolerance", "n", "rounds"), [(-0.1, 5, 1), (0.1, 0, 1), (0.1, 5, 0)])
+def test_impossible_limits_are_refused(tolerance: float, n: int, rounds: int) -> None:
+    with pytest.raises(ParameterInvalid, match=r"iLSQR was given tolerance .* at least one iteration and at least"):
+        Ilsqr(tolerance=tolerance, max_iterations=n, rounds=rounds)
