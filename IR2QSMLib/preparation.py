@@ -37,7 +37,7 @@ class Steps:
     conversion: Conversion = Conversion()
     unwrapping: str = "path"
     background: str = "v-sharp"
-    recover: int = 4
+    recover: int = Recovered.n_steps
     """Steps that recover the part of the local field that the removal takes; 0 for none."""
 
     def __post_init__(self) -> None:

@@ -59,7 +59,7 @@ class VSharp:
     def __call__(self, field: TotalField, progress: Progress = silent) -> LocalField:
         """The local field [ppm] and the mask in which it is known."""
         radii = self.radii(field.grid)
-        values, mask, start = _boxed(field, [int(self.largest / v) + 2 for v in field.grid.voxel_size])
+        values, mask, start = boxed(field, [int(self.largest / v) + 2 for v in field.grid.voxel_size])
         grid = field.grid.cropped(start, mask.shape)
         spheres = SphericalMeanFilter(mask, grid, radii, self.threshold, lambda done, _: progress(done, STAGE))
         if not bool(spheres.inside.any()):
@@ -98,7 +98,7 @@ class ProjectionOntoDipoles:
         """The local field [ppm] in the whole mask; raises FieldInvalid without a noise map."""
         if field.noise is None:
             raise FieldInvalid("PDF weighs every voxel by its noise; give the total field with its noise map.")
-        values, mask, start = _boxed(field, [self.padding] * 3)
+        values, mask, start = boxed(field, [self.padding] * 3)
         grid = field.grid.cropped(start, mask.shape)
         noise = pad(torch.where(field.mask, field.noise, 0.0), grid.shape, [-s for s in start])
         weight = torch.where(mask & (noise > 0.0), 1.0 / torch.where(noise > 0.0, noise, 1.0), 0.0)
@@ -148,7 +148,7 @@ class LaplacianBoundaryValue:
 
     def __call__(self, field: TotalField, progress: Progress = silent) -> LocalField:
         """The local field [ppm] and the mask without its outermost voxels."""
-        values, mask, start = _boxed(field, [1] * 3)
+        values, mask, start = boxed(field, [1] * 3)
         for _ in range(self.peel):
             mask = _inner(mask)
         inside = _inner(mask)
@@ -180,7 +180,7 @@ def _inner(mask: Tensor) -> Tensor:
     return inner
 
 
-def _boxed(field: TotalField, margin: list[int]) -> tuple[Tensor, Tensor, list[int]]:
+def boxed(field: TotalField, margin: list[int]) -> tuple[Tensor, Tensor, list[int]]:
     """Field and mask in a box of good size around the mask, zero beyond, and where the box begins.
 
     The margin [voxels] is on one side only: the box is periodic, and so it parts the mask from itself.

@@ -17,8 +17,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.field.background import VSharp
-from IR2QSMLib.field.recovery import Recovered
 from IR2QSMLib.field.sign import sign_balance
 from IR2QSMLib.io.images import read_volume
 from IR2QSMLib.io.scans import find_acquisition
@@ -27,7 +25,7 @@ from IR2QSMLib.pipeline import reconstruct
 from IR2QSMLib.preparation import prepare_phase
 from IR2QSMLib.simulation.cases import Case, simulate
 from IR2QSMLib.units import hz_per_ppm
-from IR2QSMLib.volumes import LocalField, TotalField
+from IR2QSMLib.volumes import LocalField
 from Testing.Library.scanners import Scanner
 
 Run = Callable[..., Any]
@@ -297,19 +295,3 @@ def test_inspect_says_what_a_scan_is(ir2qsm: Run, scan: ScanFiles, tmp_path: Pat
     (tmp_path / "empty").mkdir()
     (empty,) = ir2qsm("inspect", tmp_path / "empty", "--json").events()
     assert empty["kind"] == "unknown" and "holds neither NIfTI nor DICOM" in empty["problems"][0]
-
-
-def test_the_recovery_brings_back_much_of_what_the_removal_takes(scan: ScanFiles) -> None:
-    mask, grid = scan.local.mask, scan.local.grid
-    field = TotalField(torch.where(mask, scan.total - scan.total[mask].mean(), 0.0), mask, grid)
-
-    def error(found: LocalField) -> float:
-        a, b = found.values[found.mask], scan.local.values[found.mask]
-        a, b = a - a.mean(), b - b.mean()
-        return float((a - b).norm() / b.norm())
-
-    plain, recovered = VSharp()(field), Recovered()(field)
-    assert torch.equal(plain.mask, recovered.mask)
-    assert error(recovered) < 0.9 * error(plain)
-    assert torch.equal(Recovered(n_steps=0)(field).values, plain.values)
-    assert error(Recovered(strength=0.1)(field)) > error(recovered)
