@@ -30,7 +30,6 @@ from IR2QSMLib.simulation.acquisition import acquire
 from IR2QSMLib.training_data import Feed, Patches, Stock, draw_round, validation_cases
 from IR2QSMLib.training_loss import LOSSES, loss_of
 
-
 SETTLING = 4
 """Heads on which the statistics of batch normalisation are settled."""
 

@@ -71,8 +71,8 @@ class Patches(NamedTuple):
     """Patches of simulated heads."""
 
     values: Tensor
-    """The input, the truth [ppm] and the mask: (patches, n_channels + 2, p, p, p); as they are cut, and where each patch
-    is a head of its own, at the end what the truth leaves of the field [ppm]."""
+    """The input, the truth [ppm] and the mask: (patches, n_channels + 2, p, p, p); as they are cut, and where each
+    patch is a head of its own, at the end what the truth leaves of the field [ppm]."""
     grids: list[Grid]
     """The grid of each."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -67,21 +68,12 @@ class TotalVariation:
         """χ of the whole grid [ppm], and how it was found."""
         grid, free = field.grid, self.outside == "free" or (self.outside == AUTO and self.strength == AUTO)
         strength = tv_strength(field, free) if self.strength == AUTO else float(self.strength)
-        fit: _InMask | _OnGrid = (_InMask if free else _OnGrid)(field, COUPLING * strength)
+        fit: _InMask | OnGrid = (_InMask if free else _whole)(field, COUPLING * strength)
         chi, change, n = fit.chi, math.inf, 1
-        gradient = Gradient(grid, "periodic")
-        dual, source = [torch.zeros_like(chi) for _ in range(3)], torch.empty_like(chi)     # u·voxel along each axis
+        steps = alternations(fit, Gradient(grid, "periodic"), 1.0 / COUPLING)
         while n < self.max_iterations and change > self.tolerance:
             progress(n / self.max_iterations, "inversion")
-            fit.begin(source, slice(0, 1))                              # ∇ᵀ(z − u)
-            for part in gradient.parts(chi):
-                slope = torch.empty_like(chi[part])
-                fit.begin(source, slice(part.start + 1, part.stop + 1))
-                for axis, (u, voxel) in enumerate(zip(dual, grid.voxel_size, strict=True)):
-                    gradient.difference(chi, axis, slope, part).add_(u[part])
-                    torch.clamp(slope, -voxel / COUPLING, voxel / COUPLING, out=u[part])    # less its shrinkage
-                    gradient.add_adjoint(slope.sub_(u[part], alpha=2.0), axis, voxel**-2, source, part)
-            before, chi = chi, fit(source)
+            before, chi = chi, next(steps)
             change, n = _relative_change(before, chi) if n > 1 else math.inf, n + 1
         return chi, {
             "strength": strength,
@@ -92,16 +84,45 @@ class TotalVariation:
         }
 
 
-class _OnGrid:
-    """The χ of given multipliers, from ½‖Dχ − f‖² on the whole grid."""
+def alternations(fit: Fit, gradient: Gradient, limit: float) -> Iterator[Tensor]:
+    """χ [ppm] after each step of the method of multipliers: gradients less their shrinkage by `limit`, then the `fit`.
 
-    def __init__(self, field: LocalField, rho: float) -> None:
-        d, shape = dipole_kernel(field.grid, field.values.device), field.grid.shape
-        self.later, spectrum = Filter(rho / _denominator(d.square(), field.grid, rho), shape), fft(field.values)
-        parts = torch.view_as_real(spectrum).mul_(twice(d / rho))
-        self.data = ifft(spectrum, shape)       # goes with the gradients' part, which saves adding it to χ
+    z = shrink(∇χ + u, limit), u ← u + ∇χ − z, and the χ of the fit to ρ ∇ᵀ(z − u); `limit` is in the gradient's unit.
+    """
+    chi, voxels = fit.chi, gradient.grid.voxel_size
+    dual, source = [torch.zeros_like(chi) for _ in range(3)], torch.empty_like(chi)     # u·voxel along each axis
+    while True:
+        fit.begin(source, slice(0, 1))                                  # ∇ᵀ(z − u)
+        for part in gradient.parts(chi):
+            slope = torch.empty_like(chi[part])
+            fit.begin(source, slice(part.start + 1, part.stop + 1))
+            for axis, (u, voxel) in enumerate(zip(dual, voxels, strict=True)):
+                gradient.difference(chi, axis, slope, part).add_(u[part])
+                torch.clamp(slope, -voxel * limit, voxel * limit, out=u[part])          # less its shrinkage
+                gradient.add_adjoint(slope.sub_(u[part], alpha=2.0), axis, voxel**-2, source, part)
+        chi = fit(source)
+        yield chi
+
+
+class Fit(Protocol):
+    """The χ of given multipliers: `begin` lays what goes with ∇ᵀ(z − u) into rows of its volume, and a call solves."""
+
+    chi: Tensor
+
+    def begin(self, source: Tensor, rows: slice) -> None: ...
+    def __call__(self, source: Tensor) -> Tensor: ...
+
+
+class OnGrid:
+    """The χ of given multipliers where the data's term is diagonal in k-space: ½ Σ p|χ̂|² − Re(data* χ̂)."""
+
+    def __init__(self, precision: Tensor, data: Tensor, grid: Grid, rho: float) -> None:
+        """`precision` p and the spectrum `data`, which is used up: (x, y, z/2 + 1)."""
+        self.later = Filter(rho / _denominator(precision, grid, rho), grid.shape)
+        parts = torch.view_as_real(data).div_(rho)
+        self.data = ifft(data, grid.shape)      # goes with the gradients' part, which saves adding it to χ
         parts.mul_(self.later.kernel)
-        self.chi = ifft(spectrum, shape)
+        self.chi = ifft(data, grid.shape)
 
     @property
     def n_pairs(self) -> float:
@@ -114,6 +135,13 @@ class _OnGrid:
         return self.later(source)
 
 
+def _whole(field: LocalField, rho: float) -> OnGrid:
+    """½‖Dχ − f‖² on the whole grid."""
+    d, data = dipole_kernel(field.grid, field.values.device), fft(field.values)
+    torch.view_as_real(data).mul_(twice(d))
+    return OnGrid(d.square(), data, field.grid, rho)
+
+
 class _InMask:
     """The χ of given multipliers, from ½‖m (Dχ − f)‖²: y = Dχ is split off, and its multiplier kept."""
 
@@ -124,7 +152,7 @@ class _InMask:
         self.kernel = twice(d)
         self.values, self.weight = field.values, field.mask / (1.0 + DATA_COUPLING)
         self.multiplier = torch.zeros_like(field.values)
-        start = _OnGrid(field, rho)
+        start = _whole(field, rho)
         self.chi = start.chi
         self.predicted = Filter(d, self.shape)(self.chi)
         self.n_pairs = start.n_pairs + 1
