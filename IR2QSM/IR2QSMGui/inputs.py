@@ -3,20 +3,27 @@
 from slicer.i18n import tr as _
 
 from IR2QSMGui import masks
+from IR2QSMGui.parameters import Input
 
 SMALLEST = 8
 """Voxels along an axis below which the library refuses a field."""
 
 
-def problems_of(field, mask, part=""):
-    """What keeps a field and a mask from being reconstructed: (of the field, of the mask), empty where nothing does."""
-    of_field = _problem_of_field(field)
+def problems_of(field, mask, part="", kind=Input.LOCAL):
+    """What keeps a field and a mask from being reconstructed: (of the field, of the mask), empty where nothing does.
+
+    `kind` is what the field is, None where only the library can tell; of a phase, a mask can be made.
+    """
+    of_field = _problem_of_field(field, kind)
+    if mask is None and kind in (Input.PHASE, None):
+        return of_field, ""
     return of_field, _problem_of_mask(mask, part, None if of_field else field)
 
 
-def _problem_of_field(field):
+def _problem_of_field(field, kind):
     if field is None:
-        return _("Choose the local field.")
+        asked = {Input.PHASE: _("Choose the phase of the first echo."), Input.TOTAL: _("Choose the total field.")}
+        return asked.get(kind, _("Choose the local field."))
     image = field.GetImageData()
     if image is None:
         return _("'{name}' holds no image; choose another volume.").format(name=field.GetName())

@@ -22,13 +22,11 @@ from IR2QSMLib.field.recovery import Recovered
 from IR2QSMLib.field.sign import sign_balance
 from IR2QSMLib.io.images import read_volume
 from IR2QSMLib.io.scans import find_acquisition
-from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.pipeline import reconstruct
 from IR2QSMLib.preparation import prepare_phase
-from IR2QSMLib.simulation.cases import Case, simulate
 from IR2QSMLib.units import hz_per_ppm
 from IR2QSMLib.volumes import LocalField, TotalField
-from Testing.Library.scanners import Scanner
+from Testing.Library.scanners import Scanner, head_scan
 
 Run = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,22 +53,8 @@ class ScanFiles:
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory: pytest.TempPathFactory, write_volume: Any) -> ScanFiles:
     folder = tmp_path_factory.mktemp("scan")
-    head, local = simulate(Case(3, math.inf, SHAPE, VOXEL))
+    chi, local, total, phase, magnitude = head_scan(SHAPE, VOXEL, TIMES)
     grid, mask = local.grid, local.mask
-    cave = torch.zeros(grid.shape)
-    cave[15:21, 38:41, 4:9] = 9.4
-    background = simulate_field(torch.where(mask, 0.0, cave), grid)
-    total = simulate_field(head.chi, grid) + background - background[mask].mean()
-    generator = torch.Generator().manual_seed(1)
-    offset = 0.8 + 0.02 * torch.arange(SHAPE[0]).view(-1, 1, 1)
-    echoes = []
-    for te in TIMES:
-        angle = 2.0 * math.pi * hz_per_ppm(3.0) * te * total + offset
-        size = torch.where(mask, 800.0 * math.exp(-20.0 * te), 3.0)
-        noise = 4.0 * torch.randn(2, *SHAPE, generator=generator)
-        echoes.append(torch.complex(size * angle.cos() + noise[0], size * angle.sin() + noise[1]))
-    signal = torch.stack(echoes)
-    phase, magnitude = signal.angle(), signal.abs()
     anat = folder / "bids" / "sub-1" / "anat"
     anat.mkdir(parents=True)
     files: dict[str, list[Path]] = {"phase": [], "mag": []}
@@ -85,7 +69,7 @@ def scan(tmp_path_factory: pytest.TempPathFactory, write_volume: Any) -> ScanFil
     scanner = Scanner(folder / "dicom", "SIEMENS", TIMES, SHAPE, VOXEL, tuple(columns[:, :2].T.ravel()), grid.origin)
     scanner.siemens(phase.numpy(), magnitude.round().numpy())
     return ScanFiles(
-        head.chi, local, total, folder / "bids", folder / "dicom", write_volume(folder / "mask.nii.gz", mask, grid),
+        chi, local, total, folder / "bids", folder / "dicom", write_volume(folder / "mask.nii.gz", mask, grid),
         files["phase"], files["mag"], write_volume(folder / "total.nii.gz", total, grid),
         write_volume(folder / "noise.nii.gz", 0.01 + 0.0 * total, grid),
     )  # fmt: skip

@@ -371,5 +371,5 @@ def test_every_control_says_what_it_does(panel: Any) -> None:
     for name in names:
         assert len(getattr(panel.ui, name).toolTip()) > 20, name
     tabs = re.findall(r"<tabstop>(\w+)</tabstop>", Path(panel.resourcePath("UI/IR2QSM.ui")).read_text(encoding="utf-8"))
-    assert set(tabs) == set(names) and tabs[0] == "fieldSelector"
+    assert set(tabs) == set(names) and tabs[0] == "inputSelector"
     assert panel.ui.footLabel.text() == "Research software, not for diagnosis."

@@ -1,0 +1,441 @@
+"""From phase in the scene to χ: which volumes are a scan, what is known of it, and the real worker on a simulated one."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import qt
+import SimpleITK as sitk
+import slicer
+
+from IR2QSMLib.io.images import image_of
+from Testing.Library.scanners import head_scan
+from Testing.Slicer.steps import apply, tick
+
+Wait = Callable[..., None]
+pytestmark = pytest.mark.usefixtures("clean")
+ROOT = Path(__file__).resolve().parents[2]
+TIMES = (0.004, 0.010, 0.016)
+KEPT = ("totalfield", "localfield", "mask", "residual", "quality")
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with phase and magnitude of three echoes of a simulated head at 3 T, its mask and its total field."""
+    folder = tmp_path_factory.mktemp("scan")
+    _chi, local, total, phase, magnitude = head_scan((36, 42, 36), (4.4, 4.4, 4.4), TIMES)
+    volumes = {"brain": local.mask, "total": total}
+    for n in range(3):
+        volumes |= {f"phase {n + 1}": phase[n], f"magnitude {n + 1}": magnitude[n]}
+    for name, values in volumes.items():
+        sitk.WriteImage(image_of(values, local.grid), str(folder / f"{name}.nrrd"))
+    return folder
+
+
+@pytest.fixture
+def scan(panel: Any, files: Path) -> dict[str, Any]:
+    """The scan's volumes by name, loaded out of order while the panel is open."""
+    names = [path.stem for path in sorted(files.glob("*.nrrd"), reverse=True)]
+    return {name: slicer.util.loadVolume(str(files / f"{name}.nrrd"), {"name": name, "show": False}) for name in names}
+
+
+@pytest.fixture
+def chosen(panel: Any, scan: dict[str, Any], wait_until: Wait) -> Any:
+    """The panel with the first phase chosen and recognised."""
+    panel.ui.fieldSelector.setCurrentNode(scan["phase 1"])
+    wait_until(lambda: "wrapped phase" in panel.ui.fieldNote.text(), 60)
+    return panel
+
+
+@pytest.fixture
+def ready_phase(chosen: Any, scan: dict[str, Any], wait_until: Wait) -> Any:
+    """The panel with all of the scan and its mask, so that Apply can be pressed; TKD, which is quick."""
+    give_scan(chosen)
+    chosen.ui.maskSelector.setCurrentNode(scan["brain"])
+    wait_until(chosen.ui.applyButton.isEnabled, 60)
+    tick(chosen.ui.methodList, "tkd")
+    assert chosen.ui.applyButton.isEnabled()
+    return chosen
+
+
+def give_scan(panel: Any) -> None:
+    tick(panel.ui.echoList, "phase 2", "phase 3")
+    tick(panel.ui.magnitudeList, "magnitude 1", "magnitude 2", "magnitude 3")
+    panel.ui.echoTimesEdit.setText("4 10 16")
+    panel.ui.b0Spin.setValue(3.0)
+
+
+def listed(ticks: Any) -> list[str]:
+    return [ticks.item(i).text() for i in range(ticks.count())]
+
+
+def ticked(ticks: Any) -> set[str]:
+    items = [ticks.item(i) for i in range(ticks.count())]
+    return {item.text() for item in items if item.checkState() == qt.Qt.Checked}
+
+
+def command_line(files: Path, folder: Path, *options: object) -> np.ndarray:
+    """The map that `ir2qsm reconstruct` makes of the files: (z, y, x)."""
+    phases, magnitudes = ([files / f"{kind} {n}.nrrd" for n in (1, 2, 3)] for kind in ("phase", "magnitude"))
+    words = [phases[0], files / "brain.nrrd", "--echoes", *phases[1:], "--magnitude", *magnitudes, *options]
+    command = [sys.executable, "-m", "IR2QSMLib", "reconstruct", *words, "-o", folder / "chi.nrrd", "--method", "tkd"]
+    subprocess.run([*map(str, command), "--progress", "none"], check=True, cwd=ROOT)
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "chi.nrrd")))
+
+
+# -- before Apply -----------------------------------------------------------------------------------------------------
+
+
+def test_phase_is_recognised_and_all_that_is_missing_asked_for_in_turn(
+    chosen: Any, scan: dict[str, Any], wait_until: Wait, screenshot: Callable[..., Path]
+) -> None:
+    ui = chosen.ui
+    assert ui.inputSelector.currentText() == "Wrapped phase" and ui.fieldLabel.text() == "Phase:"
+    assert "Read as radians, ±π" in ui.fieldNote.text()
+    assert ui.unitSelector.isHidden() and ui.echoTimeSpin.isHidden() and not ui.b0Spin.isHidden()
+    assert listed(ui.echoList) == sorted(set(scan) - {"phase 1"})
+    assert ui.b0Label.text() == "B0 [T]:" and ui.echoTimesLabel.text() == "Echo times [ms]:"
+    for change, sentence in (
+        (lambda: None, "The magnitude is missing: choose that of each echo."),
+        (lambda: tick(ui.magnitudeList, "magnitude 1", "magnitude 2", "magnitude 3"),
+         "Phases that are chosen: 1, magnitudes: 3; choose one of each for every echo."),
+        (lambda: tick(ui.echoList, "phase 2", "phase 3"),
+         "The echo time of 'phase 1' is not known; enter the echo times in ms, one for each echo."),
+        (lambda: ui.echoTimesEdit.setText("4 10"),
+         "Echoes that are chosen: 3, echo times: 2; enter one for each echo, in ms."),
+        (lambda: ui.echoTimesEdit.setText("0.004 0.01 0.016"), "The echo times are '0.004 0.01 0.016'; enter one for "
+         "each echo in milliseconds, from 0.5 to 100, such as 4 8 12."),
+        (lambda: ui.echoTimesEdit.setText("4 10 16"),
+         "The field strength of 'phase 1' is not known; enter B0 in tesla."),
+    ):  # fmt: skip
+        change()
+        assert ui.scanNote.text() == sentence and not ui.applyButton.isEnabled()
+    ui.b0Spin.setValue(3.0)
+    assert ui.scanNote.text().splitlines() == [
+        "Echo 1, 4 ms: 'phase 1' with 'magnitude 1'", "Echo 2, 10 ms: 'phase 2' with 'magnitude 2'",
+        "Echo 3, 16 ms: 'phase 3' with 'magnitude 3'",
+    ]  # fmt: skip
+    assert not {"phase 2", "phase 3"} & set(listed(ui.magnitudeList))       # none is both
+    wait_until(ui.applyButton.isEnabled, 60)
+    assert ui.maskNote.text().startswith("Without a mask, one is made from the magnitude")
+    assert ui.maskSelector.property("noneDisplay") == "Make one from the magnitude"
+    screenshot(chosen.parent, "panel-phase", 300)
+    ui.fieldSelector.setCurrentNode(scan["phase 2"])
+    assert ticked(ui.echoList) == ticked(ui.magnitudeList) == set()         # the ticks were those of another echo
+
+
+def test_the_person_s_choice_of_what_it_is_wins(chosen: Any, scan: dict[str, Any], wait_until: Wait) -> None:
+    ui = chosen.ui
+    ui.inputSelector.setCurrentIndex(0)
+    ui.maskSelector.setCurrentNode(scan["brain"])
+    wait_until(ui.applyButton.isEnabled, 60)
+    assert chosen._options()[0].words()[:2] == ["--input", "local-field"]
+    assert "wrapped phase" in ui.fieldNote.text() and "color" in ui.fieldNote.styleSheet()      # but it is doubted
+    assert ui.echoList.isHidden() and ui.flipSignCheck.isHidden() and ui.keepCheck.isHidden()
+    ui.inputSelector.setCurrentIndex(2)
+    assert "color" not in ui.fieldNote.styleSheet() and not ui.flipSignCheck.isHidden()
+    ui.fieldSelector.setCurrentNode(scan["magnitude 1"])
+    wait_until(lambda: "magnitude" in ui.fieldNote.text(), 60)
+    assert ui.inputSelector.currentText() == "Wrapped phase" and "color" in ui.fieldNote.styleSheet()
+    ui.inputSelector.setCurrentIndex(1)
+    assert ui.fieldNote.text() == "This looks like a magnitude image; phase or a field is needed."
+    assert not ui.applyButton.isEnabled()
+
+
+def test_a_brain_extraction_that_is_installed_is_pointed_to(
+    chosen: Any, scan: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(slicer.util, "selectModule", opened.append)
+    assert "href" not in chosen.ui.maskNote.text()
+    monkeypatch.setattr(slicer.modules, "hdbrainextractiontool", SimpleNamespace(), raising=False)
+    chosen._update()
+    name = re.search(r'<a href="(\w+)">HD Brain Extraction Tool</a>', chosen.ui.maskNote.text())
+    assert name is not None and "Swiss" not in chosen.ui.maskNote.text()
+    chosen.ui.maskNote.linkActivated.emit(name.group(1))
+    assert opened == ["HDBrainExtractionTool"]
+    chosen.ui.maskSelector.setCurrentNode(scan["brain"])
+    assert chosen.ui.maskNote.text() == ""
+    chosen.ui.maskSelector.setCurrentNode(None)
+    chosen.ui.inputSelector.setCurrentIndex(1)
+    assert chosen.ui.maskNote.text().startswith("Choose the mask")
+
+
+def test_the_scan_comes_back_with_the_scene(ready_phase: Any, tmp_path_factory: Any) -> None:
+    path = tmp_path_factory.mktemp("scene") / "scene.mrb"
+    ui = ready_phase.ui
+    ui.flipSignCheck.click()
+    ui.keepCheck.click()
+    ui.backgroundSelector.setCurrentIndex(2)
+    before = ui.scanNote.text()
+    assert slicer.util.saveScene(str(path))
+    slicer.mrmlScene.Clear(False)
+    assert ui.fieldSelector.currentNode() is None and ui.scanNote.text() == ""
+    slicer.util.loadScene(str(path))
+    assert ui.inputSelector.currentText() == "Wrapped phase" and ui.scanNote.text() == before
+    assert ticked(ui.echoList) == {"phase 2", "phase 3"} and ui.echoTimesEdit.text() == "4 10 16"
+    assert ui.flipSignCheck.isChecked() and ui.keepCheck.isChecked()
+    assert ui.backgroundSelector.currentText() == "LBV"
+
+
+def test_what_phase_needs_is_installed_when_it_is_needed(
+    ready_phase: Any, dialogs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = slicer.packaging.pip_check
+    monkeypatch.setattr(slicer.packaging, "pip_check", lambda r, *more: "scikit" not in str(r) and check(r, *more))
+    dialogs.answer("Cancel")
+    ready_phase.ui.applyButton.click()
+    assert "scikit-image" in dialogs.texts[0] and "less than 30 MB" in dialogs.texts[0]
+    assert "Nothing was installed" in ready_phase.ui.statusLabel.text()
+    from IR2QSMGui import dependencies
+
+    assert dependencies.missing() == [] and dependencies.missing(phase=True) == ["scikit-image>=0.22"]
+    folder = ROOT / "IR2QSM" / "Resources"
+    lines = (folder / "requirements-phase.txt").read_text(encoding="utf-8").splitlines()
+    named = {re.split(r"[<>=]", line)[0] for line in lines if not line.startswith("#")}
+    code = (
+        "import sys; from importlib.metadata import packages_distributions as of; import IR2QSMLib.preparation, "
+        "IR2QSMLib.io.scans; known = of(); print(*{d for n in list(sys.modules) for d in known.get(n, [])})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert named <= set(done.stdout.lower().split())
+
+
+# -- runs -------------------------------------------------------------------------------------------------------------
+
+
+def test_panel_console_and_command_line_give_the_same_voxels_and_keep_what_is_on_the_way(
+    ready_phase: Any, scan: dict[str, Any], files: Path, tmp_path_factory: Any, wait_until: Wait,
+    screenshot: Callable[..., Path], render_slices: Callable[..., Path],
+) -> None:  # fmt: skip
+    folder = tmp_path_factory.mktemp("known")
+    known = command_line(files, folder, "--te", *TIMES, "--b0", 3, "--keep", folder / "kept")
+    ready_phase.ui.keepCheck.click()
+    apply(ready_phase, wait_until)
+    assert ready_phase.ui.statusLabel.text().startswith("Done in 0:")
+    chi = slicer.util.getNode("phase 1 QSM TKD")
+    assert np.array_equal(slicer.util.arrayFromVolume(chi), known) and known.std() > 0.01
+    titles = ("total field", "local field", "effective mask", "residual", "quality")
+    kept = {kind: slicer.util.getNode(f"phase 1 {title}") for kind, title in zip(KEPT, titles, strict=True)}
+    for kind, node in kept.items():
+        there = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "kept" / f"{kind}.nii.gz")))
+        assert np.array_equal(slicer.util.arrayFromVolume(node), there)
+        assert chi.GetNodeReference(f"IR2QSM.{kind}") is node and node.GetOrigin() == chi.GetOrigin()
+    mask = slicer.util.arrayFromVolume(kept["mask"])
+    assert np.array_equal(mask > 0, known != 0) and kept["localfield"].GetVoxelValueUnits().GetCodeValue() == "ppm"
+    assert not set(listed(ready_phase.ui.echoList)) & {chi.GetName(), *(node.GetName() for node in kept.values())}
+    ready_phase.ui.sideBySideButton.click()
+    views = [slicer.app.layoutManager().sliceWidget(f"IR2QSM{i}").mrmlSliceCompositeNode() for i in range(1, 8)]
+    steps = [scan["phase 1"], *kept.values(), chi]
+    assert [view.GetBackgroundVolumeID() for view in views] == [node.GetID() for node in steps]
+    render_slices(steps, "phase-steps", columns=4, size=240, views=[f"IR2QSM{i}" for i in range(1, 9)])
+    screenshot(ready_phase.parent, "panel-phase-done", 300)
+    report = ready_phase.ui.logText.toPlainText()
+    assert "--input phase" in report and "--te 0.004 0.01 0.016" in report
+    phases, magnitudes = ([scan[f"{kind} {n}"] for n in (1, 2, 3)] for kind in ("phase", "magnitude"))
+    again = ready_phase.logic.reconstruct(
+        phases, scan["brain"], magnitude=magnitudes, echo_time=TIMES, b0=3.0, keep=True, method="tkd", output=chi
+    )
+    assert again is chi and np.array_equal(slicer.util.arrayFromVolume(chi), known)
+    assert {kind: chi.GetNodeReference(f"IR2QSM.{kind}") for kind in KEPT} == kept      # updated, not made anew
+
+
+def test_each_choice_changes_the_map(ready_phase: Any, scan: dict[str, Any]) -> None:
+    ui, logic = ready_phase.ui, ready_phase.logic
+    phases, magnitudes = ([scan[f"{kind} {n}"] for n in (1, 2, 3)] for kind in ("phase", "magnitude"))
+
+    def chi(first: Any = phases, mask: Any = scan["brain"], **options: Any) -> np.ndarray:
+        usual = {"magnitude": magnitudes, "echo_time": TIMES, "b0": 3.0, "method": "tkd"}
+        made = logic.reconstruct(first, mask, **{**usual, **options})
+        assert made.GetNodeReference("IR2QSM.totalfield") is None
+        return slicer.util.arrayFromVolume(made)
+
+    usual = chi()
+    inside = usual != 0
+    turned = chi(flip_sign=True)
+    assert np.corrcoef(turned[inside], usual[inside])[0, 1] < -0.99
+    assert np.abs(chi(background="lbv") - usual).max() > 1e-3
+    assert np.abs(chi(b0=6.0) - 0.5 * usual).max() < 2e-3
+    single = chi(scan["phase 2"], input="phase", magnitude=magnitudes[1], echo_time=0.010)
+    assert np.abs(single - usual).max() > 1e-3
+    assert np.abs(chi(scan["phase 2"], magnitude=magnitudes[1], echo_time=0.010) - single).max() == 0   # recognised
+    assert 0.7 < (inside & (chi(mask=None) != 0)).sum() / inside.sum()
+    for widget, words in (
+        (lambda: ui.flipSignCheck.click(), "--flip-sign"),
+        (lambda: ui.backgroundSelector.setCurrentIndex(1), "--background pdf"),
+        (lambda: ui.echoTimesEdit.setText("5; 10; 16"), "--te 0.005 0.01 0.016"),
+        (lambda: ui.b0Spin.setValue(7.0), "--b0 7.0"),
+    ):  # fmt: skip
+        assert words not in " ".join(ready_phase._options()[0].words())
+        widget()
+        assert words in " ".join(ready_phase._options()[0].words())
+
+
+def test_without_a_mask_one_is_made_and_warnings_are_told(ready_phase: Any, wait_until: Wait) -> None:
+    ready_phase.ui.maskSelector.setCurrentNode(None)
+    ready_phase.ui.flipSignCheck.click()
+    apply(ready_phase, wait_until)
+    said = ready_phase.ui.statusLabel.text()
+    assert "The mask was made from the magnitude; a brain mask of your own is better." in said
+    assert "the sign of the phase may be turned; try 'Flip the sign'." in said
+
+
+def test_what_the_library_refuses_names_the_volumes(ready_phase: Any, scan: dict[str, Any], wait_until: Wait) -> None:
+    ui = ready_phase.ui
+    negative = slicer.util.arrayFromVolume(scan["magnitude 1"]) - 100
+    slicer.util.updateVolumeFromArray(scan["magnitude 1"], negative)
+    scan["magnitude 1"].SetName("Doe, Jane")        # which puts it before the others
+    apply(ready_phase, wait_until)
+    assert ui.statusLabel.text().startswith("The magnitude 'Doe, Jane' holds negative numbers; is it the phase?")
+    assert "The magnitude 'magnitude 1' holds negative" in ui.logText.toPlainText()
+    assert "Jane" not in ui.logText.toPlainText()
+    n_nodes = slicer.mrmlScene.GetNumberOfNodes()
+    from IR2QSMGui.parameters import InputProblem
+
+    phases = [scan[f"phase {n}"] for n in (1, 2, 3)]
+    for first, options, words in (
+        (phases, {}, "The magnitude is missing"),
+        (phases, {"magnitude": phases, "b0": 3.0}, "The echo time of 'phase 1' is not known"),
+        (phases, {"magnitude": phases, "echo_time": TIMES}, "The field strength of 'phase 1' is not known"),
+        (phases[0], {"input": "wave"}, "'wave' is not known; expected auto, local-field"),
+        (phases[0], {"background": "sharp"}, "'sharp' is not known; expected v-sharp"),
+        (phases[0], {"input": "total-field"}, "Choose the mask"), ([], {}, "Choose the phase of the first echo"),
+    ):  # fmt: skip
+        with pytest.raises(InputProblem, match=re.escape(words)):
+            ready_phase.logic.reconstruct(first, **options)
+    assert slicer.mrmlScene.GetNumberOfNodes() == n_nodes
+
+
+def test_a_total_field_runs_when_it_is_called_so(chosen: Any, scan: dict[str, Any], wait_until: Wait) -> None:
+    ui = chosen.ui
+    ui.fieldSelector.setCurrentNode(scan["total"])
+    wait_until(lambda: "Looks like a local field" in ui.fieldNote.text(), 60)
+    assert ui.inputSelector.currentText() == "Local field"      # in another unit it would be one
+    ui.inputSelector.setCurrentIndex(1)
+    ui.maskSelector.setCurrentNode(scan["brain"])
+    tick(ui.methodList, "tkd")
+    ui.keepCheck.click()
+    ui.backgroundSelector.setCurrentIndex(1)
+    assert ui.statusLabel.text().startswith("PDF needs the noise of the field") and not ui.applyButton.isEnabled()
+    ui.backgroundSelector.setCurrentIndex(0)
+    wait_until(ui.applyButton.isEnabled, 60)
+    apply(chosen, wait_until)
+    chi = slicer.util.getNode("total QSM TKD")
+    assert chi.GetAttribute("IR2QSM.Field.input") == "total field"
+    assert chi.GetNodeReference("IR2QSM.localfield").GetName() == "total local field"
+    assert chi.GetNodeReference("IR2QSM.residual") is None
+
+
+# -- DICOM, sequences -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dicom(scan: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], str]:
+    """Slicer's DICOM database with what the scan's volumes came from, by instance and tag."""
+    values: dict[tuple[str, str], str] = {}
+    for name, node in scan.items():
+        kind, _space, number = name.partition(" ")
+        if kind not in ("phase", "magnitude"):
+            continue
+        node.SetAttribute("DICOM.instanceUIDs", f"{name[0]}{number}.1 {name[0]}{number}.2")
+        image_type = "ORIGINAL\\PRIMARY\\P\\ND" if kind == "phase" else "ORIGINAL\\PRIMARY\\M\\ND"
+        for slice_ in (1, 2):
+            for tag, value in (
+                ("0018,0081", f"{1000 * TIMES[int(number) - 1]:g}"), ("0018,0087", "3"), ("0008,0070", "SIEMENS"),
+                ("0008,0008", image_type), ("0020,000D", "study"), ("0020,000E", kind),
+            ):  # fmt: skip
+                values[f"{name[0]}{number}.{slice_}", tag] = value
+    database = SimpleNamespace(instanceValue=lambda uid, tag: values.get((uid, tag), ""))
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    return values
+
+
+def test_a_scan_from_dicom_is_found_and_needs_nothing_typed(
+    panel: Any, dicom: Any, scan: dict[str, Any], files: Path, tmp_path_factory: Any, wait_until: Wait
+) -> None:
+    ui = panel.ui
+    ui.fieldSelector.setCurrentNode(scan["phase 2"])
+    ui.maskSelector.setCurrentNode(scan["brain"])
+    wait_until(ui.applyButton.isEnabled, 60)
+    assert ticked(ui.echoList) == {"phase 1", "phase 3"}
+    assert ticked(ui.magnitudeList) == {"magnitude 1", "magnitude 2", "magnitude 3"}
+    assert ui.echoTimesEdit.placeholderText() == "from DICOM: 4 10 16" and ui.b0Spin.text() == "3 T, from DICOM"
+    assert "Echo 2, 10 ms: 'phase 2' with 'magnitude 2'" in ui.scanNote.text()
+    tick(ui.methodList, "tkd")
+    apply(panel, wait_until)
+    chi = slicer.util.getNode("phase 1 QSM TKD")
+    known = command_line(files, tmp_path_factory.mktemp("known"), "--te", *TIMES, "--b0", 3)
+    assert np.array_equal(slicer.util.arrayFromVolume(chi), known)
+    assert chi.GetAttribute("IR2QSM.Field.sources.echo_times") == "header"
+    images = chi.GetAttribute("IR2QSM.Field.images")
+    assert "SIEMENS" in images and "study" not in images
+    ui.echoTimesEdit.setText("5 11 17")         # who types knows better
+    assert "--te 0.005 0.011 0.017" in " ".join(panel._options()[0].words())
+    assert "Echo 2, 11 ms" in ui.scanNote.text()
+
+
+def test_what_dicom_leaves_open_is_asked_for_and_ge_s_sign_is_turned(
+    panel: Any, dicom: dict[tuple[str, str], str], scan: dict[str, Any], wait_until: Wait
+) -> None:
+    from IR2QSMGui import acquisition
+
+    facts = acquisition.facts_of(scan["phase 3"])
+    assert facts["EchoTime"] == 0.016 and facts["ImageType"] == ["ORIGINAL", "PRIMARY", "P", "ND"]
+    phases, magnitudes = ([scan[f"{kind} {n}"] for n in (1, 2, 3)] for kind in ("phase", "magnitude"))
+
+    def chi() -> np.ndarray:
+        acquisition._facts.clear()
+        made = panel.logic.reconstruct(phases, scan["brain"], magnitude=magnitudes, method="tkd")
+        return slicer.util.arrayFromVolume(made)
+
+    usual = chi()
+    for key in [key for key in dicom if key[1] == "0008,0070"]:
+        dicom[key] = "GE MEDICAL SYSTEMS"
+    assert np.corrcoef(chi()[usual != 0], usual[usual != 0])[0, 1] < -0.99
+    dicom["p2.2", "0018,0081"] = "16"           # several echoes in one volume
+    dicom["p1.1", "0018,0087"] = dicom["p1.1", "0018,0081"] = ""
+    dicom["p1.2", "0018,0081"] = ""
+    acquisition._facts.clear()
+    panel.ui.fieldSelector.setCurrentNode(scan["phase 1"])
+    wait_until(lambda: "Looks like" in panel.ui.fieldNote.text(), 60)
+    assert ticked(panel.ui.echoList) == ticked(panel.ui.magnitudeList) == set()
+    give_scan(panel)
+    panel.ui.echoTimesEdit.setText("")
+    panel.ui.b0Spin.setValue(0.0)
+    assert panel.ui.scanNote.text().startswith("The echo time of 'phase 1' is not known")
+    panel.ui.echoTimesEdit.setText("4 10 16")
+    assert panel.ui.scanNote.text() == "The field strength of 'phase 1' is not known; enter B0 in tesla."
+
+
+def test_a_sequence_is_the_echoes_that_it_holds(
+    panel: Any, scan: dict[str, Any], files: Path, tmp_path_factory: Any, wait_until: Wait
+) -> None:
+    proxies = {}
+    for kind in ("phase", "magnitude"):
+        sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", f"{kind} sequence")
+        for n in (1, 2, 3):
+            sequence.SetDataNodeAtValue(scan[f"{kind} {n}"], str(n))
+        browser = slicer.mrmlScene.AddNode(slicer.vtkMRMLSequenceBrowserNode())
+        browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+        shown = slicer.modules.volumes.logic().CloneVolume(scan[f"{kind} 1"], f"all {kind}")
+        proxies[kind] = browser.AddProxyNode(shown, sequence, False)
+    panel.ui.fieldSelector.setCurrentNode(proxies["phase"])
+    wait_until(lambda: "wrapped phase" in panel.ui.fieldNote.text(), 60)
+    tick(panel.ui.magnitudeList, "all magnitude")
+    panel.ui.echoTimesEdit.setText("4 10 16")
+    panel.ui.b0Spin.setValue(3.0)
+    panel.ui.maskSelector.setCurrentNode(scan["brain"])
+    assert "Echo 3, 16 ms" in panel.ui.scanNote.text()
+    tick(panel.ui.methodList, "tkd")
+    wait_until(panel.ui.applyButton.isEnabled, 60)
+    apply(panel, wait_until)
+    known = command_line(files, tmp_path_factory.mktemp("known"), "--te", *TIMES, "--b0", 3)
+    assert np.array_equal(slicer.util.arrayFromVolume(slicer.util.getNode("all phase QSM TKD")), known)
