@@ -9,7 +9,7 @@ from IR2QSMGui.runner import library_folder
 DIVERGING = "IR2QSM diverging"
 TITLE = "χ [ppm]"
 ON_THE_WAY = {
-    "totalfield": (-0.5, 0.5), "localfield": (-0.1, 0.1), "mask": (0.0, 1.0), "residual": (0.0, 0.5),
+    "totalfield": (-0.5, 0.5), "localfield": (-0.1, 0.1), "mask": (0.0, 1.0), "residual": (0.0, 0.3),
     "quality": (0.0, 1.0),
 }  # fmt: skip
 """Windows of what is on the way to a map: fields [ppm], and the fit's residual and the phase's quality, 0 to 1."""

@@ -14,16 +14,15 @@ def problems_of(field, mask, part="", kind=Input.LOCAL):
 
     `kind` is what the field is, None where only the library can tell; of a phase, a mask can be made.
     """
-    of_field = _problem_of_field(field, kind)
+    of_field = _problem_of_field(field)
     if mask is None and kind in (Input.PHASE, None):
         return of_field, ""
     return of_field, _problem_of_mask(mask, part, None if of_field else field)
 
 
-def _problem_of_field(field, kind):
+def _problem_of_field(field):
     if field is None:
-        asked = {Input.PHASE: _("Choose the phase of the first echo."), Input.TOTAL: _("Choose the total field.")}
-        return asked.get(kind, _("Choose the local field."))
+        return _("Choose the phase of an echo, or a field.")
     image = field.GetImageData()
     if image is None:
         return _("'{name}' holds no image; choose another volume.").format(name=field.GetName())

@@ -152,7 +152,8 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             for name in names:
                 getattr(ui, name).setVisible(shown)
         ui.fieldLabel.setText(_("Phase:") if phase else _("Field:"))
-        ui.maskSelector.setNoneDisplay(_("Make one from the magnitude") if phase else _("Choose a mask"))
+        nothing = _("Make one from the magnitude") if phase else _("Choose a mask")
+        ui.maskSelector.setProperty("noneDisplay", nothing)     # in PythonQt its setter is no method
         ui.automaticCheck.setEnabled(self._methods.takes(chosen, "strength"))
         self._fill_parts("mask", True)
         self._fill_parts("region", parameters.reference is Reference.REGION)

@@ -183,7 +183,7 @@ def random_scan(shape: tuple[int, int, int], n_echoes: int, seed: int = 0) -> tu
 def head_scan(
     shape: tuple[int, int, int], voxel_size: tuple[float, float, float], echo_times: tuple[float, ...]
 ) -> tuple[Tensor, LocalField, Tensor, Tensor, Tensor]:
-    """A head with a cave of air, at 3 T: χ [ppm], local and total field [ppm], and phase and magnitude of its echoes."""
+    """A head with a cave of air, at 3 T: χ, local and total field [ppm], and phase and magnitude of its echoes."""
     head, local = simulate(Case(3, math.inf, shape, voxel_size))
     grid, mask = local.grid, local.mask
     cave = torch.zeros(grid.shape)
