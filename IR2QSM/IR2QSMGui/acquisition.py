@@ -117,7 +117,7 @@ class Scan:
         """Which volumes belong together, in a line for each echo."""
         pairs = zip(self.phases, self.magnitudes, self.times(), strict=True)
         return "\n".join(
-            _("Echo {n}, {te} ms: '{phase}' with '{magnitude}'").format(
+            _("{n}. {te} ms: {phase}, {magnitude}").format(
                 n=n + 1, te=f"{1000 * te:.4g}", phase=phase.GetName(), magnitude=magnitude.GetName()
             )
             for n, (phase, magnitude, te) in enumerate(pairs)

@@ -204,7 +204,8 @@ class Reconstruction:
 
     def _named(self, text):
         """What the library says, with names of volumes in place of the files', and those of the panel's controls."""
-        for file, name in (self._scan.names() if self._scan is not None else {}).items():
+        files = {"field.nrrd": self._field.GetName()} if self._scan is None else self._scan.names()
+        for file, name in files.items():
             text = text.replace(file, f"'{name}'")
         return text.replace("see --flip-sign", _("try 'Flip the sign'"))
 

@@ -152,7 +152,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             for name in names:
                 getattr(ui, name).setVisible(shown)
         ui.fieldLabel.setText(_("Phase:") if phase else _("Field:"))
-        nothing = _("Make one from the magnitude") if phase else _("Choose a mask")
+        nothing = _("From magnitude") if phase else _("Choose a mask")
         ui.maskSelector.setProperty("noneDisplay", nothing)     # in PythonQt its setter is no method
         ui.automaticCheck.setEnabled(self._methods.takes(chosen, "strength"))
         self._fill_parts("mask", True)

@@ -120,13 +120,12 @@ def test_phase_is_recognised_and_all_that_is_missing_asked_for_in_turn(
         assert ui.scanNote.text() == sentence and not ui.applyButton.isEnabled()
     ui.b0Spin.setValue(3.0)
     assert ui.scanNote.text().splitlines() == [
-        "Echo 1, 4 ms: 'phase 1' with 'magnitude 1'", "Echo 2, 10 ms: 'phase 2' with 'magnitude 2'",
-        "Echo 3, 16 ms: 'phase 3' with 'magnitude 3'",
+        "1. 4 ms: phase 1, magnitude 1", "2. 10 ms: phase 2, magnitude 2", "3. 16 ms: phase 3, magnitude 3",
     ]  # fmt: skip
     assert not {"phase 2", "phase 3"} & set(listed(ui.magnitudeList))       # none is both
     wait_until(ui.applyButton.isEnabled, 240)
     assert ui.maskNote.text().startswith("Without a mask, one is made from the magnitude")
-    assert ui.maskSelector.property("noneDisplay") == "Make one from the magnitude"
+    assert ui.maskSelector.property("noneDisplay") == "From magnitude"
     screenshot(chosen.parent, "panel-phase", 300)
     ui.fieldSelector.setCurrentNode(scan["phase 2"])
     assert ticked(ui.echoList) == ticked(ui.magnitudeList) == set()         # the ticks were those of another echo
@@ -378,7 +377,7 @@ def test_a_scan_from_dicom_is_found_and_needs_nothing_typed(
     assert ticked(ui.echoList) == {"phase 1", "phase 3"}
     assert ticked(ui.magnitudeList) == {"magnitude 1", "magnitude 2", "magnitude 3"}
     assert ui.echoTimesEdit.placeholderText() == "from DICOM: 4 10 16" and ui.b0Spin.text() == "3 T, from DICOM"
-    assert "Echo 2, 10 ms: 'phase 2' with 'magnitude 2'" in ui.scanNote.text()
+    assert "2. 10 ms: phase 2, magnitude 2" in ui.scanNote.text()
     tick(ui.methodList, "tkd")
     apply(panel, wait_until)
     chi = slicer.util.getNode("phase 1 QSM TKD")
@@ -389,7 +388,7 @@ def test_a_scan_from_dicom_is_found_and_needs_nothing_typed(
     assert "SIEMENS" in images and "study" not in images
     ui.echoTimesEdit.setText("5 11 17")         # who types knows better
     assert "--te 0.005 0.011 0.017" in " ".join(panel._options()[0].words())
-    assert "Echo 2, 11 ms" in ui.scanNote.text()
+    assert "2. 11 ms: phase 2" in ui.scanNote.text()
 
 
 def test_what_dicom_leaves_open_is_asked_for_and_ge_s_sign_is_turned(
@@ -443,7 +442,7 @@ def test_a_sequence_is_the_echoes_that_it_holds(
     panel.ui.echoTimesEdit.setText("4 10 16")
     panel.ui.b0Spin.setValue(3.0)
     panel.ui.maskSelector.setCurrentNode(scan["brain"])
-    assert "Echo 3, 16 ms" in panel.ui.scanNote.text()
+    assert "3. 16 ms: " in panel.ui.scanNote.text()
     tick(panel.ui.methodList, "tkd")
     wait_until(panel.ui.applyButton.isEnabled, 240)
     apply(panel, wait_until)
