@@ -24,27 +24,26 @@ SAME_TE = 1e-5
 def facts_of(node):
     """What DICOM says of a volume, by the names of BIDS' sidecars: EchoTime [s], MagneticFieldStrength [T], and so on.
 
-    Empty for a volume that did not come from Slicer's DICOM database, and without an echo time where its slices have
-    several.
+    Empty for a volume that did not come from Slicer's DICOM database. Slicer loads a series that mixes echoes as one
+    volume: such a one has no echo time here, and is "mixed".
     """
     instances = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
     database = getattr(slicer, "dicomDatabase", None)
     if not instances or database is None:
         return {}
-    key = instances[0], instances[-1]
+    key = *instances[:2], instances[-1]     # slices are sorted by position: of several echoes, the first two differ
     known = _facts.get(key)
     if not known:
         read = {name: str(database.instanceValue(instances[0], tag) or "").strip() for name, tag in TAGS.items()}
-        last = str(database.instanceValue(instances[-1], TAGS["EchoTime"]) or "").strip()
-        if last != read["EchoTime"]:        # several echoes in one volume
-            del read["EchoTime"]
         known = {name: _value(name, text) for name, text in read.items()}
+        if len({str(database.instanceValue(uid, TAGS["EchoTime"])) for uid in key}) > 1:
+            known |= {"EchoTime": None, "mixed": True}
         known = _facts[key] = {name: value for name, value in known.items() if value}
     return known
 
 
 _facts = {}
-"""What was read, by the UIDs of the first and the last slice."""
+"""What was read, by the UIDs of the first two and the last slice."""
 
 
 def kind_of(node):
@@ -87,6 +86,12 @@ class Scan:
     def problem(self):
         """What keeps it from being used, in a sentence, or nothing."""
         n, times = len(self.phases), self.times()
+        mixed = [node.GetName() for node in (*self.phases, *self.magnitudes) if facts_of(node).get("mixed")]
+        if mixed:
+            return _(
+                "'{name}' holds the slices of several echoes, as Slicer loads a series that mixes them; load one file for "
+                "each echo, as dcm2niix writes, or use the command line."
+            ).format(name=mixed[0])
         if not self.magnitudes:
             return _("The magnitude is missing: choose that of each echo.")
         if len(self.magnitudes) != n:
@@ -143,7 +148,7 @@ class Scan:
 def write_with_facts(node, path, kind=""):
     """Write a volume, and beside it what DICOM says of it, as converters do; of the kind it is used as, if given."""
     scene.write_volume(node, path)
-    facts = {name: value for name, value in facts_of(node).items() if not name.endswith("UID")}
+    facts = {name: value for name, value in facts_of(node).items() if name in TAGS and not name.endswith("UID")}
     if kind and kind_of(node) not in ("", kind):        # who chose it knows better than its header
         del facts["ImageType"]
     if facts:

@@ -419,6 +419,10 @@ def test_what_dicom_leaves_open_is_asked_for_and_ge_s_sign_is_turned(
     give_scan(panel)
     panel.ui.echoTimesEdit.setText("")
     panel.ui.b0Spin.setValue(0.0)
+    assert panel.ui.scanNote.text().startswith("'phase 2' holds the slices of several echoes")
+    dicom["p2.2", "0018,0081"] = "10"
+    acquisition._facts.clear()
+    panel._update()
     assert panel.ui.scanNote.text().startswith("The echo time of 'phase 1' is not known")
     panel.ui.echoTimesEdit.setText("4 10 16")
     assert panel.ui.scanNote.text() == "The field strength of 'phase 1' is not known; enter B0 in tesla."
