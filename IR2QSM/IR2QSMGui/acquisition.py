@@ -89,8 +89,8 @@ class Scan:
         mixed = [node.GetName() for node in (*self.phases, *self.magnitudes) if facts_of(node).get("mixed")]
         if mixed:
             return _(
-                "'{name}' holds the slices of several echoes, as Slicer loads a series that mixes them; load one file for "
-                "each echo, as dcm2niix writes, or use the command line."
+                "'{name}' holds the slices of several echoes, as Slicer loads a series that mixes them; load one file "
+                "for each echo, as dcm2niix writes, or use the command line."
             ).format(name=mixed[0])
         if not self.magnitudes:
             return _("The magnitude is missing: choose that of each echo.")
