@@ -25,9 +25,9 @@ class IR2QSM(ScriptedLoadableModule):
         parent.dependencies = []
         parent.contributors = ["IR2QSM developers"]
         parent.helpText = _(
-            "Turns the local field of an MRI scan into a map of magnetic susceptibility (QSM), in ppm. Choose a local "
-            "field and a mask, press Apply. See the {link_start}tutorial{link_end}. Research software, not for "
-            "diagnosis."
+            "Turns phase and magnitude of an MRI scan, or a field that was made of them, into a map of magnetic "
+            "susceptibility (QSM), in ppm. Choose phase or field and a mask, press Apply. See "
+            "the {link_start}tutorial{link_end}. Research software, not for diagnosis."
         ).format(link_start='<a href="https://github.com/IR2QSM/IR2QSM/blob/main/docs/slicer.md">', link_end="</a>")
         parent.acknowledgementText = _(
             "The method is that of Li et al., Medical Physics 2025 (doi 10.1002/mp.17747). Weights were trained on "

@@ -121,15 +121,17 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
         result = reconstruct(field, progress=part_of(console.progress, 0.5, 1.0), **common)
     if args.keep is not None:
         _make_folder(args.keep)
+    kept: dict[str, str] = {}
     with console.outputs as outputs:
         if field is not None and args.keep is not None:
-            field.add_to(outputs, args.keep)
+            kept = field.add_to(outputs, args.keep)
         sidecar = result.add_to(outputs, args.output, **maps)
         console.progress(1.0, "written")
     paths = {"chi": args.output, **maps, "provenance": sidecar}
     if args.method != "modl-qsm":
         del paths["unexplained"]
-    return {k: None if v is None else str(v) for k, v in paths.items()} | {"warnings": result.provenance["Warnings"]}
+    said = {"warnings": result.provenance["Warnings"], **({"kept": kept} if kept else {})}
+    return {k: None if v is None else str(v) for k, v in paths.items()} | said
 
 
 def _options_of(name: str) -> list[str]:

@@ -71,9 +71,11 @@ def inspect(image: Path, mask: Path | None = None) -> dict[str, Any]:
 
 
 def _scaling(stored: Tensor, problems: list[str]) -> str | None:
-    """How stored numbers would become radians, as a sentence."""
-    from IR2QSMLib.field.scaling import detect_scaling  # needs scikit-image, which a local field does not
-
+    """How stored numbers would become radians, as a sentence; None where that cannot be told."""
+    try:
+        from IR2QSMLib.field.scaling import detect_scaling  # needs scikit-image, which a local field does not
+    except ImportError:             # not installed before there is a phase, as in Slicer
+        return None
     try:
         return str(detect_scaling(stored))
     except IR2QSMError as error:

@@ -29,15 +29,17 @@ class Prepared:
     oriented: bool = True
     """Whether the input says how it lies in the patient."""
 
-    def add_to(self, outputs: Outputs, folder: Path) -> None:
+    def add_to(self, outputs: Outputs, folder: Path) -> dict[str, str]:
         """Add the local field, its mask, what was on the way, and params.json to the files of a run.
 
-        The names are those of QSM-CI's contract for inversions.
+        Returns the volumes' paths by their names, which are those of QSM-CI's contract for inversions.
         """
         volumes = {"localfield": self.local.values, "mask": self.local.mask, **self.kept}
+        paths = {name: folder / f"{name}.nii.gz" for name in volumes}
         for name, values in volumes.items():
-            outputs.volume(folder / f"{name}.nii.gz", values, self.local.grid)
+            outputs.volume(paths[name], values, self.local.grid)
         outputs.json(folder / "params.json", self.parameters())
+        return {name: str(path) for name, path in paths.items()}
 
     def parameters(self) -> dict[str, Any]:
         """What params.json holds: QSM-CI's entries, units, decisions and warnings."""

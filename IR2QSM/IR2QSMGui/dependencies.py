@@ -13,37 +13,40 @@ class DependenciesMissing(RuntimeError):
     """What is missing and why it was not installed."""
 
 
-def requirements():
-    """What the library needs besides torch, as a file that pip reads too."""
-    return slicer.packaging.load_requirements(Path(__file__).resolve().parent.parent / "Resources" / "requirements.txt")
+def requirements(phase=False):
+    """What the library needs besides torch, and besides for a `phase` or a total field, as files that pip reads too."""
+    files = ["requirements.txt", *(["requirements-phase.txt"] if phase else [])]
+    folder = Path(__file__).resolve().parent.parent / "Resources"
+    return [one for name in files for one in slicer.packaging.load_requirements(folder / name)]
 
 
-def missing():
+def missing(phase=False):
     """Requirements that are not met, without importing any of them."""
-    return [str(r) for r in (TORCH, *requirements()) if not slicer.packaging.pip_check(r)]
+    return [str(r) for r in (TORCH, *requirements(phase)) if not slicer.packaging.pip_check(r)]
 
 
-def require():
+def require(phase=False):
     """Raise DependenciesMissing, naming them, unless all is there."""
-    lacking = missing()
+    lacking = missing(phase)
     if lacking:
         raise DependenciesMissing(
             _("{names} must be installed first: press Apply in the module's panel, or call "
-              "IR2QSMGui.dependencies.install().").format(names=", ".join(lacking))
+              "IR2QSMGui.dependencies.install({phase}).").format(
+                names=", ".join(lacking), phase="phase=True" if phase else "")
         )  # fmt: skip
 
 
-def install(ask=True):
+def install(phase=False, ask=True):
     """Install what is missing after one question; returns whether anything was.
 
     Raises DependenciesMissing when declined or failed.
 
     torch comes through the PyTorch extension, which knows the machine's GPU and adds torchvision.
     """
-    lacking = missing()
+    lacking = missing(phase)
     if not lacking:
         return False
-    size = _("Together they are less than 2 MB.")
+    size = _("Together they are less than {n} MB.").format(n=30 if phase else 2)
     if TORCH in lacking:
         size = _("The PyTorch extension chooses the build of torch and adds torchvision: some 250 MB for a processor, "
                  "some 3 GB for a graphics card.")  # fmt: skip
@@ -57,10 +60,10 @@ def install(ask=True):
     try:
         if TORCH in lacking:
             _install_torch()
-        slicer.packaging.pip_ensure(requirements(), prompt_install=False, requester="IR2QSM")
+        slicer.packaging.pip_ensure(requirements(phase), prompt_install=False, requester="IR2QSM")
     except Exception as error:      # pip's, the network's, or that of importing a broken torch: all are one reason
         raise DependenciesMissing(_("The installation failed: {reason}").format(reason=error)) from error
-    lacking = missing()
+    lacking = missing(phase)
     if lacking:
         raise DependenciesMissing(_("The installation ended, but {names} is missing.").format(names=", ".join(lacking)))
     return True

@@ -8,6 +8,11 @@ from IR2QSMGui.runner import library_folder
 
 DIVERGING = "IR2QSM diverging"
 TITLE = "χ [ppm]"
+ON_THE_WAY = {
+    "totalfield": (-0.5, 0.5), "localfield": (-0.1, 0.1), "mask": (0.0, 1.0), "residual": (0.0, 0.3),
+    "quality": (0.0, 1.0),
+}  # fmt: skip
+"""Windows of what is on the way to a map: fields [ppm], and the fit's residual and the phase's quality, 0 to 1."""
 
 
 def show_map(node, window, colours, legend):
@@ -33,6 +38,17 @@ def show_uncertainty(node, window):
         display.SetWindowLevelMinMax(0.0, 0.5 * window[1])
         display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
     show_legend(node, True, _("± [ppm]"))
+
+
+def show_on_the_way(node, kind):
+    """Set the window of a volume that was on the way to a map."""
+    display = node.GetDisplayNode()
+    with slicer.util.NodeModify(display):
+        display.SetAutoWindowLevel(False)
+        display.SetWindowLevelMinMax(*ON_THE_WAY[kind])
+        display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+    if kind.endswith("field"):
+        show_legend(node, True, _("Field [ppm]"))
 
 
 def show_legend(node, visible, title=TITLE):

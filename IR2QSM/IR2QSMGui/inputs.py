@@ -3,20 +3,26 @@
 from slicer.i18n import tr as _
 
 from IR2QSMGui import masks
+from IR2QSMGui.parameters import Input
 
 SMALLEST = 8
 """Voxels along an axis below which the library refuses a field."""
 
 
-def problems_of(field, mask, part=""):
-    """What keeps a field and a mask from being reconstructed: (of the field, of the mask), empty where nothing does."""
+def problems_of(field, mask, part="", kind=Input.LOCAL):
+    """What keeps a field and a mask from being reconstructed: (of the field, of the mask), empty where nothing does.
+
+    `kind` is what the field is, None where only the library can tell; of a phase, a mask can be made.
+    """
     of_field = _problem_of_field(field)
+    if mask is None and kind in (Input.PHASE, None):
+        return of_field, ""
     return of_field, _problem_of_mask(mask, part, None if of_field else field)
 
 
 def _problem_of_field(field):
     if field is None:
-        return _("Choose the local field.")
+        return _("Choose the phase of an echo, or a field.")
     image = field.GetImageData()
     if image is None:
         return _("'{name}' holds no image; choose another volume.").format(name=field.GetName())

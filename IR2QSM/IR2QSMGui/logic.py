@@ -3,7 +3,8 @@
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from IR2QSMGui import compare, regions
-from IR2QSMGui.parameters import Options, Parameters
+from IR2QSMGui.options import Options
+from IR2QSMGui.parameters import Parameters
 from IR2QSMGui.reconstruction import Reconstruction
 
 
@@ -17,11 +18,13 @@ class IR2QSMLogic(ScriptedLoadableModuleLogic):
         """The panel's state in the present scene."""
         return Parameters(self.getParameterNode())
 
-    def reconstruct(self, field, mask, *, output=None, uncertainty_output=None, wait=True, on_progress=None,
+    def reconstruct(self, field, mask=None, *, output=None, uncertainty_output=None, wait=True, on_progress=None,
                     on_end=None, **options):  # fmt: skip
-        """Reconstruct the susceptibility map [ppm] of a local field inside a mask.
+        """Reconstruct the susceptibility map [ppm] of a field or of phase, inside a mask.
 
-        `field` is a scalar volume; `mask` a segmentation, a labelmap or a volume; `options` are those of `Options`.
+        `field` is a scalar volume, or a list of the phases of several echoes; `mask` a segmentation, a labelmap or a
+        volume, which of phase is made from the magnitude where None; `options` are those of `Options`. What `keep`
+        keeps are the map's references "IR2QSM.totalfield", "IR2QSM.localfield", "IR2QSM.mask" and so on.
         With `wait` the map's node is returned, and Ctrl-C ends the worker; without, a `Reconstruction` that tells
         `on_progress(fraction, stage)` and `on_end(reconstruction)`. The map replaces that of `output` if given.
         Raises InputProblem for inputs that cannot be, WorkerFailed and Cancelled for what happens on the way.

@@ -4,6 +4,7 @@ import qt
 from slicer.i18n import tr as _
 
 from IR2QSMGui import dependencies
+from IR2QSMGui.parameters import Input
 from IR2QSMGui.runner import Worker
 
 
@@ -105,6 +106,8 @@ def problem_of(methods, chosen, parameters):
     """What the chosen methods lack, in a sentence, or nothing."""
     if not chosen:
         return _("Tick at least one method.")
+    if parameters.input is Input.PHASE:         # all that any method needs comes with it
+        return ""
     given = {"magnitude": parameters.magnitude, "b0": parameters.b0, "echo_time": parameters.echoTime}
     words = {"magnitude": _("the magnitude image"), "b0": _("B0"), "echo_time": _("the echo time")}
     lacking = [words.get(need, need) for need in sorted(methods.needs(chosen)) if not given.get(need)]

@@ -7,9 +7,12 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
-from IR2QSMGui import dependencies, scene
-from IR2QSMGui.parameters import Unit
+from IR2QSMGui import acquisition, dependencies
+from IR2QSMGui.parameters import Input, Unit
 from IR2QSMGui.runner import Worker
+
+INPUTS = {"local field": Input.LOCAL, "total field": Input.TOTAL, "wrapped phase": Input.PHASE}
+"""By the library's names for what an image seems to be."""
 
 
 def key_of(field):
@@ -26,7 +29,7 @@ class Inspection:
         self._folder = Path(tempfile.mkdtemp(prefix="ir2qsm-", dir=slicer.app.temporaryPath))
         self._worker = Worker(["inspect", str(self._folder / "field.nrrd"), "--json"], on_end=self._done)
         try:
-            scene.write_volume(field, self._folder / "field.nrrd")
+            acquisition.write_with_facts(field, self._folder / "field.nrrd")
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
@@ -70,16 +73,18 @@ class Recognition:
         """Whether an answer is awaited."""
         return self._inspection is not None and not self._inspection.ended
 
-    def settle_unit(self, parameters):
-        """Take the unit that was recognised, once a field, so that a correction stays."""
+    def settle(self, parameters):
+        """Take the kind of input and the unit that were recognised, once a field, so that a correction stays."""
         found = self.found(parameters.field)
         if found is None or self._settled == self._inspection.key:
             return
         before, self._settled = self._settled, self._inspection.key
         changed = before is not None and before[0] == self._settled[0]      # its voxels, since it was looked at
-        if found["unit"] in [u.value for u in Unit] and (changed or parameters.judged != self._settled[0]):
+        if found["kind"] in INPUTS and (changed or parameters.judged != self._settled[0]):
             with slicer.util.NodeModify(parameters):
-                parameters.unit = Unit(found["unit"])
+                parameters.input = INPUTS[found["kind"]]
+                if parameters.input is not Input.PHASE and found["unit"] in [u.value for u in Unit]:
+                    parameters.unit = Unit(found["unit"])
                 parameters.judged = self._settled[0]
 
     def text(self, field):
@@ -90,21 +95,26 @@ class Recognition:
         if found is None:
             return ""
         low, high = found["range"]
-        what, unit = found["kind"], Unit(found["unit"]).label() if found["unit"] in ("ppm", "hz", "rad") else ""
-        text = _("Looks like a {kind} in {unit} ({low} to {high}).").format(
-            kind=what, unit=unit, low=f"{low:.3g}", high=f"{high:.3g}"
-        )
-        return " ".join([text, *found["problems"]])
+        unit = {"ppm": "ppm", "hz": "Hz", "rad": "rad", "scanner units": _("scanner units")}.get(found["unit"])
+        what = found["kind"] if unit is None else _("{kind} in {unit}").format(kind=found["kind"], unit=unit)
+        text = _("Looks like a {what} ({low} to {high}).").format(what=what, low=f"{low:.3g}", high=f"{high:.3g}")
+        scaling = [_("Read as {scaling}.").format(scaling=found["scaling"])] if found.get("scaling") else []
+        return " ".join([text, *scaling, *found["problems"]])
 
-    def problem(self, field):
-        """Why it cannot be reconstructed, or nothing."""
+    def problem(self, field, kind):
+        """Why it cannot be reconstructed as that kind of input, or nothing."""
         found = self.found(field)
-        kinds = {
-            "wrapped phase": _("This looks like wrapped phase; a local field is needed, without wraps and background."),
-            "magnitude": _("This looks like a magnitude image; a local field is needed."),
-            "empty": _("This volume is empty."),
-        }
-        return kinds.get(found["kind"], "") if found is not None else ""
+        seen = None if found is None else found["kind"]
+        if seen == "empty":
+            return _("This volume is empty.")
+        if seen == "magnitude" and kind is not Input.PHASE:
+            return _("This looks like a magnitude image; phase or a field is needed.")
+        return ""
+
+    def doubt(self, field, kind):
+        """Whether what a person says that it is is not what it looks like."""
+        found = self.found(field)
+        return found is not None and INPUTS.get(found["kind"]) is not kind
 
     def _is_of(self, field):
         return self._inspection is not None and self._inspection.key == key_of(field)

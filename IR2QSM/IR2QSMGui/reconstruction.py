@@ -10,27 +10,40 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
-from IR2QSMGui import dependencies, display, masks, scene
+from IR2QSMGui import acquisition, dependencies, display, masks, scene
+from IR2QSMGui.acquisition import Scan
 from IR2QSMGui.inputs import problems_of
-from IR2QSMGui.parameters import Colours, InputProblem, Window
-from IR2QSMGui.runner import Cancelled, Worker
+from IR2QSMGui.parameters import Colours, Input, InputProblem, Window
+from IR2QSMGui.runner import Cancelled, Worker, WorkerFailed
 
-VOLUMES = ("magnitude", "noise", "csf")
-"""Volumes beside field and mask that a method may take."""
+VOLUMES = ("noise", "csf")
+"""Volumes beside field, mask and magnitude that a method may take."""
+
+
+def on_the_way():
+    """What is kept of the way to a map, by the library's names."""
+    return {
+        "totalfield": _("total field"), "localfield": _("local field"), "mask": _("effective mask"),
+        "residual": _("residual"), "quality": _("quality"),
+    }  # fmt: skip
 
 
 class Reconstruction:
     """One run: inputs written to a folder of its own, a worker, and its maps in the scene at the end.
 
-    `chi` and `uncertainty` are the nodes, `error` says why there are none, `notes` what a person should know. Nothing
-    enters the scene before all of it is there; the folder is gone when `ended` is true.
+    `field` is a volume, or the phases of several echoes. `chi` and `uncertainty` are the nodes, `kept` those of the
+    way to them, `error` says why there are none, `notes` what a person should know. Nothing enters the scene before
+    all of it is there; the folder is gone when `ended` is true.
     """
 
     def __init__(self, field, mask, options, output=None, uncertainty_output=None, on_progress=None, on_end=None):
-        for problem in problems_of(field, mask, options.mask_part):
+        phases = list(field) if isinstance(field, (tuple, list)) else [field]
+        field, several = phases[0] if phases else None, len(phases) > 1
+        kind = Input.PHASE if several else None if options.input == "auto" else Input(options.input)
+        for problem in problems_of(field, mask, options.mask_part, kind):
             if problem:
                 raise InputProblem(problem)
-        extras = [getattr(options, name) for name in VOLUMES]
+        extras = [*phases[1:], *options.magnitudes, *(getattr(options, name) for name in VOLUMES)]
         if output is not None and output in (field, mask, *extras):
             raise InputProblem(_("The map would replace its own input; choose another output volume."))
         for volume in extras:
@@ -39,7 +52,13 @@ class Reconstruction:
                     _("'{name}' lies on another grid than the field; resample it to the field's, or choose another "
                       "volume.").format(name=volume.GetName())
                 )  # fmt: skip
+        self._scan = None
+        if kind is Input.PHASE:
+            self._scan = Scan.of(phases, options.magnitudes, options.echo_times, options.b0)
+            if self._scan.problem():
+                raise InputProblem(self._scan.problem())
         self._field, self._mask, self._options = field, mask, options
+        self._from_phase = kind in (Input.PHASE, Input.TOTAL)
         self._outputs = (output, uncertainty_output)
         self._on_progress = on_progress or (lambda fraction, stage: None)
         self._on_end = on_end or (lambda run: None)
@@ -48,6 +67,7 @@ class Reconstruction:
         self.method = options.method
         self._worker = self._folder = self._observer = None
         self.chi = self.uncertainty = self.error = None
+        self.kept = {}
         self.dropped = self.ended = False
         self.notes = []
         self.seconds = 0.0
@@ -55,7 +75,7 @@ class Reconstruction:
 
     def start(self, wait=False):
         """Write the inputs and start the worker; nothing stays behind when that fails."""
-        dependencies.require()
+        dependencies.require(self._from_phase)
         self._started = time.monotonic()
         self._folder = Path(tempfile.mkdtemp(prefix="ir2qsm-", dir=slicer.app.temporaryPath))
         try:
@@ -86,10 +106,14 @@ class Reconstruction:
 
     def _write_inputs(self):
         options, folder = self._options, self._folder
-        scene.write_volume(self._field, folder / "field.nrrd")
-        note = scene.write_mask(self._mask, options.mask_part, self._field, folder / "mask.nrrd")
-        self.notes += [note] if note else []
-        words = ["reconstruct", str(folder / "field.nrrd"), str(folder / "mask.nrrd"), "-o", str(folder / "chi.nrrd")]
+        words = ["reconstruct", *self._write_field()]
+        if self._mask is not None:
+            note = scene.write_mask(self._mask, options.mask_part, self._field, folder / "mask.nrrd")
+            self.notes += [note] if note else []
+            words.insert(2, str(folder / "mask.nrrd"))
+        words += ["-o", str(folder / "chi.nrrd")]
+        if options.keep:
+            words += ["--keep", str(folder / "kept")]
         if options.uncertainty:
             words += ["--uncertainty", str(folder / "uncertainty.nrrd")]
         for name in VOLUMES:
@@ -102,11 +126,26 @@ class Reconstruction:
             words += ["--reference", str(folder / "region.nrrd")]
         return [*words, *options.words(), "--progress", "json"]
 
+    def _write_field(self):
+        if self._scan is not None:
+            return self._scan.write(self._folder)
+        path = self._folder / "field.nrrd"
+        acquisition.write_with_facts(self._field, path)
+        words = [str(path)]
+        for n, node in enumerate(self._options.magnitudes):
+            scene.write_volume(node, self._folder / f"magnitude-{n + 1}.nrrd")
+            words += [*([] if n else ["--magnitude"]), str(self._folder / f"magnitude-{n + 1}.nrrd")]
+        return words
+
     def _done(self, worker):
         self.seconds = time.monotonic() - self._started
         self.log = list(worker.lines)
         self.error = worker.error
         try:
+            if isinstance(self.error, WorkerFailed):
+                if self.error.kind == "InternalError":
+                    dependencies.require(phase=True)        # it may have turned out to be phase
+                self.error = WorkerFailed(self.error.kind, self._named(str(self.error)), self.error.lines)
             if self.error is None and not self._still_there():
                 self.dropped = True
                 self.error = Cancelled()
@@ -124,11 +163,16 @@ class Reconstruction:
 
     def _bring_in(self, result):
         """Both maps are read before either enters the scene, and what entered leaves it again on failure."""
-        self.notes += result["warnings"]
+        self.notes += map(self._named, result["warnings"])
         read = [None if result[k] is None else scene.read_map(result[k], self._field) for k in ("chi", "uncertainty")]
+        paths = result.get("kept", {})
+        way = {kind: scene.read_map(paths[kind], self._field) for kind in on_the_way() if kind in paths}
         provenance = json.loads(Path(result["provenance"]).read_text(encoding="utf-8"))
-        with scene.all_or_nothing(*self._outputs):
+        output = self._outputs[0]
+        older = {kind: output.GetNodeReference(f"IR2QSM.{kind}") if output else None for kind in way}
+        with scene.all_or_nothing(*self._outputs, *older.values()):
             self.chi, self.uncertainty = self._added(read, provenance)
+            self.kept = self._way_added(way, older)
 
     def _added(self, read, provenance):
         title = _("{field} QSM {method}").format(field=self._field.GetName(), method=self.method.upper())
@@ -145,6 +189,25 @@ class Reconstruction:
         chi.SetNodeReferenceID("IR2QSM.uncertainty", sigma.GetID() if sigma else None)
         chi.SetNodeReferenceID("IR2QSM.field", self._field.GetID())
         return chi, sigma
+
+    def _way_added(self, way, older):
+        made = {}
+        for kind, title in on_the_way().items():
+            if kind in way:
+                name = _("{field} {what}").format(field=self._field.GetName(), what=title)
+                node = scene.add_on_the_way(way[kind], self._field, kind, name=name, output=older[kind])
+                if older[kind] is None:
+                    display.show_on_the_way(node, kind)
+                made[kind] = node
+            self.chi.SetNodeReferenceID(f"IR2QSM.{kind}", made[kind].GetID() if kind in made else None)
+        return made
+
+    def _named(self, text):
+        """What the library says, with names of volumes in place of the files', and those of the panel's controls."""
+        files = {"field.nrrd": self._field.GetName()} if self._scan is None else self._scan.names()
+        for file, name in files.items():
+            text = text.replace(file, f"'{name}'")
+        return text.replace("see --flip-sign", _("try 'Flip the sign'"))
 
     def _region(self):
         reference = self._options.reference

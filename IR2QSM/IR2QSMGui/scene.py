@@ -49,8 +49,13 @@ def is_map(node):
     return node.GetNodeReferenceID("IR2QSM.field") is not None
 
 
+def is_made(node):
+    """Whether a volume was made here: a map, its uncertainty, or what was on the way to it."""
+    return any(name.startswith("IR2QSM.") for name in node.GetAttributeNames() or ())
+
+
 def read_map(path, field):
-    """A map from a file as a volume that is in no scene, checked against the field's grid."""
+    """A volume from a file as a volume that is in no scene, checked against the field's grid."""
     storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
     storage.SetFileName(str(path))
     read = slicer.vtkMRMLScalarVolumeNode()
@@ -65,10 +70,8 @@ def add_map(read, field, provenance, *, name, output=None, reference=""):
     The map's transform and place in the subject hierarchy are the field's. Its quantity, unit and provenance, a
     sidecar's entries, are on the node.
     """
-    node = output if output is not None else slicer.vtkMRMLScalarVolumeNode()
+    node = add_volume(read, field, name=name, output=output)
     with slicer.util.NodeModify(node):
-        node.SetAndObserveImageData(read.GetImageData())
-        node.CopyOrientation(field)
         node.SetVoxelValueQuantity(_coded(*QUANTITY))
         node.SetVoxelValueUnits(_coded(*PPM))
         for key in [k for k in node.GetAttributeNames() or () if k.startswith("IR2QSM.")]:
@@ -76,6 +79,24 @@ def add_map(read, field, provenance, *, name, output=None, reference=""):
         for key, value in _flat(provenance):
             node.SetAttribute(f"IR2QSM.{key}", value)
         node.SetAttribute("IR2QSM.Reference", reference or str(provenance.get("Reference", "")))
+    return node
+
+
+def add_on_the_way(read, field, kind, *, name, output=None):
+    """Bring a volume into the scene that was on the way to a map; `kind` is the library's name for it."""
+    node = add_volume(read, field, name=name, output=output)
+    if kind.endswith("field"):
+        node.SetVoxelValueUnits(_coded(*PPM))
+    node.SetAttribute("IR2QSM.OnTheWay", kind)
+    return node
+
+
+def add_volume(read, field, *, name, output=None):
+    """Bring a volume that was read into the scene, on the field's grid and beside it; `output` is updated if given."""
+    node = output if output is not None else slicer.vtkMRMLScalarVolumeNode()
+    with slicer.util.NodeModify(node):
+        node.SetAndObserveImageData(read.GetImageData())
+        node.CopyOrientation(field)
     if output is None:
         node.SetName(slicer.mrmlScene.GenerateUniqueName(name))
         node = slicer.mrmlScene.AddNode(node)

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import slicer
@@ -10,15 +11,19 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from IR2QSMGui import dependencies, display, layouts, masks, methods, scene
+from IR2QSMGui import dependencies, masks, methods, scene
+from IR2QSMGui.acquisition import echoes_of
 from IR2QSMGui.advanced import DeviceSelector, WeightsSelector, fill
 from IR2QSMGui.compare import Comparison
 from IR2QSMGui.inputs import problems_of
 from IR2QSMGui.logic import IR2QSMLogic
-from IR2QSMGui.parameters import InputProblem, Options, Reference, Unit
+from IR2QSMGui.options import Options
+from IR2QSMGui.parameters import Background, Input, InputProblem, Reference, Unit
 from IR2QSMGui.recognition import Recognition
 from IR2QSMGui.reconstruction import Series
 from IR2QSMGui.regions import Regions
+from IR2QSMGui.scan_section import ScanSection
+from IR2QSMGui.showing import Showing
 from IR2QSMGui.status import Log, Status, clock, note, outcome
 
 
@@ -28,7 +33,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent=None):
         self.logic = self.ui = None
         self._parameters = self._gui = self._run = None
-        self._shown, self._watched, self._complaint, self._closed = None, [], "", False
+        self._watched, self._complaint, self._closed = [], "", False
         VTKObservationMixin.__init__(self)
         ScriptedLoadableModuleWidget.__init__(self, parent)
 
@@ -52,8 +57,9 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._weights = WeightsSelector(ui.weightsSelector, self._use_weights, self._status.say)
         self._regions = Regions(ui, lambda: self._comparison.ticked())
         self._comparison = Comparison(ui, self._regions.update)
+        self._showing = Showing(ui, self._comparison)
+        self._scan = ScanSection(ui, self._update)
         ui.applyButton.clicked.connect(self._apply_or_cancel)
-        ui.sideBySideButton.clicked.connect(self._side_by_side)
         ui.copyReportButton.clicked.connect(self._log.copy)
         ui.importWeightsButton.clicked.connect(self._weights.ask)
         ui.maskPartSelector.currentIndexChanged.connect(lambda *_: self._chose("maskPart", ui.maskPartSelector))
@@ -103,7 +109,8 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._detach()
         self._parameters = self.logic.parameters()
         self._gui = self._parameters.connectGui(self.ui)
-        self._shown = self._looks()
+        self._showing.attach(self._parameters)
+        self._scan.attach(self._parameters)
         self._comparison.attach(self._parameters)
         self._regions.attach(self._parameters)
         self.addObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
@@ -120,6 +127,8 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.removeObservers(self._update)
             self._watched, self._complaint = [], ""
             self._parameters.disconnectGui(self._gui)
+        self._showing.detach()
+        self._scan.detach()
         self._parameters = self._gui = None
 
     # -- what is chosen -------------------------------------------------------------------------------------------
@@ -131,14 +140,20 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         chosen = parameters.methods.split()
         needs = self._methods.needs(chosen)
+        phase, local = (parameters.input is kind for kind in (Input.PHASE, Input.LOCAL))
         for shown, names in (
-            (parameters.unit is not Unit.PPM or "b0" in needs, ("b0Label", "b0Spin")),
-            (parameters.unit is Unit.RAD or "echo_time" in needs, ("echoTimeLabel", "echoTimeSpin")),
-            (self._methods.takes(chosen, "magnitude"), ("magnitudeLabel", "magnitudeSelector")),
+            (not phase, ("unitLabel", "unitSelector")),
+            (phase or parameters.unit is not Unit.PPM or "b0" in needs, ("b0Label", "b0Spin")),
+            (not phase and (parameters.unit is Unit.RAD or "echo_time" in needs), ("echoTimeLabel", "echoTimeSpin")),
+            (not phase and self._methods.takes(chosen, "magnitude"), ("magnitudeLabel", "magnitudeSelector")),
+            (not local, ("backgroundLabel", "backgroundSelector", "flipSignCheck", "keepCheck")),
             (parameters.reference is Reference.REGION, ("regionLabel", "regionSelector")),
         ):
             for name in names:
                 getattr(ui, name).setVisible(shown)
+        ui.fieldLabel.setText(_("Phase:") if phase else _("Field:"))
+        nothing = _("From magnitude") if phase else _("Choose a mask")
+        ui.maskSelector.setProperty("noneDisplay", nothing)     # in PythonQt its setter is no method
         ui.automaticCheck.setEnabled(self._methods.takes(chosen, "strength"))
         self._fill_parts("mask", True)
         self._fill_parts("region", parameters.reference is Reference.REGION)
@@ -152,9 +167,11 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if field is not None and not problems_of(field, None)[0]:
             self._recognition.look_at(field)
             self._installation.ask()
-        self._recognition.settle_unit(parameters)
+        self._recognition.settle(parameters)
+        self._scan.update()
+        ui.b0Spin.setSpecialValueText(self._scan.b0_text())
         self._judge()
-        self._show()
+        self._showing.update()
         self._comparison.update()
         self._regions.update()
 
@@ -191,14 +208,15 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             setattr(self._parameters, name, data)
 
     def _options(self):
-        """One for each method that is ticked."""
-        chosen = self._parameters.methods.split()
-        return [Options.of(self._parameters, name, self._installation.about(name)) for name in chosen]
+        """One for each method that is ticked; what is on the way to their maps is kept once."""
+        chosen, magnitudes = self._parameters.methods.split(), self._scan.magnitudes()
+        every = [Options.of(self._parameters, name, self._installation.about(name), magnitudes) for name in chosen]
+        return [replace(one, keep=one.keep and n == 0) for n, one in enumerate(every)]
 
     def _judge(self):
         """Say beside each selector what is wrong, and let Apply be pressed when nothing is."""
         parameters, ui = self._parameters, self.ui
-        of_field, of_mask = problems_of(parameters.field, parameters.mask, parameters.maskPart)
+        of_field, of_mask = problems_of(parameters.field, parameters.mask, parameters.maskPart, parameters.input)
         chosen, other = parameters.methods.split(), ""
         try:
             if parameters.reference is Reference.REGION and parameters.region is not None:
@@ -206,21 +224,26 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._options()
         except InputProblem as problem:
             other = str(problem)
-        if parameters.chi is not None and parameters.chi in (parameters.field, parameters.mask):
+        if parameters.input is Input.TOTAL and parameters.background is Background.PDF:
+            other = _("PDF needs the noise of the field, which comes with phase only; choose another removal.")
+        inputs = (*self._scan.phases(), *self._scan.magnitudes(), parameters.mask)
+        if parameters.chi is not None and parameters.chi in inputs:
             other = _("The map would replace its own input; choose another output volume.")
         if parameters.chi is not None and len(chosen) > 1:
             other = _("Several methods make several maps: choose \"Create new volume\" as output.")
         of_methods = methods.problem_of(self._methods, chosen, parameters) or self._installation.error
-        problem = "" if of_field else self._recognition.problem(parameters.field)
+        problem = "" if of_field else self._recognition.problem(parameters.field, parameters.input)
         seen = self._recognition.text(parameters.field)
-        note(ui.fieldNote, of_field or problem or seen, bool(parameters.field and (of_field or problem)))
+        doubt = of_field or problem or self._recognition.doubt(parameters.field, parameters.input)
+        note(ui.fieldNote, of_field or problem or seen, bool(parameters.field and doubt))
+        of_scan = self._scan.judge()
         note(ui.maskNote, of_mask or self._mask_text(), bool(parameters.mask and of_mask))
         note(ui.methodsNote, of_methods, bool(of_methods))
         listed = ", ".join(chosen) if len(chosen) < 4 else _("{n} ticked").format(n=len(chosen))
         ui.methodsSection.setText(_("Methods: {listed}").format(listed=listed))
         running = self._run is not None
         looking = not of_field and (self._recognition.looking() or self._installation.looking())
-        fit = not (of_field or of_mask or of_methods or other or problem or looking)
+        fit = not (of_field or of_scan or of_mask or of_methods or other or problem or looking)
         ui.applyButton.setText(_("Cancel") if running else _("Apply"))
         ui.applyButton.setEnabled(running or fit)
         if not running and other != self._complaint:    # else what a run said last stays
@@ -230,6 +253,8 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _mask_text(self):
         parameters = self._parameters
         node, field = parameters.mask, parameters.field
+        if node is None and parameters.input is Input.PHASE:
+            return self._scan.mask_text()
         if field is None or node is None or any(problems_of(field, node, parameters.maskPart)):
             return ""
         if not masks.on_grid(node, parameters.maskPart, field):
@@ -246,7 +271,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._run.cancel()
             return
         try:
-            if dependencies.install():
+            if dependencies.install(phase=self._parameters.input is not Input.LOCAL):
                 self._update()      # now the field can be looked at
                 self._status.say(_("Installed. Press Apply again once the field was looked at."))
                 return
@@ -260,7 +285,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         parameters, options = self._parameters, self._options()
         uncertainty = None if parameters.chi is None else parameters.chi.GetNodeReference("IR2QSM.uncertainty")
         self._run = run = Series(
-            parameters.field, parameters.mask, options, (parameters.chi, uncertainty), self._status.progressed,
+            self._scan.phases(), parameters.mask, options, (parameters.chi, uncertainty), self._status.progressed,
             self._mapped, self._ended,
         )  # fmt: skip
         for one in options:
@@ -285,52 +310,18 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameters is not None:
             self._judge()
         self._status.say(*outcome(series))
-        if not series.maps or series.dropped:
-            return
-        if len(series.maps) > 1:
-            self._comparison.tick(series.maps)
-        if self._parameters is not None:
-            self._shown = None if self._parameters.chi is None else self._shown
-            self._show()
-        if len(series.maps) > 1:
-            self._comparison.lay_out()
-        elif not layouts.shown():
-            slicer.util.setSliceViewerLayers(background=series.maps[-1], fit=True)
-        elif len(series.runs) == 1:
-            layouts.side_by_side(self._maps()[1])
-
-    # -- display --------------------------------------------------------------------------------------------------
-
-    def _maps(self):
-        """The map to show with what it came from: the chosen output, or the latest map in the scene."""
-        chosen = self._parameters.chi if self._parameters is not None else None
-        made = [n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if scene.is_map(n)]
-        chi = chosen if chosen in made else (made[-1] if made else None)
-        if chi is None:
-            return None, []
-        field, sigma = chi.GetNodeReference("IR2QSM.field"), chi.GetNodeReference("IR2QSM.uncertainty")
-        return chi, [node for node in (field, chi, sigma) if node is not None]
-
-    def _show(self):
-        chi, _nodes = self._maps()
-        self.ui.sideBySideButton.setEnabled(chi is not None)
-        if chi is not None and self._shown != self._looks():    # what was set elsewhere stays until it is changed here
-            self._shown = self._looks()
-            for node in {chi, *self._comparison.ticked()}:
-                if scene.is_map(node):
-                    display.show_map(node, *self._shown)
-
-    def _looks(self):
-        return self._parameters.window.value, self._parameters.colours, self._parameters.legend
-
-    def _side_by_side(self, *_args):
-        layouts.side_by_side(self._maps()[1])
+        if series.maps and not series.dropped:
+            self._showing.show(series)
 
     def _named(self):
         """The volumes whose names the log replaces by what they are."""
+        if self._parameters is None:
+            return {}
         names = ("field", "mask", "region", "magnitude", "chi")
-        found = {} if self._parameters is None else {name: getattr(self._parameters, name) for name in names}
-        return {"map" if name == "chi" else name: node for name, node in found.items()}
+        found = {"map" if name == "chi" else name: getattr(self._parameters, name) for name in names}
+        for kind, nodes in (("phase", self._scan.phases()), ("magnitude", self._scan.magnitudes())):
+            found |= {f"{kind} {n + 1}": echo for n, node in enumerate(nodes) if node for echo in echoes_of(node)}
+        return found
 
 
 def _plain(options):

@@ -1,4 +1,4 @@
-"""Scans as Siemens, Philips and GE write them to DICOM, made of random phase and magnitude."""
+"""Scans as Siemens, Philips and GE write them to DICOM; random phase and magnitude, and those of a simulated head."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from torch import Tensor
+
+from IR2QSMLib.physics.dipole import simulate_field
+from IR2QSMLib.simulation.cases import Case, simulate
+from IR2QSMLib.units import hz_per_ppm
+from IR2QSMLib.volumes import LocalField
 
 CLASSIC, ENHANCED = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1"
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -171,3 +178,25 @@ def random_scan(shape: tuple[int, int, int], n_echoes: int, seed: int = 0) -> tu
     phase = np.stack([(n + 1) * (a * x + b * y * y + c * z * x) + 0.3 for n in range(n_echoes)])
     magnitude = np.stack([(900 - 150 * n) * (1.2 - 0.5 * (x**2 + y**2)) for n in range(n_echoes)]).round()
     return np.angle(np.exp(1j * phase)), magnitude + rng.integers(0, 20, magnitude.shape)
+
+
+def head_scan(
+    shape: tuple[int, int, int], voxel_size: tuple[float, float, float], echo_times: tuple[float, ...]
+) -> tuple[Tensor, LocalField, Tensor, Tensor, Tensor]:
+    """A head with a cave of air, at 3 T: χ, local and total field [ppm], and phase and magnitude of its echoes."""
+    head, local = simulate(Case(3, math.inf, shape, voxel_size))
+    grid, mask = local.grid, local.mask
+    cave = torch.zeros(grid.shape)
+    cave[15:21, 38:41, 4:9] = 9.4
+    background = simulate_field(torch.where(mask, 0.0, cave), grid)
+    total = simulate_field(head.chi, grid) + background - background[mask].mean()
+    generator = torch.Generator().manual_seed(1)
+    offset = 0.8 + 0.02 * torch.arange(shape[0]).view(-1, 1, 1)
+    echoes = []
+    for te in echo_times:
+        angle = 2.0 * math.pi * hz_per_ppm(3.0) * te * total + offset
+        size = torch.where(mask, 800.0 * math.exp(-20.0 * te), 3.0)
+        noise = 4.0 * torch.randn(2, *shape, generator=generator)
+        echoes.append(torch.complex(size * angle.cos() + noise[0], size * angle.sin() + noise[1]))
+    signal = torch.stack(echoes)
+    return head.chi, local, total, signal.angle(), signal.abs()

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +21,11 @@ from torch import Tensor
 from IR2QSMLib.field.sign import sign_balance
 from IR2QSMLib.io.images import read_volume
 from IR2QSMLib.io.scans import find_acquisition
-from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.pipeline import reconstruct
 from IR2QSMLib.preparation import prepare_phase
-from IR2QSMLib.simulation.cases import Case, simulate
 from IR2QSMLib.units import hz_per_ppm
-from IR2QSMLib.volumes import LocalField
-from Testing.Library.scanners import Scanner
+from IR2QSMLib.volumes import LocalField, TotalField
+from Testing.Library.scanners import Scanner, head_scan
 
 Run = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,22 +52,8 @@ class ScanFiles:
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory: pytest.TempPathFactory, write_volume: Any) -> ScanFiles:
     folder = tmp_path_factory.mktemp("scan")
-    head, local = simulate(Case(3, math.inf, SHAPE, VOXEL))
+    chi, local, total, phase, magnitude = head_scan(SHAPE, VOXEL, TIMES)
     grid, mask = local.grid, local.mask
-    cave = torch.zeros(grid.shape)
-    cave[15:21, 38:41, 4:9] = 9.4
-    background = simulate_field(torch.where(mask, 0.0, cave), grid)
-    total = simulate_field(head.chi, grid) + background - background[mask].mean()
-    generator = torch.Generator().manual_seed(1)
-    offset = 0.8 + 0.02 * torch.arange(SHAPE[0]).view(-1, 1, 1)
-    echoes = []
-    for te in TIMES:
-        angle = 2.0 * math.pi * hz_per_ppm(3.0) * te * total + offset
-        size = torch.where(mask, 800.0 * math.exp(-20.0 * te), 3.0)
-        noise = 4.0 * torch.randn(2, *SHAPE, generator=generator)
-        echoes.append(torch.complex(size * angle.cos() + noise[0], size * angle.sin() + noise[1]))
-    signal = torch.stack(echoes)
-    phase, magnitude = signal.angle(), signal.abs()
     anat = folder / "bids" / "sub-1" / "anat"
     anat.mkdir(parents=True)
     files: dict[str, list[Path]] = {"phase": [], "mag": []}
@@ -83,7 +68,7 @@ def scan(tmp_path_factory: pytest.TempPathFactory, write_volume: Any) -> ScanFil
     scanner = Scanner(folder / "dicom", "SIEMENS", TIMES, SHAPE, VOXEL, tuple(columns[:, :2].T.ravel()), grid.origin)
     scanner.siemens(phase.numpy(), magnitude.round().numpy())
     return ScanFiles(
-        head.chi, local, total, folder / "bids", folder / "dicom", write_volume(folder / "mask.nii.gz", mask, grid),
+        chi, local, total, folder / "bids", folder / "dicom", write_volume(folder / "mask.nii.gz", mask, grid),
         files["phase"], files["mag"], write_volume(folder / "total.nii.gz", total, grid),
         write_volume(folder / "noise.nii.gz", 0.01 + 0.0 * total, grid),
     )  # fmt: skip
@@ -283,7 +268,9 @@ def test_the_pages_examples_run(scan: ScanFiles, ir2qsm: Run, tmp_path: Path, mo
     assert (tmp_path / "steps" / "totalfield.nii.gz").exists() and (tmp_path / "again.nii.gz").exists()
 
 
-def test_inspect_says_what_a_scan_is(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
+def test_inspect_says_what_a_scan_is(
+    ir2qsm: Run, scan: ScanFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ran = ir2qsm("inspect", scan.dicom, "--json")
     (found,) = ran.events()
     assert found["kind"] == "scan" and found["echo_times_s"] == list(TIMES) and found["manufacturer"] == "SIEMENS"
@@ -292,6 +279,9 @@ def test_inspect_says_what_a_scan_is(ir2qsm: Run, scan: ScanFiles, tmp_path: Pat
     assert people.code == 0 and "sub-1_echo-2_part-mag_MEGRE.nii.gz" in people.out and "echo_times_s" in people.out
     (one,) = ir2qsm("inspect", scan.phases[0], "--json").events()
     assert one["kind"] == "wrapped phase" and one["echo_time_s"] == TIMES[0] and "±π" in one["scaling"]
+    monkeypatch.setitem(sys.modules, "IR2QSMLib.field.scaling", None)       # as where scikit-image is not installed
+    (bare,) = ir2qsm("inspect", scan.phases[0], "--json").events()
+    assert bare["kind"] == "wrapped phase" and bare["scaling"] is None
     (tmp_path / "empty").mkdir()
     (empty,) = ir2qsm("inspect", tmp_path / "empty", "--json").events()
     assert empty["kind"] == "unknown" and "holds neither NIfTI nor DICOM" in empty["problems"][0]

@@ -32,6 +32,7 @@ from PySide6.QtCore import QEvent, QEventLoop, QTimer  # noqa: E402
 from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QMessageBox, QWidget  # noqa: E402
 
 from Testing.Slicer import slice_pictures  # noqa: E402
+from Testing.Slicer.steps import TIMES, give_scan, tick, workers  # noqa: E402
 
 application.VIEW[0] = slice_pictures.SliceView
 
@@ -248,11 +249,53 @@ def ready(panel: Any, sample: tuple[Any, Any], wait_until: Callable[..., None]) 
     return panel
 
 
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with phase and magnitude of three echoes of a simulated head at 3 T, its mask and its total field."""
+    import SimpleITK as sitk
+
+    from IR2QSMLib.io.images import image_of
+    from Testing.Library.scanners import head_scan
+
+    _chi, local, total, phase, magnitude = head_scan((36, 42, 36), (4.4, 4.4, 4.4), TIMES)
+    folder = tmp_path_factory.mktemp("scan")
+    volumes = {"brain": local.mask, "total": total}
+    for n in range(3):
+        volumes |= {f"phase {n + 1}": phase[n], f"magnitude {n + 1}": magnitude[n]}
+    for name, values in volumes.items():
+        sitk.WriteImage(image_of(values, local.grid), str(folder / f"{name}.nrrd"))
+    return folder
+
+
+@pytest.fixture
+def scan(panel: Any, files: Path) -> dict[str, Any]:
+    """The scan's volumes by name, loaded out of order while the panel is open."""
+    names = [path.stem for path in sorted(files.glob("*.nrrd"), reverse=True)]
+    return {name: slicer.util.loadVolume(str(files / f"{name}.nrrd"), {"name": name, "show": False}) for name in names}
+
+
+@pytest.fixture
+def chosen(panel: Any, scan: dict[str, Any], wait_until: Callable[..., None]) -> Any:
+    """The panel with the first phase chosen and recognised."""
+    panel.ui.fieldSelector.setCurrentNode(scan["phase 1"])
+    wait_until(lambda: "wrapped phase" in panel.ui.fieldNote.text(), 240)
+    return panel
+
+
+@pytest.fixture
+def ready_phase(chosen: Any, scan: dict[str, Any], wait_until: Callable[..., None]) -> Any:
+    """The panel with all of the scan and its mask, so that Apply can be pressed; TKD, which is quick."""
+    give_scan(chosen)
+    chosen.ui.maskSelector.setCurrentNode(scan["brain"])
+    wait_until(chosen.ui.applyButton.isEnabled, 240)
+    tick(chosen.ui.methodList, "tkd")
+    assert chosen.ui.applyButton.isEnabled()
+    return chosen
+
+
 @pytest.fixture
 def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A temporary folder for Slicer, in which no folder of a run is left, nor a process."""
-    from Testing.Slicer.steps import workers
-
     monkeypatch.setattr(slicer.app, "temporaryPath", str(tmp_path))
     yield
     assert not workers()

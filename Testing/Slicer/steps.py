@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import qt
+import SimpleITK as sitk
 import slicer
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMES = (0.004, 0.010, 0.016)
+"""Echo times [s] of the scan that tests of phase use."""
 
 
 def apply(panel: Any, wait_until: Callable[..., None]) -> None:
@@ -32,3 +41,31 @@ def tick(ticks: Any, *wanted: str) -> None:
     for i in range(ticks.count()):
         item = ticks.item(i)
         item.setCheckState(qt.Qt.Checked if item.text() in wanted else qt.Qt.Unchecked)
+
+
+def give_scan(panel: Any) -> None:
+    """Tick and enter all that belongs to the scan whose first phase is chosen."""
+    tick(panel.ui.echoList, "phase 2", "phase 3")
+    tick(panel.ui.magnitudeList, "magnitude 1", "magnitude 2", "magnitude 3")
+    panel.ui.echoTimesEdit.setText("4 10 16")
+    panel.ui.b0Spin.setValue(3.0)
+
+
+def listed(ticks: Any) -> list[str]:
+    """What is in a list."""
+    return [ticks.item(i).text() for i in range(ticks.count())]
+
+
+def ticked(ticks: Any) -> set[str]:
+    """What is ticked in a list."""
+    items = [ticks.item(i) for i in range(ticks.count())]
+    return {item.text() for item in items if item.checkState() == qt.Qt.Checked}
+
+
+def command_line(files: Path, folder: Path, *options: object) -> np.ndarray:
+    """The map that `ir2qsm reconstruct` makes of the files: (z, y, x)."""
+    phases, magnitudes = ([files / f"{kind} {n}.nrrd" for n in (1, 2, 3)] for kind in ("phase", "magnitude"))
+    words = [phases[0], files / "brain.nrrd", "--echoes", *phases[1:], "--magnitude", *magnitudes, *options]
+    command = [sys.executable, "-m", "IR2QSMLib", "reconstruct", *words, "-o", folder / "chi.nrrd", "--method", "tkd"]
+    subprocess.run([*map(str, command), "--progress", "none"], check=True, cwd=ROOT)
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "chi.nrrd")))

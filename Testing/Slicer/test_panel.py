@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("clean")
 
 def test_an_empty_panel_asks_for_its_inputs(panel: Any, screenshot: Callable[..., Path]) -> None:
     assert not panel.ui.applyButton.isEnabled()
-    assert panel.ui.fieldNote.text() == "Choose the local field."
+    assert panel.ui.fieldNote.text() == "Choose the phase of an echo, or a field."
     assert panel.ui.maskNote.text().startswith("Choose the mask")
     screenshot(panel.parent, "panel-empty", 300)
 
@@ -55,7 +55,7 @@ def test_a_field_in_hz_is_recognised_and_asks_for_b0(ready: Any, sample: Any, wa
     assert ready.ui.statusLabel.text() == "A field in rad needs the echo time: enter TE."
 
 
-def test_wrapped_phase_is_refused_before_apply(
+def test_wrapped_phase_is_recognised_and_not_taken_without_its_magnitude(
     ready: Any, sample: Any, wait_until: Wait, screenshot: Callable[..., Path]
 ) -> None:
     values = slicer.util.arrayFromVolume(sample[0])
@@ -64,6 +64,8 @@ def test_wrapped_phase_is_refused_before_apply(
     ready.ui.fieldSelector.setCurrentNode(None)
     ready.ui.fieldSelector.setCurrentNode(sample[0])
     wait_until(lambda: "wrapped phase" in ready.ui.fieldNote.text(), 60)
+    assert ready.ui.inputSelector.currentText() == "Wrapped phase"
+    assert ready.ui.scanNote.text() == "The magnitude is missing: choose that of each echo."
     assert not ready.ui.applyButton.isEnabled()
     screenshot(ready.parent, "panel-problem", 300)
 
@@ -371,5 +373,5 @@ def test_every_control_says_what_it_does(panel: Any) -> None:
     for name in names:
         assert len(getattr(panel.ui, name).toolTip()) > 20, name
     tabs = re.findall(r"<tabstop>(\w+)</tabstop>", Path(panel.resourcePath("UI/IR2QSM.ui")).read_text(encoding="utf-8"))
-    assert set(tabs) == set(names) and tabs[0] == "fieldSelector"
+    assert set(tabs) == set(names) and tabs[0] == "inputSelector"
     assert panel.ui.footLabel.text() == "Research software, not for diagnosis."

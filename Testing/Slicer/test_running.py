@@ -193,7 +193,7 @@ def test_the_panel_may_be_left_while_it_runs(ready: Any, wait_until: Wait) -> No
 
 
 def test_a_broken_second_file_leaves_no_half_result(ready: Any, sample: Any, tmp_path_factory: Any) -> None:
-    from IR2QSMGui.parameters import Options
+    from IR2QSMGui.options import Options
     from IR2QSMGui.reconstruction import Reconstruction
 
     folder = tmp_path_factory.mktemp("result")

@@ -186,7 +186,7 @@ def test_the_documented_examples_run(
     assert [table.GetValue(row, 0).ToString() for row in (0, 1)] == ["csf", "rest"]
     assert abs(table.GetValue(0, 2).ToDouble()) < 1e-9 < abs(table.GetValue(1, 2).ToDouble())
     documented = set(re.findall(r"`(\w+)`", text[text.index("| option | meaning") : text.index("## When something")]))
-    fields = set(sys.modules["IR2QSMGui.parameters"].Options.__dataclass_fields__)
+    fields = set(sys.modules["IR2QSMGui.options"].Options.__dataclass_fields__)
     assert fields <= documented
 
 
