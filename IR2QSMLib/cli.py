@@ -21,7 +21,7 @@ from IR2QSMLib.cli_field import (
     input_kind,
     prepared,
 )
-from IR2QSMLib.cli_train import add_train
+from IR2QSMLib.cli_train import add_calibrate, add_train
 from IR2QSMLib.console import MODES, Console
 from IR2QSMLib.errors import OutputUnwritable, ParameterInvalid
 
@@ -279,7 +279,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--method", choices=METHOD_NAMES, default="ir2qsm")
     p.add_argument("--non-finite", choices=("refuse", "mask"), default="refuse", help="NaN or Inf inside the mask")
     p.add_argument("--reference", default="mean", metavar="mean|none|LABELMAP", help="region whose mean χ is zero")
-    p.add_argument("--uncertainty", type=Path, metavar="FILE", help="write the standard error of χ_net [ppm]")
+    p.add_argument("--uncertainty", type=Path, metavar="FILE", help="write the standard error of χ [ppm]")
     p.add_argument("--mask-output", type=Path, metavar="FILE", help="write the mask in which χ is valid")
     p.add_argument("--unexplained", type=Path, metavar="FILE", help="modl-qsm: write the field that χ leaves [ppm]")
     p.add_argument("--weights", type=Path, metavar="FILE", help="networks: other weights than the bundled ones")
@@ -332,6 +332,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--phase", action="store_true", help="only the way from phase to local field, and its costs")
 
     add_train(commands, _command)
+    add_calibrate(commands, _command)
 
     p = _command(commands, "import-weights", _import_weights, "convert a released checkpoint")
     p.add_argument("checkpoint", type=Path, help="model_IR2Unet.pth, LPCNN's .pkl or MoDL-QSM's .h5")

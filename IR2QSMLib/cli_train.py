@@ -1,4 +1,4 @@
-"""The command line's training: options, and the run that they describe."""
+"""The command line's training and calibration: options, and the runs that they describe."""
 
 from __future__ import annotations
 
@@ -86,3 +86,26 @@ def _train(args: argparse.Namespace, console: Console) -> dict[str, Any] | None:
         return None                     # of several processes the first speaks
     console.say(json.dumps(scores))
     return {"folder": str(run.folder), "warnings": []}
+
+
+def add_calibrate(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
+    """`ir2qsm calibrate`."""
+    p = command(commands, "calibrate", _calibrate, "fit a network's uncertainty to its errors on simulated heads",
+                device=True)  # fmt: skip
+    p.add_argument("weights", type=Path, help="a network that gives an uncertainty, calibrated before or not")
+    p.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="safetensors file; its card goes "
+                   "beside it")  # fmt: skip
+
+
+def _calibrate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    from IR2QSMLib.calibration import calibrate
+    from IR2QSMLib.io.outputs import check_writable
+    from IR2QSMLib.runtime import keep_freed_memory
+
+    keep_freed_memory()
+    check_writable(args.output, (".safetensors",))
+    with console.outputs as outputs:
+        card = calibrate(outputs, args.weights, args.output, device=args.device, progress=console.progress,
+                         emit=console.say)  # fmt: skip
+    console.say(f"{args.output.name}: sha256 {card['sha256']}")
+    return {"weights": str(args.output), "warnings": []}

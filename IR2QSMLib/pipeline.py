@@ -40,7 +40,7 @@ class Result:
     mask: Tensor
     """Where χ is valid, bool: (x, y, z)."""
     uncertainty: Tensor | None
-    """Standard error [ppm] of the network's estimate of χ, before data consistency, if it gives one: (x, y, z)."""
+    """Standard error of χ [ppm], if the method gives one; the provenance says whether it was calibrated: (x, y, z)."""
     grid: Grid
     """The grid of the field that came in."""
     provenance: dict[str, Any]

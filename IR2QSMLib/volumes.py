@@ -151,7 +151,7 @@ class Susceptibility:
     values: Tensor
     """χ [ppm]: (x, y, z)."""
     uncertainty: Tensor | None = None
-    """Standard error [ppm] of the network's estimate of χ, before data consistency, if it gives one: (x, y, z)."""
+    """Standard error of χ [ppm], if the method gives one; the notes say whether it was calibrated: (x, y, z)."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What the method decided for itself, for the provenance."""
     mask: Tensor | None = None

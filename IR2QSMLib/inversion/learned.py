@@ -50,6 +50,8 @@ class Learned:
     """Edge of the tiles [voxels]; None for the whole volume where memory holds it."""
     resampled: bool | None = None
     """Whether the network sees a 1 mm grid along B0; None for those that read the field alone and know no B0."""
+    calibrated: bool = True
+    """Whether the uncertainty is that of the final map, where the weights were calibrated; else the network's own."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.consistency < math.inf:
@@ -88,6 +90,12 @@ class Learned:
         notes["noise_share"] = round(fidelities[0].noise, 6)
         notes["harmonic_part_lacking"] = round(fidelities[0].lacking, 3)
         notes["reading"] = asdict(loaded.reading)
+        if sigma is not None:
+            calibration = loaded.calibration if self.calibrated else None
+            notes["uncertainty"] = "the network's own, not calibrated"
+            if calibration is not None:
+                sigma = calibration(chi, sigma, fidelities[0])
+                notes["uncertainty"] = "calibrated on simulated heads"
         return Susceptibility(chi, sigma, notes, unexplained=unexplained)
 
     @property

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import torch
 
 from IR2QSMLib.errors import ParameterInvalid, WeightsInvalid
+from IR2QSMLib.inversion.certainty import Calibration
 from IR2QSMLib.inversion.reading import Reading, require_fit
 from IR2QSMLib.io.weights import fit, models_folder, read_weights
 from IR2QSMLib.networks.blocks import fold_batch_norm
@@ -29,6 +30,8 @@ class Loaded:
     reading: Reading
     name: str
     sha256: str
+    calibration: Calibration | None = None
+    """What makes the network's standard error keep its word, where the weights were calibrated."""
 
 
 def bundled(name: str = "ir2qsm") -> Path:
@@ -57,18 +60,19 @@ def _load(path: Path, changed: int, size: int) -> Loaded:
             raise WeightsInvalid(f"'{weights.name}' is for a network '{name}', which this version does not know.")
         reading = _exactly(Reading, weights.header["reading"])
         config = _exactly(KINDS[name].config, weights.header["config"])
+        require_fit(reading, config)
+        found = weights.header.get("calibration")
+        calibration = None if found is None else Calibration.from_dict(found)
     except (AttributeError, KeyError, TypeError) as error:
         raise WeightsInvalid(
             f"The header of '{weights.name}' lacks or misnames a setting ({error}); import or train it again."
         ) from error
-    try:
-        require_fit(reading, config)
     except ParameterInvalid as error:
         raise WeightsInvalid(f"The header of '{weights.name}' cannot be: {error} Import or train it again.") from error
     network = build(config)
     network.load_state_dict(fit(weights, network.state_dict()))
     network = prepared(network.eval().requires_grad_(False))
-    return Loaded(network, name, reading, weights.name, weights.sha256)
+    return Loaded(network, name, reading, weights.name, weights.sha256, calibration)
 
 
 def _exactly(made: Callable[..., Made], values: dict[str, Any]) -> Made:
