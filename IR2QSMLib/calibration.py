@@ -157,7 +157,8 @@ def calibrate(
     weights that do not load, ParameterInvalid when the network gives no uncertainty.
     """
     loaded, used = load(weights), choose_device(device)
-    make = next(m for m in (Learned, *Learned.__subclasses__()) if m.kind == loaded.kind)
+    learned: tuple[Any, ...] = (Learned, *Learned.__subclasses__())
+    make = next(m for m in learned if m.kind == loaded.kind)
     method = make(weights, calibrated=False)
     generator = torch.Generator().manual_seed(0)
     samples: list[Sample] = []

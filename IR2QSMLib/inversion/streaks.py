@@ -18,24 +18,25 @@ from IR2QSMLib.physics.gradient import Gradient
 
 COUPLING = 0.5
 """ρ of the method of multipliers."""
-N_STEPS = 8
-"""Alternations: more change a map's XSIM by less than 0.001."""
+N_STEPS = 12
+"""Alternations."""
 
 
 @dataclass(frozen=True)
 class StreakRemoval:
     """Total variation of a map where the field hardly determines it: min ½‖√w F(χ − χ₀)‖² + τ‖∇χ‖₁.
 
-    w = min(1, |D|/cone)² leaves the map as it is but near the cone where D vanishes, along which errors are streaks
-    (Li 2015, doi 10.1016/j.neuroimage.2014.12.043, whose estimate of streaks is of this cone alone). Total variation of
-    the whole map (Bilgic 2014, doi 10.1002/mrm.25029) would take with the streaks the texture that the field does
-    determine. ∇ is the difference between neighbours [ppm], whatever the voxel size. Raises ParameterInvalid unless
-    strength > 0 and 0 < cone < 2/3.
+    w = min(1, |D|/cone)² lets go of the map near the cone where D vanishes, along which errors are streaks (Li 2015,
+    doi 10.1016/j.neuroimage.2014.12.043, whose estimate of streaks is of such a cone alone), and holds on to it
+    elsewhere; without w, total variation (Bilgic 2014, doi 10.1002/mrm.25029) would fill the cone no better than it
+    smooths the texture that the field determines. What it does smooth there, a step on the field brings back. ∇ is the
+    difference between neighbours [ppm], whatever the voxel size. Raises ParameterInvalid unless strength > 0 and
+    0 < cone < 2/3.
     """
 
-    strength: float = 8e-4
+    strength: float = 5e-4
     """τ [ppm]."""
-    cone: float = 0.15
+    cone: float = 0.1
     """|D| from which on the map counts in full."""
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ from IR2QSMLib.io.scans import find_acquisition
 from IR2QSMLib.pipeline import reconstruct
 from IR2QSMLib.preparation import prepare_phase
 from IR2QSMLib.units import hz_per_ppm
-from IR2QSMLib.volumes import LocalField, TotalField
+from IR2QSMLib.volumes import LocalField
 from Testing.Library.scanners import Scanner, head_scan
 
 Run = Callable[..., Any]
