@@ -157,9 +157,8 @@ def calibrate(
     weights that do not load, ParameterInvalid when the network gives no uncertainty.
     """
     loaded, used = load(weights), choose_device(device)
-    learned: tuple[Any, ...] = (Learned, *Learned.__subclasses__())
-    make = next(m for m in learned if m.kind == loaded.kind)
-    method = make(weights, calibrated=False)
+    methods: list[type[Learned]] = [Learned, *Learned.__subclasses__()]
+    method = next(m for m in methods if m.kind == loaded.kind)(weights, calibrated=False)
     generator = torch.Generator().manual_seed(0)
     samples: list[Sample] = []
     cases = {**FITTED, **CHECKED}
