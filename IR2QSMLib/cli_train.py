@@ -33,6 +33,7 @@ def add_train(commands: Any, command: Callable[..., argparse.ArgumentParser]) ->
     p.add_argument("--width", type=float, help="factor on the channels (1)")
     p.add_argument("--passes", type=int, help="ir2unet: U-nets (4); lpcnn, modl-qsm: steps (3)")
     p.add_argument("--no-uncertainty", action="store_true", help="ir2unet: leave out the second head")
+    p.add_argument("--no-residual", action="store_true", help="ir2unet: draw the map anew, not a correction")
     p.add_argument("--loss", choices=("squared", "absolute", "relative", "structural"), default="squared")
     p.add_argument("--unit", type=float, help="susceptibility that the network counts as 1 [ppm] (1; lpcnn, modl-qsm: "
                    "0.03)")  # fmt: skip
@@ -64,10 +65,11 @@ def _train(args: argparse.Namespace, console: Console) -> dict[str, Any] | None:
         raise ParameterInvalid(f"There is no run in '{args.resume.name}' to resume; give the folder of one.")
     reading = Reading(args.reads)
     settings = {k: v for k, v in vars(args).items() if k in SIZES and v is not None}
-    if args.network == "ir2unet":
-        settings["uncertainty"] = not args.no_uncertainty
-    elif args.no_uncertainty:
-        raise ParameterInvalid(f"--no-uncertainty belongs to --network ir2unet, not to {args.network}.")
+    for name in ("uncertainty", "residual"):
+        if args.network == "ir2unet":
+            settings[name] = not getattr(args, f"no_{name}")
+        elif getattr(args, f"no_{name}"):
+            raise ParameterInvalid(f"--no-{name} belongs to --network ir2unet, not to {args.network}.")
     if args.passes is not None:
         settings["n_passes"] = args.passes
     network = sized(args.network, n_inputs=reading.n_channels, **settings)

@@ -37,6 +37,9 @@ class IR2UnetConfig:
     unit: float = 1.0
     """Susceptibility that the network counts as 1 [ppm]: its corrections are a few hundredths of a ppm, and in ppm each
     step of training would change them by as much."""
+    residual: bool = True
+    """Whether every pass and the result add the image that is corrected, as published. Without, the passes draw the
+    map anew, which they learn in a fraction of the steps that a correction of a good first inversion takes."""
 
     def __post_init__(self) -> None:
         require_sound(self, 16)
@@ -127,7 +130,7 @@ class UnetPass(nn.Module):
     def forward(
         self, image: Tensor, given: Tensor, handed: list[Tensor | None], state: Tensor | None
     ) -> tuple[Tensor, Tensor, list[Tensor | None], Tensor]:
-        """Correct `given`, the network's input, from `image`, the pass's own.
+        """Correct `given`, the network's input or nothing, from `image`, the pass's own.
 
         Return the corrected image, the last features, the decoder features by level, and the state.
         """
@@ -168,21 +171,22 @@ class IR2Unet(nn.Module):
         """Run every pass on an image [ppm]: (n, n_inputs, x, y, z)."""
         unit = self.config.unit
         image = image / unit
+        given = image[:, -1:] if self.config.residual else torch.zeros_like(image[:, -1:])
         handed: list[Tensor | None] = [None] * N_LEVELS
         state = None
         iterates: list[Tensor] = []
         for unet in self.passes:
             current = iterates[-1] if iterates else image
-            x, features, handed, state = unet(current, image[:, -1:], handed, state)
+            x, features, handed, state = unet(current, given, handed, state)
             iterates.append(x)
         # The iterates are alike and the head weighs their small differences: half precision would lose them.
         with torch.autocast(image.device.type, enabled=False):
-            chi = self.head(torch.cat(iterates, dim=1).float()) + image[:, -1:]
+            chi = self.head(torch.cat(iterates, dim=1).float()) + given
         log_sigma = self.sigma_head(features) + math.log(unit) if self.sigma_head is not None else None
         return Estimate(chi * unit, [x * unit for x in iterates], log_sigma)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw He's initial weights, and start from the input: the heads add nothing to it.
+        """Draw He's initial weights; with a residual, start from the input: the heads add nothing to it.
 
         Under batch normalisation the size of weights only decides how far a step turns them. With the published
         N(0, 0.01), one step of Adam changes a weight by a tenth of itself, and a run of hours learned nothing.
@@ -190,12 +194,15 @@ class IR2Unet(nn.Module):
         iterate less the first. From zero, the weights of that sum would take a thousand steps to grow.
         """
         draw_weights(self, generator)
-        for unet in self.passes:
-            nn.init.zeros_(cast(UnetPass, unet).head.weight)
         nn.init.zeros_(self.head.weight)
-        if len(self.passes) > 1:
-            with torch.no_grad():
-                self.head.weight[0, 0], self.head.weight[0, -1] = -1.0, 1.0
+        with torch.no_grad():
+            if self.config.residual:
+                for unet in self.passes:
+                    nn.init.zeros_(cast(UnetPass, unet).head.weight)
+                if len(self.passes) > 1:
+                    self.head.weight[0, 0], self.head.weight[0, -1] = -1.0, 1.0
+            else:
+                self.head.weight[0, -1] = 1.0                       # the result is the last iterate
         if self.sigma_head is not None:
             last = cast(nn.Conv3d, self.sigma_head[1])
             nn.init.zeros_(last.weight)

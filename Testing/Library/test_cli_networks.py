@@ -101,6 +101,10 @@ def test_an_option_of_another_method_is_refused(
             "--no-uncertainty belongs to --network ir2unet, not to xqsm.",
         ),
         (
+            ("--network", "unet", "--no-residual"),
+            "--no-residual belongs to --network ir2unet, not to unet.",
+        ),
+        (
             ("--network", "lpcnn", "--reads", "tikhonov"),
             "The network 'lpcnn' descends on the field; let it read 'field' or 'both'.",
         ),

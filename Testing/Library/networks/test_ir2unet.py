@@ -116,6 +116,19 @@ def test_a_new_network_takes_the_last_pass_less_the_first() -> None:
         nn.init.zeros_(unet.head.bias)
 
 
+def test_without_a_residual_the_map_is_drawn_anew_and_ends_with_the_last_pass() -> None:
+    config, x = replace(TINY, n_passes=3, n_inputs=2, residual=False), image(2)
+    estimate = run(initialised(config).eval(), x)
+    assert torch.equal(estimate.chi, estimate.iterates[-1])
+    network = initialised(config).eval()
+    for unet in network.passes:
+        nn.init.zeros_(unet.head.weight)
+        nn.init.constant_(unet.head.bias, 0.25)
+    for drawn in (found := run(network, x)).iterates:
+        torch.testing.assert_close(drawn, torch.full_like(drawn, 0.25))     # nothing of the input is added
+    torch.testing.assert_close(found.chi, torch.full_like(found.chi, 0.25))
+
+
 def test_a_new_network_is_equally_sure_everywhere() -> None:
     estimate = run(initialised(replace(TINY, uncertainty=True)).eval(), image())
     assert estimate.log_sigma is not None
