@@ -57,14 +57,15 @@ class Contender:
 
 def contenders(weights: Path | None = None) -> list[Contender]:
     """Every method at its default, and at its best setting where it has one."""
-    learned = Learned(weights)
+    learned = Learned(weights, edges=False)
     first = load(weights or bundled()).reading.first_inversion
     return [
         Contender("ir2qsm", (learned,)),
+        Contender("ir2qsm, with magnitude", (replace(learned, edges=True),)),
         Contender("ir2qsm, no consistency", (replace(learned, consistency=0.0),)),
         Contender("ir2qsm, resampled", (replace(learned, resampled=True),)),
         Contender("its first inversion alone", (first,)),
-        *(Contender(name, (METHODS[name].make(),)) for name in OTHER_NETWORKS if METHODS[name].problem is None),
+        *(Contender(name, (METHODS[name].make(edges=False),)) for name in OTHER_NETWORKS if not METHODS[name].problem),
         Contender("tkd", (TruncatedDivision(),)),
         Contender("tkd, best", tuple(TruncatedDivision(t) for t in THRESHOLDS), tuple(map(str, THRESHOLDS))),
         Contender("tikhonov", (Tikhonov(),)),

@@ -152,13 +152,13 @@ def calibrate(
 ) -> dict[str, Any]:
     """Write weights again with a calibration of their uncertainty in the header, and the card beside; return the card.
 
-    The map that the errors are of is the method's own at its defaults, after data consistency. The header tells the
+    The map that the errors are of is the method's own at its defaults, without a magnitude. The header tells the
     cases and the coverage on those that had no part in the fit, which is emitted as a table. Raises WeightsInvalid for
     weights that do not load, ParameterInvalid when the network gives no uncertainty.
     """
     loaded, used = load(weights), choose_device(device)
     methods: list[type[Learned]] = [Learned, *Learned.__subclasses__()]
-    method = next(m for m in methods if m.kind == loaded.kind)(weights, calibrated=False)
+    method = next(m for m in methods if m.kind == loaded.kind)(weights, edges=False, calibrated=False)
     generator = torch.Generator().manual_seed(0)
     samples: list[Sample] = []
     cases = {**FITTED, **CHECKED}

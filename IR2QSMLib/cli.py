@@ -37,7 +37,8 @@ OPTIONS = {
     ("tkd",): ("threshold",),
     ("tikhonov", "tv", "medi"): ("strength",),
     ("tv",): ("outside",),
-    ("medi",): (*EXTRAS, "smv_radius", "merit"),
+    (*LEARNED_NAMES, "medi"): ("magnitude",),
+    ("medi",): ("noise", "csf", "smv_radius", "merit"),
 }
 """Options of `reconstruct` by the methods they belong to."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -46,12 +47,15 @@ class StreakRemoval:
                 "positive strength [ppm] and a cone between 0 and 2/3."
             )
 
-    def __call__(self, chi: Tensor, mask: Tensor, grid: Grid) -> Tensor:
-        """The map [ppm] without streaks, zero outside the mask: (x, y, z) to the same."""
+    def __call__(self, chi: Tensor, mask: Tensor, grid: Grid, edges: Sequence[Tensor] | None = None) -> Tensor:
+        """The map [ppm] without streaks, zero outside the mask: (x, y, z) to the same.
+
+        `edges`, (x, y, z) along each axis, are 0 where a difference is known for an edge and costs nothing, else 1.
+        """
         weight = (dipole_kernel(grid, chi.device).abs() / self.cone).clamp_(max=1.0).square_()
         data = fft(torch.where(mask, chi, 0.0))
         torch.view_as_real(data).mul_(twice(weight))
         steps = replace(grid, voxel_size=(1.0, 1.0, 1.0))
         fit = OnGrid(weight, data, steps, COUPLING)
-        maps = alternations(fit, Gradient(steps, "periodic"), self.strength / COUPLING)
+        maps = alternations(fit, Gradient(steps, "periodic"), self.strength / COUPLING, edges)
         return torch.where(mask, next(islice(maps, N_STEPS - 1, None)), 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -84,10 +84,13 @@ class TotalVariation:
         }
 
 
-def alternations(fit: Fit, gradient: Gradient, limit: float) -> Iterator[Tensor]:
+def alternations(
+    fit: Fit, gradient: Gradient, limit: float, edges: Sequence[Tensor] | None = None
+) -> Iterator[Tensor]:
     """χ [ppm] after each step of the method of multipliers: gradients less their shrinkage by `limit`, then the `fit`.
 
     z = shrink(∇χ + u, limit), u ← u + ∇χ − z, and the χ of the fit to ρ ∇ᵀ(z − u); `limit` is in the gradient's unit.
+    Where `edges`, one volume along each axis, are 0 instead of 1, the gradient is not shrunk.
     """
     chi, voxels = fit.chi, gradient.grid.voxel_size
     dual, source = [torch.zeros_like(chi) for _ in range(3)], torch.empty_like(chi)     # u·voxel along each axis
@@ -99,6 +102,8 @@ def alternations(fit: Fit, gradient: Gradient, limit: float) -> Iterator[Tensor]
             for axis, (u, voxel) in enumerate(zip(dual, voxels, strict=True)):
                 gradient.difference(chi, axis, slope, part).add_(u[part])
                 torch.clamp(slope, -voxel * limit, voxel * limit, out=u[part])          # less its shrinkage
+                if edges is not None:
+                    u[part].mul_(edges[axis][part])
                 gradient.add_adjoint(slope.sub_(u[part], alpha=2.0), axis, voxel**-2, source, part)
         chi = fit(source)
         yield chi
