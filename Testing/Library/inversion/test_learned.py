@@ -167,7 +167,20 @@ def test_consistency_leaves_the_exact_truth_nearly_alone(monkeypatch: pytest.Mon
     beyond = torch.where(field.mask, 0.0, 0.3)      # what a network says outside the mask must not matter
     monkeypatch.setattr(Learned, "_run", lambda *_: (Maps(truth(GRID) + beyond), {}))
     found = Learned(bundled(), consistency=consistency)(field).values
-    assert (found - truth(GRID)).norm() < 0.1 * truth(GRID).norm()
+    # Total variation bears upon smooth sources where the field is weak; a map of sharp ones it would leave.
+    assert (found - truth(GRID)).norm() < 0.15 * truth(GRID).norm()
+
+
+def test_edges_of_a_magnitude_are_spared_and_that_is_told(make_weights: MakeWeights) -> None:
+    field, seen = simulated(noise=1e-3), truth(GRID)
+    weights = make_weights(Reading("tikhonov"), scale=0.0)
+    shown = replace(field, magnitude=torch.where(field.mask, 1.0 + 5.0 * seen, 0.0))
+    without, spared, unused = Learned(weights)(field), Learned(weights)(shown), Learned(weights, edges=False)(shown)
+    assert torch.equal(without.values, unused.values)
+    assert [x.notes["magnitude_edges"] for x in (without, spared, unused)] == [False, True, False]
+    assert not torch.equal(without.values, spared.values)
+    bare = Learned(weights, consistency=0.0)(shown)
+    assert bare.notes["magnitude_edges"] is False
 
 
 def test_consistency_brings_the_map_nearer_to_the_measured_field(make_weights: MakeWeights) -> None:
