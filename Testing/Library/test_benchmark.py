@@ -258,4 +258,6 @@ def test_iterations_transforms_and_their_share_of_the_time_are_told(monkeypatch:
 
 def test_every_method_that_iterates_is_timed() -> None:
     kinds = {type(method) for method in speed.TIMED.values()}
-    assert kinds == {type(c.settings[0]) for c in contenders()} - {Learned, GradientTikhonov, Tikhonov}
+    assert kinds == {type(c.settings[0]) for c in contenders()} - {
+        Learned, *Learned.__subclasses__(), GradientTikhonov, Tikhonov,
+    }

@@ -152,7 +152,8 @@ def test_calibrated_weights_say_what_was_done_and_keep_their_word(
 
     # The coverage it tells is the one that a reconstruction has.
     drawn = draw_case(module.CHECKED["b"])
-    sample = samples_of("b", drawn, Learned(output), torch.Generator().manual_seed(0))[0]     # σ is calibrated here
+    made = Learned(output, edges=False)                                                         # σ is calibrated
+    sample = samples_of("b", drawn, made, torch.Generator().manual_seed(0))[0]
     assert covered(sample, None) == pytest.approx(told["coverage"]["b"]["all"], abs=3.0)
     line = next(x for x in ran.err.splitlines() if x.startswith("| b") and " all " in x)
     assert f"{told['coverage']['b']['all'][0]:.1f}" in line

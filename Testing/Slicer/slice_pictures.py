@@ -103,5 +103,6 @@ def render(
     tiles = [view_image(manager.sliceWidget(name)) for name in views]
     tiles = [np.pad(tile, ((0, gap), (0, gap), (0, 0)), constant_values=255) for tile in tiles]
     columns = columns or len(tiles)
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)        # an unfinished last row
     rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
     return write_png(path, np.concatenate(rows)[:-gap, :-gap])
