@@ -40,13 +40,12 @@ def chosen_methods(texts: Sequence[str]) -> dict[str, Method]:
             key, separator, value = item.partition("=")
             if not separator:
                 raise ParameterInvalid(f"'{text}' has '{item}' after a comma; expected parameter=value.")
-            parameters[key] = _parsed(value)
+            if key in parameters:
+                raise ParameterInvalid(f"'{text}' gives {key} twice; give each parameter once.")
+            parameters[key] = Path(value) if key == "weights" else _parsed(value)
         if text in found:
             raise ParameterInvalid(f"The method '{text}' was named twice; name each once.")
-        try:
-            found[text] = method(name, **parameters)
-        except TypeError as error:                      # a value of the wrong kind, met by the method's own checks
-            raise ParameterInvalid(f"'{text}' has a value of the wrong kind ({error}).") from error
+        found[text] = method(name, **parameters)
     return found
 
 
@@ -203,9 +202,12 @@ def _about(chosen: Method) -> str:
 
 
 def _require_names(names: Sequence[str], paths: Sequence[Path]) -> None:
-    taken = [name for name in names if name == TRUTH or names.count(name) > 1 or not name.strip()]
+    spare = [name for name in names if not name or name != " ".join(name.split())]
+    taken = spare or [name for name in names if name == TRUTH or names.count(name) > 1]
     if taken:
-        raise ParameterInvalid(f"A map is called '{taken[0]}'; expected a name of its own for each, and not 'truth'.")
+        raise ParameterInvalid(
+            f"A map is called '{taken[0]}'; expected a name of its own for each, without spare blanks, and not 'truth'."
+        )
     if len(set(paths)) < len(paths):
         raise ParameterInvalid("Two methods would write the same file; they differ in signs that a file's name lacks.")
 

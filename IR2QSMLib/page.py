@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 import struct
 import zlib
 from collections.abc import Sequence
@@ -67,7 +68,8 @@ def page(
         f"</dl><p>ir2qsm {escape(__version__)}. Research software, not for diagnosis.</p>",
     ]
     content = json.dumps(data).replace("<", "\\u003c")
-    return _PAGE.replace("{options}", options).replace("{below}", "".join(parts)).replace("{data}", content)
+    filled = {"options": options, "below": "".join(parts), "data": content}
+    return re.sub(r"\{(options|below|data)\}", lambda place: filled[place[1]], _PAGE)     # not in what is filled in
 
 
 def _atlas(values: Tensor, n_columns: int) -> str:

@@ -41,10 +41,16 @@ def show(maps, difference_to=None):
                     name=node.GetName(), base=difference_to.GetName()
                 )
             )
-    forget_differences()
     others = [node for node in maps if node is not difference_to]
+    if len(others) >= layouts.MOST:
+        raise InputProblem(
+            _("Maps that are chosen beside {base}: {n}; choose {most} at most.").format(
+                base=difference_to.GetName(), n=len(others), most=layouts.MOST - 1
+            )
+        )
+    forget_differences()
     differences = [_difference(node, difference_to) for node in others]
-    layouts.side_by_side([difference_to, *differences][: layouts.MOST])
+    layouts.side_by_side([difference_to, *differences])
 
 
 def forget_differences():

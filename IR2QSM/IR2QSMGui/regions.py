@@ -160,8 +160,7 @@ class Regions(VTKObservationMixin):
             tables = slicer.util.getNodesByClass("vtkMRMLTableNode")
             self._table = next((t for t in tables if t.GetNodeReference(SOURCE) is node), None)
             self._chart = self._table and self._table.GetNodeReference(CHART)
-        wanted = (node, parameters.zeroSegment, tuple(self._maps()))
-        if self._table is not None and wanted != self._done:
+        if self._table is not None and self._wanted() != self._done:
             self._later.start()
 
     def _watch(self, segmentation):
@@ -172,8 +171,18 @@ class Regions(VTKObservationMixin):
         self._watched = nodes
         self.removeObservers()
         for node, event in masks.changes_of(nodes):
-            if event != vtk.vtkCommand.ModifiedEvent:
-                self.addObserver(node, event, self._touched)
+            renamed = event == vtk.vtkCommand.ModifiedEvent
+            self.addObserver(node, event, self._renamed if renamed else self._touched)
+
+    def _wanted(self):
+        """What the table is of."""
+        maps = self._maps()
+        names = tuple(node.GetName() for node in maps)
+        return self._parameters.segmentation, self._parameters.zeroSegment, tuple(maps), names
+
+    def _renamed(self, *_args):
+        if self._table is not None and self._wanted() != self._done:
+            self.update()
 
     def _touched(self, *_args):
         self._done = None
@@ -190,7 +199,7 @@ class Regions(VTKObservationMixin):
             return
         if self._table is not None and self._table.GetScene() is None:      # the user removed it
             self._table = self._chart = None
-        self._done = (parameters.segmentation, parameters.zeroSegment, tuple(self._maps()))
+        self._done = self._wanted()
         try:
             self._table = fill(parameters.segmentation, self._maps(), parameters.zeroSegment, self._table)
             self._chart = plot(self._table, self._maps(), self._chart)

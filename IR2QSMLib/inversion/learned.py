@@ -46,8 +46,8 @@ class Learned:
     turns, streaks are taken out near the cone where D vanishes (`StreakRemoval`; with a magnitude its edges, as MEDI
     finds them, are spared), and steps of the first inversion
     explain what the map leaves of the field (`GradientTikhonov.refine`). Raises ParameterInvalid when the consistency
-    is negative or the tile is not one of `TILES`, WeightsInvalid for weights that do not load, OutOfMemory when no tile
-    fits.
+    is negative or the tile is not one of `TILES`, WeightsInvalid for weights that do not load, FieldInvalid for a
+    magnitude without edges, OutOfMemory when no tile fits.
 
     The other learned methods differ in their network, their weights and what these say they read.
     """
@@ -88,6 +88,7 @@ class Learned:
         loaded = load(self.weights or bundled(self.weights_name))
         self._require_use(loaded, field, others)
         progress(0.0, "first inversion")
+        edges = self._edges(field)
         fidelities = [Fidelity(f) for f in (field, *others)]
         blind = loaded.reading.reads == "field" and not loaded.network.unrolled
         resampled = blind if self.resampled is None else self.resampled
@@ -95,7 +96,7 @@ class Learned:
         maps, notes = run(loaded, fidelities, part_of(progress, 0.0, NETWORK_SHARE))
         chi = torch.where(field.mask, maps.chi, 0.0)
         if self.consistency > 0.0:
-            chi = self._reconciled(chi, fidelities, part_of(progress, NETWORK_SHARE, 1.0))
+            chi = self._reconciled(chi, fidelities, edges, part_of(progress, NETWORK_SHARE, 1.0))
         sigma, unexplained = (
             None if x is None else torch.where(field.mask, x, 0.0) for x in (maps.sigma, maps.unexplained)
         )
@@ -103,7 +104,7 @@ class Learned:
         notes["noise_share"] = round(fidelities[0].noise, 6)
         notes["harmonic_part_lacking"] = round(fidelities[0].lacking, 3)
         notes["reading"] = asdict(loaded.reading)
-        notes["magnitude_edges"] = self.consistency > 0.0 and self.edges and field.magnitude is not None
+        notes["magnitude_edges"] = edges is not None
         if sigma is not None:
             calibration = loaded.calibration if self.calibrated else None
             notes["uncertainty"] = "the network's own, not calibrated"
@@ -112,12 +113,17 @@ class Learned:
                 notes["uncertainty"] = "calibrated on simulated heads"
         return Susceptibility(chi, sigma, notes, unexplained=unexplained)
 
-    def _reconciled(self, chi: Tensor, fidelities: Sequence[Fidelity], progress: Progress) -> Tensor:
+    def _edges(self, field: LocalField) -> list[Tensor] | None:
+        """Where the magnitude has edges along each axis, or None where there is none or none is asked for."""
+        if self.consistency == 0.0 or not self.edges or field.magnitude is None:
+            return None
+        return magnitude_edges(field.magnitude, field.mask, Gradient(field.grid, "periodic"))
+
+    def _reconciled(
+        self, chi: Tensor, fidelities: Sequence[Fidelity], edges: list[Tensor] | None, progress: Progress
+    ) -> Tensor:
         """The network's estimate [ppm] and the measured fields, by turns: (x, y, z) to the same."""
-        field, edges, streaks = fidelities[0].field, None, StreakRemoval()
-        if self.edges and field.magnitude is not None:
-            edges = magnitude_edges(field.magnitude, field.mask, Gradient(field.grid, "periodic"))
-            streaks = StreakRemoval(SURE_OF_EDGES)
+        field, streaks = fidelities[0].field, StreakRemoval() if edges is None else StreakRemoval(SURE_OF_EDGES)
         again = GradientTikhonov(self.consistency, n_steps=N_STEPS)
         for number in range(N_ROUNDS):
             progress(number / N_ROUNDS, "data consistency")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
@@ -37,6 +38,10 @@ class Entry:
         return made.problem if isinstance(made, Learned) else None
 
 
+WORDS = {
+    bool: "true or false", int: "a whole number", float: "a number", str: "a word", Path: "a file", type(None): "none",
+}  # fmt: skip
+"""What parameters are called in errors, by their types."""
 METHODS = {
     "ir2qsm": Entry(
         Learned,
@@ -107,10 +112,24 @@ def method(name: str, **parameters: Any) -> Method:
     """
     if name not in METHODS:
         raise ParameterInvalid(f"The method is '{name}'; expected one of {', '.join(METHODS)}.")
-    try:
-        return METHODS[name].make(**parameters)
-    except TypeError as error:
-        raise ParameterInvalid(f"The method '{name}' does not take what was given ({error}).") from error
+    made: Any = METHODS[name].make
+    hints = {f.name: get_type_hints(made)[f.name] for f in fields(made)}
+    for key, value in parameters.items():
+        if key not in hints:
+            raise ParameterInvalid(
+                f"The method '{name}' does not take what was given ('{key}'); expected {', '.join(hints)}."
+            )
+        if not any(_is(value, kind) for kind in get_args(hints[key]) or (hints[key],)):
+            kinds = " or ".join(WORDS.get(kind, str(kind)) for kind in get_args(hints[key]) or (hints[key],))
+            raise ParameterInvalid(f"'{key}' of the method '{name}' is {value!r}; expected {kinds}.")
+    found: Method = made(**parameters)
+    return found
+
+
+def _is(value: Any, kind: Any) -> bool:
+    if isinstance(value, bool) or kind is bool:                     # True is an int to Python, and no number here
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, int | float if kind is float else kind)
 
 
 def describe(chosen: Method) -> dict[str, Any]:

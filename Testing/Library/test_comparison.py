@@ -94,8 +94,12 @@ def test_methods_are_read_with_their_parameters() -> None:
         (["tkd", "tkd"], r"'tkd' was named twice"),
         (["tkd,0.2"], r"'0.2' after a comma; expected parameter=value"),
         (["tkd,threshold=2"], r"The TKD threshold is 2; expected"),
-        (["tkd,strength=2"], r"'tkd' does not take what was given"),
-        (["tv,max_iterations=many"], r"what was given|wrong kind"),
+        (["tkd,strength=2"], r"'tkd' does not take what was given \('strength'\); expected threshold"),
+        (["tv,max_iterations=many"], r"'max_iterations' of the method 'tv' is 'many'; expected a whole number"),
+        (["ilsqr,rounds=1.5"], r"'rounds' of the method 'ilsqr' is 1\.5; expected a whole number"),
+        (["medi,merit=no"], r"'merit' of the method 'medi' is 'no'; expected true or false"),
+        (["tikhonov,strength=true"], r"'strength' of the method 'tikhonov' is True; expected a number or a word"),
+        (["tkd,threshold=0.1,threshold=0.3"], r"gives threshold twice"),
     ],
 )
 def test_what_cannot_be_a_method_is_refused_before_anything_is_read(texts: list[str], message: str) -> None:

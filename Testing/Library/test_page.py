@@ -126,6 +126,7 @@ def test_names_and_notes_are_text_whatever_they_hold() -> None:
     panels, tables = [Panel(evil, volumes()["a"])], [(evil, [evil], [[evil]])]
     text = made(panels=panels, notes=[evil], tables=tables, about=[(evil, evil)])
     assert "<script>alert" not in text and text.count("<script") == made().count("<script")
+    assert "<option>{data}</option>" in made(panels=[Panel("{data}", volumes()["a"]), Panel("b", volumes()["a"])])
 
 
 # -- in a browser -----------------------------------------------------------------------------------------------------
