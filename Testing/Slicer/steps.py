@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import psutil
 import qt
 import SimpleITK as sitk
 import slicer
+from PySide6.QtCore import QEventLoop, QTimer
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMES = (0.004, 0.010, 0.016)
@@ -37,7 +39,13 @@ def workers() -> list[psutil.Process]:
 
 
 def tick(ticks: Any, *wanted: str) -> None:
-    """Tick these items of a list, and no others."""
+    """Tick these items of a list, and no others, once they are there: a worker is asked which methods there are."""
+    end = time.monotonic() + 120.0
+    while not set(wanted) <= {ticks.item(i).text() for i in range(ticks.count())}:
+        assert time.monotonic() < end, f"{wanted} are not all in the list"
+        loop = QEventLoop()
+        QTimer.singleShot(20, loop.quit)
+        loop.exec()
     for i in range(ticks.count()):
         item = ticks.item(i)
         item.setCheckState(qt.Qt.Checked if item.text() in wanted else qt.Qt.Unchecked)
