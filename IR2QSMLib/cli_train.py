@@ -75,8 +75,7 @@ def _train(args: argparse.Namespace, console: Console) -> dict[str, Any] | None:
     network = sized(args.network, n_inputs=reading.n_channels, **settings)
     recipe = Recipe(
         network, reading, Feed(args.patch, args.batch, args.heads, args.patches, args.turns, args.seed),
-        args.loss,
-        args.learning_rate,
+        args.loss, args.learning_rate,
     )  # fmt: skip
     run = Run(
         args.folder or args.resume, recipe, args.minutes, sitting=args.sitting, n_devices=args.devices,

@@ -177,8 +177,6 @@ def _as_it_was(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in pairs}
 
 
-
-
 def stand_alone(values: Tensor, reading: Reading, grids: Sequence[Grid]) -> Tensor:
     """Patches, the last channel what χ leaves of the field, as heads of their own: their field is of their own sources.
 

@@ -32,8 +32,6 @@ NETWORK_SHARE = 0.5
 N_ROUNDS, N_STEPS = 10, 2
 """Rounds of the data consistency, and steps of the first inversion in each: chosen, like the strength of the removal of
 streaks, on held-out heads of seeds that neither training nor the benchmark uses."""
-
-
 SURE_OF_EDGES = 2e-3
 """Strength [ppm] of the removal of streaks where the magnitude's edges are spared: what is left may be smoother."""
 
@@ -44,10 +42,10 @@ class Learned:
 
     The network corrects a first inversion of the field, and its estimate is reconciled with the measured field: by
     turns, streaks are taken out near the cone where D vanishes (`StreakRemoval`; with a magnitude its edges, as MEDI
-    finds them, are spared), and steps of the first inversion
-    explain what the map leaves of the field (`GradientTikhonov.refine`). Raises ParameterInvalid when the consistency
-    is negative or the tile is not one of `TILES`, WeightsInvalid for weights that do not load, FieldInvalid for a
-    magnitude without edges, OutOfMemory when no tile fits.
+    finds them, are spared), and steps of the first inversion explain what the map leaves of the field
+    (`GradientTikhonov.refine`). Raises ParameterInvalid when the consistency is negative or the tile is not one of
+    `TILES`, WeightsInvalid for weights that do not load, FieldInvalid for a magnitude without edges, OutOfMemory when
+    no tile fits.
 
     The other learned methods differ in their network, their weights and what these say they read.
     """

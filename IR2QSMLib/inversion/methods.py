@@ -113,7 +113,8 @@ def method(name: str, **parameters: Any) -> Method:
     if name not in METHODS:
         raise ParameterInvalid(f"The method is '{name}'; expected one of {', '.join(METHODS)}.")
     made: Any = METHODS[name].make
-    hints = {f.name: get_type_hints(made)[f.name] for f in fields(made)}
+    known = get_type_hints(made)
+    hints = {f.name: known[f.name] for f in fields(made)}
     for key, value in parameters.items():
         if key not in hints:
             raise ParameterInvalid(
