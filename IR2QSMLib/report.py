@@ -96,8 +96,8 @@ def figure(
             )  # fmt: skip
             axes.set_axis_off()
             if row == 0:
-                size = min(10.0, max(4.5, 210.0 / max(len(panel.title), 1)))        # of its panel's width at most
-                axes.set_title(panel.title, color="white", fontsize=size)
+                letters = min(10.0, max(4.5, 210.0 / max(len(panel.title), 1)))        # of its panel's width at most
+                axes.set_title(panel.title, color="white", fontsize=letters)
     bar = canvas.colorbar(shown, cax=canvas.add_subplot(layout[:, -1]))
     bar.ax.set_title("ppm", color="white", fontsize=8)
     bar.ax.tick_params(colors="white", labelsize=7)
