@@ -151,7 +151,7 @@ def field_error(found: LocalField, truth: LocalField) -> float:
 
 
 def similarity(field: LocalField, head: HeadInAir, device: str) -> float:
-    """XSIM of the default method's map of a field against the true χ, both with zero mean in the field's mask."""
+    """XSIM of the default method's map of a field with its magnitude against the true χ, zero means in the mask."""
     frame, mask = Frame.around(field), field.mask
     found = frame.restore(Learned()(frame.prepare(field.to(device)), silent).values.cpu())
     found, truth = (torch.where(mask, x - x[mask].mean(), 0.0) for x in (found, head.chi))
@@ -176,13 +176,14 @@ def phase_benchmark(
 
 def _removal_table(head: HeadInAir, sigma: float, device: str, progress: Progress) -> str:
     phase, rows = head.phase(sigma), []
+    magnitude = phase.magnitude.square().sum(0).sqrt()
     for name in BACKGROUNDS:
         limit = 0.0
         for recover in (0, Steps().recover):
             progress(0.1, f"{name}, {recover} steps")
             maps = local_field(phase.to(device), background=Steps(background=name, recover=recover).removal)
-            local = maps.local.to("cpu")
-            truth = head.true_local(local.mask)
+            local = replace(maps.local.to("cpu"), magnitude=magnitude)
+            truth = replace(head.true_local(local.mask), magnitude=magnitude)
             # Recovery leaves the mask as it is.
             limit = similarity(truth, head, device) if recover == 0 else limit
             ours = similarity(local, head, device)

@@ -118,6 +118,8 @@ class LocalField:
     """Time between echoes [s], or the echo time where there is one echo."""
     b0: float | None = None
     """Field strength [T]."""
+    recovered: bool = False
+    """Whether the part that background removal takes too much is an estimate (`field.recovery.Recovered`)."""
 
     def __post_init__(self) -> None:
         if not tuple(self.values.shape) == tuple(self.mask.shape) == self.grid.shape:

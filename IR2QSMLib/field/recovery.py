@@ -53,7 +53,7 @@ class Recovered:
             return self.removal(field, progress)
         inner = torch.where(field.mask, self._field_inside(field, part_of(progress, 0.0, SHARE)), 0.0)
         rest = self.removal(replace(field, values=field.values - inner), part_of(progress, SHARE, 1.0))
-        return replace(rest, values=torch.where(rest.mask, rest.values + inner, 0.0))
+        return replace(rest, values=torch.where(rest.mask, rest.values + inner, 0.0), recovered=True)
 
     def _field_inside(self, field: TotalField, progress: Progress) -> Tensor:
         """The field [ppm] of the sources inside that were found, in empty space."""

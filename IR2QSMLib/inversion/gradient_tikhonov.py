@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -48,14 +49,25 @@ class Fidelity:
         low, high = UNEXPLAINED
         lacking = min(max((self._unexplained() - 0.3 * self.noise - low) / (high - low), 0.0), 1.0)
         if lacking > 0.0:
-            spheres = SphericalMeanFilter(field.mask, field.grid, SPHERES.radii(field.grid), SPHERES.threshold)
-            self.lacking, self.spheres = lacking, spheres
+            self._leave_out_harmonic_part(lacking)
+
+    def of_what_was_measured(self) -> Fidelity:
+        """The same, less the harmonic part where that is an estimate: good to start from, and nothing to fit."""
+        found = copy(self)
+        if self.field.recovered:
+            found._leave_out_harmonic_part(1.0)
+        return found
 
     def residual(self, chi: Tensor) -> Tensor:
         """What `chi` [ppm] leaves of the field [ppm], zero outside the mask: (x, y, z) to the same."""
         field = self.field
         left = torch.where(field.mask, field.values - ifft(self.kernel * fft(chi), field.grid.shape), 0.0)
         return left if self.spheres is None else torch.lerp(left, self.spheres(left), self.lacking)
+
+    def _leave_out_harmonic_part(self, share: float) -> None:
+        field = self.field
+        self.lacking = share
+        self.spheres = SphericalMeanFilter(field.mask, field.grid, SPHERES.radii(field.grid), SPHERES.threshold)
 
     def _unexplained(self) -> float:
         steps = GradientTikhonov(n_steps=4)

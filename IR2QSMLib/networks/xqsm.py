@@ -24,7 +24,7 @@ class XqsmConfig:
     width: float = 1.0
     """Factor on the channels (64, 128, 256), half of them (α = 0.5) at half the resolution."""
     n_inputs: int = 1
-    """Channels of the input; the last one is the image that is corrected."""
+    """Channels of the input; the first one is added to the result: the field, as published, where it is read."""
     unit: float = 1.0
     """Susceptibility that the network counts as 1 [ppm]."""
 
@@ -109,8 +109,9 @@ class OctavePair(nn.Module):
 class Xqsm(nn.Module):
     """xQSM: (n, n_inputs, x, y, z) [ppm] to susceptibility (n, 1, x, y, z) [ppm]; x, y and z are multiples of 8.
 
-    The last input channel is the image that is corrected. As published, the low resolution is pooled on its own, and
-    an octave convolution leads from both to the head. 5,215,681 parameters at width 1.
+    As published, the field is added to the result, the low resolution is pooled on its own, and an octave convolution
+    leads from both to the head. Where a first inversion is read beside the field, the sum is still with the field:
+    corrections of a good first inversion are paid for leaving it alone. 5,215,681 parameters at width 1.
     """
 
     multiple, unrolled = 8, False
@@ -144,7 +145,7 @@ class Xqsm(nn.Module):
             high, low = decoder(*(torch.cat(pair, dim=1) for pair in raised))
         x, _ = self.last(high, low)                                 # (n, 64, x, y, z)
         with torch.autocast(x.device.type, enabled=False):          # χ itself: half precision would round it
-            return Estimate((self.head(x.float()) + image[:, -1:]) * self.config.unit, [], None)
+            return Estimate((self.head(x.float()) + image[:, :1]) * self.config.unit, [], None)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw He's initial weights, and a head of zeros: training starts from the input."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -119,6 +120,22 @@ def test_a_harmonic_field_leaves_no_residual_where_the_harmonic_part_is_missing(
     x, y, z = (torch.arange(n, dtype=torch.float32).sub(n / 2).mul(0.002) for n in frame_field.grid.shape)
     harmonic = x.view(-1, 1, 1) * y.view(1, -1, 1) + 3.0 * z
     nothing = torch.zeros_like(frame_field.values)
+    assert fidelity.of_what_was_measured().lacking == fidelity.lacking
     before = fidelity.residual(nothing)
     fidelity.field = LocalField(frame_field.values + harmonic * frame_field.mask, frame_field.mask, frame_field.grid)
     assert float((fidelity.residual(nothing) - before).norm()) < 0.05 * float((harmonic * frame_field.mask).norm())
+
+
+def test_an_estimated_harmonic_part_is_read_and_not_fitted(brain: tuple[Head, LocalField]) -> None:
+    field = Frame.around(brain[1]).prepare(brain[1])
+    whole, estimated = Fidelity(field), Fidelity(replace(field, recovered=True))
+    nothing = torch.zeros_like(field.values)
+    assert torch.equal(whole.of_what_was_measured().residual(nothing), whole.residual(nothing))
+    assert torch.equal(estimated.residual(nothing), whole.residual(nothing))
+    measured = estimated.of_what_was_measured()
+    assert (measured.lacking, estimated.lacking) == (1.0, 0.0)
+    z = torch.arange(field.grid.shape[2], dtype=torch.float32).sub(field.grid.shape[2] / 2).mul(0.01)
+    wrong = torch.where(field.mask, z, 0.0)
+    measured.field = replace(field, values=field.values + wrong)
+    change = measured.residual(nothing) - estimated.of_what_was_measured().residual(nothing)
+    assert float(change.norm()) < 0.05 * float(wrong.norm())

@@ -16,7 +16,7 @@ from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion import learned
 from IR2QSMLib.inversion.direct import Tikhonov
 from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
-from IR2QSMLib.inversion.learned import Learned
+from IR2QSMLib.inversion.learned import Learned, consistency_of
 from IR2QSMLib.inversion.loading import bundled
 from IR2QSMLib.inversion.reading import Reading
 from IR2QSMLib.inversion.tiles import Maps
@@ -181,6 +181,25 @@ def test_edges_of_a_magnitude_are_spared_and_that_is_told(make_weights: MakeWeig
     assert not torch.equal(without.values, spared.values)
     bare = Learned(weights, consistency=0.0)(shown)
     assert bare.notes["magnitude_edges"] is False
+
+
+def test_between_edges_more_is_smoothed_the_less_is_known() -> None:
+    """Noise and a missing harmonic part make the removal firmer; without a magnitude it stays as it is."""
+    clean, noisy, lacking = (Fidelity(simulated()) for _ in range(3))
+    clean.noise, noisy.noise, lacking.noise = 0.0, 0.05, 0.0
+    clean.lacking, noisy.lacking, lacking.lacking = 0.0, 0.0, 1.0
+    (a, first), (b, second), (c, third) = (consistency_of(f, 0.01, edges=True) for f in (clean, noisy, lacking))
+    assert a.strength < b.strength < c.strength and a.cone == b.cone < c.cone
+    assert first == second and third.per_noise < first.per_noise
+    assert len({consistency_of(f, 0.01, edges=False) for f in (clean, noisy, lacking)}) == 1
+
+
+def test_an_estimated_harmonic_part_is_not_fitted(make_weights: MakeWeights) -> None:
+    field, chosen = simulated(), Learned(make_weights(Reading("tikhonov"), scale=0.0))
+    estimated = replace(field, recovered=True)
+    assert not torch.equal(chosen(field).values, chosen(estimated).values)
+    alone = replace(chosen, consistency=0.0)
+    assert torch.equal(alone(field).values, alone(estimated).values)
 
 
 def test_consistency_brings_the_map_nearer_to_the_measured_field(make_weights: MakeWeights) -> None:
