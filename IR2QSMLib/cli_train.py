@@ -34,7 +34,7 @@ def add_train(commands: Any, command: Callable[..., argparse.ArgumentParser]) ->
     p.add_argument("--passes", type=int, help="ir2unet: U-nets (4); lpcnn, modl-qsm: steps (3)")
     p.add_argument("--no-uncertainty", action="store_true", help="ir2unet: leave out the second head")
     p.add_argument("--no-residual", action="store_true", help="ir2unet: draw the map anew, not a correction")
-    p.add_argument("--loss", choices=("squared", "absolute", "relative", "structural"), default="squared")
+    p.add_argument("--loss", choices=("squared", "absolute"), default="squared")
     p.add_argument("--unit", type=float, help="susceptibility that the network counts as 1 [ppm] (1; lpcnn, modl-qsm: "
                    "0.03)")  # fmt: skip
     p.add_argument("--start", type=Path, metavar="FILE", help="begin from these weights of a network of that size")

@@ -222,7 +222,7 @@ class Run:
             self.optimizer.zero_grad()
             estimate = self.model(*self._arguments(patches))
             truth, mask, left = batch[:, n : n + 1], batch[:, n + 1 : n + 2], batch[:, n + 2 :]
-            loss = loss_of(estimate, batch[:, n - 1 : n], truth, mask, recipe.loss, left)
+            loss = loss_of(estimate, truth, mask, recipe.loss, left)
             fabric.backward(loss)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 20.0)
             self.optimizer.step()

@@ -16,6 +16,7 @@ from IR2QSMLib.simulation.cases import Case, simulate, write_case
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMPARING = (ROOT / "docs" / "comparing.md").read_text(encoding="utf-8")
+NETWORKS = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str, text: str = README) -> list[str]:
@@ -41,6 +42,14 @@ def test_the_python_examples_run(head: Path, monkeypatch: pytest.MonkeyPatch) ->
     names = {"field": 3.0 * torch.randn(24, 24, 24).numpy(), "mask": mask.numpy()}
     exec(second, names)
     assert getattr(names["chi"], "shape", None) == (24, 24, 24)
+
+
+def test_two_orientations_tell_lpcnn_more_than_either() -> None:
+    (example,) = blocks("python", NETWORKS)
+    names: dict[str, dict[str, tuple[float, float]]] = {}
+    exec(example, names)
+    axial, tilted, both = (names["scores"][k] for k in ("axial", "tilted", "both"))
+    assert both[0] > max(axial[0], tilted[0]) + 0.02 and both[1] < min(axial[1], tilted[1]) - 3.0
 
 
 @pytest.mark.parametrize("text", [README, COMPARING], ids=["README", "comparing"])
