@@ -1,4 +1,4 @@
-"""Maps beside each other: 2 to 8 in linked views of one window, as they are, as differences, or two in turn."""
+"""Maps beside each other: 2 to 10 in linked views of one window, as they are, as differences, or two in turn."""
 
 import numpy as np
 import qt
@@ -22,7 +22,7 @@ KEY = "Shift+B"
 
 
 def show(maps, difference_to=None):
-    """Show 2 to 8 maps in linked views, or what they differ by from one of them, which stays as it is.
+    """Show 2 to 10 maps in linked views, or what they differ by from one of them, which stays as it is.
 
     Raises InputProblem for too many or too few, and for maps on different grids where differences are wanted.
     """

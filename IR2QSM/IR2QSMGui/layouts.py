@@ -9,7 +9,7 @@ from IR2QSMGui import display
 LAYOUT = 5900
 """Layout of one view; that of n views follows at LAYOUT + n − 1, and the same above a table and a plot at + PLOTS."""
 PLOTS = 20
-SHAPES = {1: (1, 1), 2: (1, 2), 3: (1, 3), 4: (2, 2), 6: (2, 3), 8: (2, 4)}
+SHAPES = {1: (1, 1), 2: (1, 2), 3: (1, 3), 4: (2, 2), 6: (2, 3), 8: (2, 4), 10: (2, 5)}
 """Rows and columns of n views: full, so that all views are equally large and show the same part."""
 MOST = max(SHAPES)
 GROUP = 59

@@ -38,7 +38,7 @@ class IR2QSMLogic(ScriptedLoadableModuleLogic):
         return run.chi
 
     def side_by_side(self, maps, difference_to=None):
-        """Show 2 to 8 maps in linked views, or what they differ by from one of them.
+        """Show 2 to 10 maps in linked views, or what they differ by from one of them.
 
         Raises InputProblem for too many or too few, or maps that lie on different grids where differences are wanted.
         """
