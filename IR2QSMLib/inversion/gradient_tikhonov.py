@@ -35,7 +35,7 @@ class Fidelity:
     V-SHARP and LBV take the harmonic part of the local field away together with the background: no χ explains what is
     left, and steps that try are led astray. Where a field lacks that part, it is taken out of the residual, too, so
     that it plays no role. Whether it does is judged from the field: of a whole one, a few plain steps explain all that
-    is smooth.
+    is smooth. Of a field whose harmonic part is an estimate (`recovered`), see `of_what_was_measured`.
     """
 
     def __init__(self, field: LocalField) -> None:
@@ -66,8 +66,9 @@ class Fidelity:
 
     def _leave_out_harmonic_part(self, share: float) -> None:
         field = self.field
-        self.lacking = share
-        self.spheres = SphericalMeanFilter(field.mask, field.grid, SPHERES.radii(field.grid), SPHERES.threshold)
+        spheres = SphericalMeanFilter(field.mask, field.grid, SPHERES.radii(field.grid), SPHERES.threshold)
+        if spheres.parts:                       # in a mask too thin for any, nothing can be told apart
+            self.lacking, self.spheres = share, spheres
 
     def _unexplained(self) -> float:
         steps = GradientTikhonov(n_steps=4)

@@ -113,6 +113,7 @@ class Learned:
         notes = {"weights": loaded.name, "weights_sha256": loaded.sha256, "resampled": resampled, **notes}
         notes["noise_share"] = round(fidelities[0].noise, 6)
         notes["harmonic_part_lacking"] = round(fidelities[0].lacking, 3)
+        notes["harmonic_part_recovered"] = field.recovered
         notes["reading"] = asdict(loaded.reading)
         notes["magnitude_edges"] = edges is not None
         if sigma is not None:
@@ -120,7 +121,9 @@ class Learned:
             notes["uncertainty"] = "the network's own, not calibrated"
             if calibration is not None:
                 sigma = calibration(chi, sigma, fidelities[0])
-                notes["uncertainty"] = "calibrated on simulated heads"
+                notes["uncertainty"] = "calibrated on simulated heads" + (
+                    ", none of them with a recovered harmonic part" if field.recovered else ""
+                )
         return Susceptibility(chi, sigma, notes, unexplained=unexplained)
 
     def _edges(self, field: LocalField) -> list[Tensor] | None:

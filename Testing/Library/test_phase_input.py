@@ -197,6 +197,7 @@ def test_magnitude_noise_and_echo_spacing_come_with_the_field(scan: ScanFiles) -
     assert found.local.echo_spacing == pytest.approx(0.006) and found.local.b0 == 3.0
     assert found.local.magnitude is not None and found.local.noise is not None
     assert float(found.local.noise[found.local.mask].median()) == pytest.approx(found.notes["field_noise_ppm"], rel=0.2)
+    assert found.local.recovered and reconstruct(found, device="cpu").provenance["Method"]["harmonic_part_recovered"]
     result = reconstruct(found, method="medi", device="cpu")
     assert result.provenance["Field"] == found.notes and agreement(result.chi, scan.chi) > 0.6
 

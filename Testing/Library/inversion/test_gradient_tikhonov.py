@@ -139,3 +139,12 @@ def test_an_estimated_harmonic_part_is_read_and_not_fitted(brain: tuple[Head, Lo
     measured.field = replace(field, values=field.values + wrong)
     change = measured.residual(nothing) - estimated.of_what_was_measured().residual(nothing)
     assert float(change.norm()) < 0.05 * float(wrong.norm())
+
+
+def test_in_a_mask_too_thin_for_a_sphere_all_of_the_residual_counts() -> None:
+    grid = Grid((24, 24, 24))
+    mask = torch.zeros(grid.shape, dtype=torch.bool)
+    mask[4:20, 4:20, 12] = True
+    field = LocalField(torch.where(mask, Dice(3).normal(*grid.shape), 0.0), mask, grid, recovered=True)
+    measured = Fidelity(field).of_what_was_measured()
+    assert measured.lacking == 0.0 and torch.equal(measured.residual(torch.zeros(grid.shape)), field.values)
