@@ -176,7 +176,7 @@ def phase_benchmark(
 
 def _removal_table(head: HeadInAir, sigma: float, device: str, progress: Progress) -> str:
     phase, rows = head.phase(sigma), []
-    magnitude = phase.magnitude.square().sum(0).sqrt()
+    magnitude = phase.strength()
     for name in BACKGROUNDS:
         limit = 0.0
         for recover in (0, Steps().recover):

@@ -84,7 +84,7 @@ def prepare_phase(
     times = acquisition.echo_times
     spacing = times[0] if len(times) == 1 else sum(b - a for a, b in pairwise(times)) / (len(times) - 1)
     local = maps.local.to("cpu")
-    strength = torch.nan_to_num(phase.magnitude).square().sum(0).sqrt()
+    strength = phase.strength()
     noise = None if maps.total.noise is None else maps.total.noise.cpu()
     local = replace(local, magnitude=strength, noise=noise, echo_spacing=spacing, b0=acquisition.b0)
     kept = {

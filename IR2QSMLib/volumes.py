@@ -71,6 +71,10 @@ class Phase:
         values, magnitude = self.values.to(device), self.magnitude.to(device)  # type: ignore[call-overload]
         return replace(self, values=values, magnitude=magnitude, mask=mask)
 
+    def strength(self) -> Tensor:
+        """The root of the echoes' summed squares, NaN counted as nothing: (x, y, z)."""
+        return self.magnitude.nan_to_num().square().sum(0).sqrt()
+
 
 @dataclass(frozen=True)
 class TotalField:

@@ -53,9 +53,10 @@ class Fidelity:
 
     def of_what_was_measured(self) -> Fidelity:
         """The same, less the harmonic part where that is an estimate: good to start from, and nothing to fit."""
+        if not self.field.recovered:
+            return self
         found = copy(self)
-        if self.field.recovered:
-            found._leave_out_harmonic_part(1.0)
+        found._leave_out_harmonic_part(1.0)
         return found
 
     def residual(self, chi: Tensor) -> Tensor:

@@ -41,11 +41,12 @@ def consistency_of(fidelity: Fidelity, floor: float, *, edges: bool) -> tuple[St
     three times as much, in a cone three times as wide, in one that lacks its harmonic part, whose errors are streaks at
     every angle; the steps may then follow the field more closely. Without a magnitude, little is known for a streak.
     """
+    doubt = fidelity.lacking if edges else 0.0
+    steps = GradientTikhonov(floor, 2.0 / (1.0 + doubt), N_STEPS)
     if not edges:
-        return StreakRemoval(), GradientTikhonov(floor, 2.0, N_STEPS)
-    strength = 2e-3 * (1.0 + min(1.0, 10.0 * fidelity.noise)) * 3.0**fidelity.lacking
-    steps = GradientTikhonov(floor, 2.0 / (1.0 + fidelity.lacking), N_STEPS)
-    return StreakRemoval(strength, 0.1 * 3.0**fidelity.lacking), steps
+        return StreakRemoval(), steps
+    strength = 2e-3 * (1.0 + min(1.0, 10.0 * fidelity.noise)) * 3.0**doubt
+    return StreakRemoval(strength, StreakRemoval.cone * 3.0**doubt), steps
 
 
 @dataclass(frozen=True)

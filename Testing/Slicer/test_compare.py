@@ -67,7 +67,7 @@ def all_ready(ready: Any, sample: Any, wait_until: Wait) -> Any:
     chi.SetName("magnitude")
     ready.ui.methodsSection.click()
     names = [ready.ui.methodList.item(i).text() for i in range(ready.ui.methodList.count())]
-    assert len(names) == 10 and {"ir2qsm", "lpcnn", "modl-qsm", "tkd", "ilsqr", "medi"} <= set(names)
+    assert len(names) == 10 and {"ir2qsm", "tkd", "tikhonov", "tv", "ilsqr", "medi"} <= set(names)
     tick(ready.ui.methodList, *names)
     ready.ui.magnitudeSelector.setCurrentNode(chi)
     ready.ui.b0Spin.setValue(3.0)
