@@ -19,6 +19,7 @@ from IR2QSMLib.inversion.frame import MARGIN, Frame
 from IR2QSMLib.inversion.methods import Method, describe, method
 from IR2QSMLib.io.images import has_orientation, read_labels, read_mask, read_volume, require_size
 from IR2QSMLib.io.outputs import Outputs
+from IR2QSMLib.io.sidecars import RECOVERED, sidecar
 from IR2QSMLib.prepared import Prepared
 from IR2QSMLib.runtime import Device, Progress, Stopwatch, choose_device, is_out_of_memory, part_of, silent
 from IR2QSMLib.units import ppm_per_unit
@@ -137,7 +138,8 @@ def reconstruct(
 
     `field` is the local field δB/B0 in `unit`: ppm, or hz with `b0` [T], or rad with `b0` and `echo_time` [s].
     `field`, `mask` and `reference` are image files, or arrays (x, y, z) with the `grid` they lie on; what
-    `prepare_phase` or `prepare_total` returned brings its own mask, unit and direction of B0.
+    `prepare_phase` or `prepare_total` returned brings its own mask, unit and direction of B0. The sidecar of a file
+    that `ir2qsm fieldmap` wrote says that the field's harmonic part is an estimate.
     `b0_direction` is in voxel axes; the grid's own when None, which for files is the patient's z axis. `mask_labels`
     takes the union of labels of a mask that is not binary. `non_finite` is "refuse" or "mask" for NaN and Inf in the
     field. `method` is a name or a configured method such as `Learned(tile=96)`. `reference` is "mean" (of the mask),
@@ -255,8 +257,10 @@ def _read(
 ) -> tuple[LocalField, dict[str, Any]]:
     if mask is None:
         raise MaskInvalid(f"The field {_name(field)} came without a mask; give the mask in which it was measured.")
+    recovered = False
     if isinstance(field, Path | str):
         values, grid = read_volume(field)
+        recovered = sidecar(Path(field)).get(RECOVERED) is True
     elif grid is None:
         raise ParameterInvalid("The field is an array without a grid; give grid=Grid(shape, voxel_size, ...).")
     else:
@@ -268,7 +272,7 @@ def _read(
         inside = read_mask(mask, grid, _name(field), labels)
     else:
         inside = _mask_of(_tensor(mask), grid, labels)
-    return LocalField(values, inside, grid), {"field": _name(field), "mask": _name(mask)}
+    return LocalField(values, inside, grid, recovered=recovered), {"field": _name(field), "mask": _name(mask)}
 
 
 def _extras(given: dict[str, Volume], grid: Grid, against: str) -> dict[str, Any]:

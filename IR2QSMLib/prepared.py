@@ -10,6 +10,7 @@ from torch import Tensor
 
 from IR2QSMLib import __version__
 from IR2QSMLib.io.outputs import Outputs
+from IR2QSMLib.io.sidecars import RECOVERED
 from IR2QSMLib.volumes import LocalField
 
 
@@ -30,7 +31,7 @@ class Prepared:
     """Whether the input says how it lies in the patient."""
 
     def add_to(self, outputs: Outputs, folder: Path) -> dict[str, str]:
-        """Add the local field, its mask, what was on the way, and params.json to the files of a run.
+        """Add the local field, its sidecar, mask, what was on the way, and params.json to the files of a run.
 
         Returns the volumes' paths by their names, which are those of QSM-CI's contract for inversions.
         """
@@ -38,6 +39,8 @@ class Prepared:
         paths = {name: folder / f"{name}.nii.gz" for name in volumes}
         for name, values in volumes.items():
             outputs.volume(paths[name], values, self.local.grid)
+        about = {"Units": "ppm", "Quantity": "Local field", RECOVERED: self.local.recovered}
+        outputs.json(folder / "localfield.json", about)
         outputs.json(folder / "params.json", self.parameters())
         return {name: str(path) for name, path in paths.items()}
 

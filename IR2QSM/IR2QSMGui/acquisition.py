@@ -17,6 +17,8 @@ TAGS = {
 """What is read of DICOM, by the names of BIDS' sidecars."""
 WORDS = {"phase": {"P", "PHASE", "PHASE MAP"}, "magnitude": {"M", "MAGNITUDE", "M_FFE"}}
 """Values of ImageType."""
+RECOVERED = "IR2QSM.HarmonicPartRecovered"
+"""Attribute of a local field, part of which is an estimate, as the library's sidecar says."""
 SAME_TE = 1e-5
 """How far the echo times [s] of one echo may differ."""
 
@@ -146,11 +148,13 @@ class Scan:
 
 
 def write_with_facts(node, path, kind=""):
-    """Write a volume, and beside it what DICOM says of it, as converters do; of the kind it is used as, if given."""
+    """Write a volume, and beside it what DICOM or an earlier run says of it; of the kind it is used as, if given."""
     scene.write_volume(node, path)
     facts = {name: value for name, value in facts_of(node).items() if name in TAGS and not name.endswith("UID")}
     if kind and kind_of(node) not in ("", kind):        # who chose it knows better than its header
         del facts["ImageType"]
+    if node.GetAttribute(RECOVERED) and not kind:
+        facts["HarmonicPartRecovered"] = True
     if facts:
         path.with_suffix(".json").write_text(json.dumps(facts), encoding="utf-8")
 

@@ -173,6 +173,10 @@ class Reconstruction:
         with scene.all_or_nothing(*self._outputs, *older.values()):
             self.chi, self.uncertainty = self._added(read, provenance)
             self.kept = self._way_added(way, older)
+            if "localfield" in way:
+                about = json.loads(Path(paths["localfield"]).with_name("localfield.json").read_text(encoding="utf-8"))
+                recovered = "yes" if about["HarmonicPartRecovered"] else None
+                self.kept["localfield"].SetAttribute(acquisition.RECOVERED, recovered)
 
     def _added(self, read, provenance):
         title = _("{field} QSM {method}").format(field=self._field.GetName(), method=self.method.upper())

@@ -33,6 +33,8 @@ TYPES = {
     "imaginary": {"I", "IMAGINARY"},
 }
 """Values of a header's image type."""
+RECOVERED = "HarmonicPartRecovered"
+"""Says in a local field's sidecar whether the part that background removal takes too much is an estimate."""
 
 
 def kind_of(image_type: Sequence[str]) -> str | None:

@@ -175,7 +175,7 @@ def test_what_is_on_the_way_is_kept_on_request(
     usual = chi(scan.bids, "--keep", tmp_path / "kept")
     names = {p.name for p in (tmp_path / "kept").iterdir()}
     assert names == {f"{k}.nii.gz" for k in ("localfield", "mask", "totalfield", "residual", "quality", "noise",
-                                             "inputmask", "magnitude")} | {"params.json"}  # fmt: skip
+                                             "inputmask", "magnitude")} | {"params.json", "localfield.json"}  # fmt: skip
     total, mask = (read_volume(tmp_path / "kept" / f"{k}.nii.gz")[0] for k in ("totalfield", "inputmask"))
     error = (total - scan.total)[mask > 0]
     assert float((error - error.mean()).std()) < 0.02
@@ -190,6 +190,25 @@ def test_what_is_on_the_way_is_kept_on_request(
     kept_local, _ = read_volume(kept / "localfield.nii.gz")
     assert agreement(local, kept_local) > 0.999
     assert {p.name for p in (tmp_path / "map").iterdir()} == names
+
+
+def test_a_networks_map_is_the_same_by_way_of_a_file_of_the_local_field(
+    ir2qsm: Run, scan: ScanFiles, tmp_path: Path
+) -> None:
+    folder, at_once, later = tmp_path / "field", tmp_path / "at_once.nii.gz", tmp_path / "later.nii.gz"
+    field = (folder / "localfield.nii.gz", folder / "mask.nii.gz", "--magnitude", folder / "magnitude.nii.gz")
+    network = ("--method", "unet", "--device", "cpu")
+    for words in (
+        ("fieldmap", scan.bids, scan.mask, "-o", folder, "--device", "cpu"),
+        ("reconstruct", scan.bids, scan.mask, "-o", at_once, *network),
+        ("reconstruct", *field, "-o", later, *network),
+    ):
+        assert ir2qsm(*words).code == 0
+    assert not differ(read_volume(later)[0], read_volume(at_once)[0])
+    assert json.loads((tmp_path / "later.json").read_text(encoding="utf-8"))["Method"]["harmonic_part_recovered"]
+    (folder / "localfield.json").write_text('{"HarmonicPartRecovered": false}', encoding="utf-8")
+    assert ir2qsm("reconstruct", *field, "-o", later, *network).code == 0
+    assert differ(read_volume(later)[0], read_volume(at_once)[0])
 
 
 def test_magnitude_noise_and_echo_spacing_come_with_the_field(scan: ScanFiles) -> None:

@@ -176,6 +176,8 @@ def test_panel_console_and_command_line_give_the_same_voxels_and_keep_what_is_on
     )
     assert again is chi and np.array_equal(slicer.util.arrayFromVolume(chi), known)
     assert {kind: chi.GetNodeReference(f"IR2QSM.{kind}") for kind in KEPT} == kept      # updated, not made anew
+    later = ready_phase.logic.reconstruct(kept["localfield"], kept["mask"], method="unet")
+    assert later.GetAttribute("IR2QSM.Method.harmonic_part_recovered") == "true"
 
 
 def test_each_choice_changes_the_map(ready_phase: Any, scan: dict[str, Any]) -> None:
