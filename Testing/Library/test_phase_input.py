@@ -174,8 +174,8 @@ def test_what_is_on_the_way_is_kept_on_request(
 ) -> None:
     usual = chi(scan.bids, "--keep", tmp_path / "kept")
     names = {p.name for p in (tmp_path / "kept").iterdir()}
-    assert names == {f"{k}.nii.gz" for k in ("localfield", "mask", "totalfield", "residual", "quality", "noise",
-                                             "inputmask", "magnitude")} | {"params.json", "localfield.json"}  # fmt: skip
+    volumes = ("localfield", "mask", "totalfield", "residual", "quality", "noise", "inputmask", "magnitude")
+    assert names == {*(f"{k}.nii.gz" for k in volumes), "params.json", "localfield.json"}
     total, mask = (read_volume(tmp_path / "kept" / f"{k}.nii.gz")[0] for k in ("totalfield", "inputmask"))
     error = (total - scan.total)[mask > 0]
     assert float((error - error.mean()).std()) < 0.02
