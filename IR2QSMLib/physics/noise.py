@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import torch
+
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import blur, fft, frequencies
@@ -15,6 +17,11 @@ TAPER = 2.0
 """σ of the mask's smooth edge [voxels]; a sharp edge would spread the signal over the cone."""
 FINE = 0.25
 """Least frequency that counts [cycles a voxel]: anatomy and residual background lie below."""
+N_BANDS, FEWEST = 4, 200
+"""Bands of frequency along each axis in which power is looked for, and the least number of frequencies to judge by."""
+EMPTY = 0.02
+"""Power below which bands are empty, as a share of that in the fullest ones. White noise fills all alike, and what
+anatomy leaks into the lowest bands of a noise-free field is less than twenty times what it leaks into the highest."""
 
 
 def noise_share(field: LocalField) -> float:
@@ -22,8 +29,8 @@ def noise_share(field: LocalField) -> float:
 
     No susceptibility has a field near the cone D = 0, so what a local field holds there is noise. The median of
     |F(w·f)|² over the cone's fine frequencies, over ln 2 (the powers are exponential), is the noise's mean power; w is
-    the mask with a smooth edge. Noise is underestimated in a field that was interpolated by zero filling, which
-    leaves the fine frequencies empty.
+    the mask with a smooth edge. Where a scanner's interpolation by zero filling left bands of frequencies empty, the
+    median is that of the least full of the others, and the share that of noise as strong everywhere.
     """
     k = frequencies(field.grid, field.values.device)
     x, y, z = (f * v for f, v in zip(k, field.grid.voxel_size, strict=True))
@@ -34,4 +41,12 @@ def noise_share(field: LocalField) -> float:
     total = float(tapered.square().sum())
     if total == 0.0 or not bool(cone.any()):
         return 0.0
-    return min(1.0, float(fft(tapered)[cone].abs().square().median()) / math.log(2.0) / total)
+    power = fft(tapered)[cone].abs().square()
+    band = torch.zeros_like(power, dtype=torch.long)
+    for line in (x, y, z):
+        part = (2 * N_BANDS * line.abs()).long().clamp_(max=N_BANDS - 1)
+        band = N_BANDS * band + part.to(power.device).expand(cone.shape)[cone]
+    medians = [float(power[band == n].median()) for n, count in enumerate(band.bincount().tolist()) if count >= FEWEST]
+    filled = [median for median in medians if median >= EMPTY * max(medians)]
+    found = float(power.median()) if len(filled) == len(medians) else min(filled)
+    return min(1.0, found / math.log(2.0) / total)
