@@ -50,7 +50,7 @@ def add_field_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--unwrapping", choices=UNWRAPPINGS, help="phase: exact along paths (default), or fast")
     p.add_argument("--background", choices=BACKGROUNDS, help="phase, total field: its removal (default: v-sharp)")
     p.add_argument("--recover", type=int, metavar="N", help="phase, total field: steps that recover what the removal "
-                   "takes of the local field (default: 150; 0: none)")  # fmt: skip
+                   "takes of the local field (default: 150, of one echo 0)")  # fmt: skip
 
 
 def add_local_field_options(p: argparse.ArgumentParser) -> None:
@@ -120,7 +120,7 @@ def prepared(args: argparse.Namespace, kind: str, progress: Progress) -> Prepare
         Conversion(tuple(args.phase_range) if args.phase_range else None, args.flip_sign, args.bipolar),
         args.unwrapping or "path",
         args.background or "v-sharp",
-        Steps.recover if args.recover is None else args.recover,
+        args.recover,
     )
     common: dict[str, Any] = {
         "steps": steps, "mask_labels": args.mask_labels, "b0_direction": args.b0_direction, "device": args.device,

@@ -15,6 +15,7 @@ from torch import Tensor
 from IR2QSMLib.field.echoes import EchoFit
 from IR2QSMLib.field.fieldmap import local_field
 from IR2QSMLib.field.mask import MagnitudeMask
+from IR2QSMLib.field.recovery import Recovered
 from IR2QSMLib.field.unwrapping import PathUnwrapping
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.frame import Frame
@@ -179,9 +180,9 @@ def _removal_table(head: HeadInAir, sigma: float, device: str, progress: Progres
     magnitude = phase.strength()
     for name in BACKGROUNDS:
         limit = 0.0
-        for recover in (0, Steps().recover):
+        for recover in (0, Recovered.n_steps):
             progress(0.1, f"{name}, {recover} steps")
-            maps = local_field(phase.to(device), background=Steps(background=name, recover=recover).removal)
+            maps = local_field(phase.to(device), background=Steps(background=name, recover=recover).removal())
             local = replace(maps.local.to("cpu"), magnitude=magnitude)
             truth = replace(head.true_local(local.mask), magnitude=magnitude)
             # Recovery leaves the mask as it is.
@@ -221,10 +222,10 @@ def cost_table(head: HeadInAir, device: str) -> str:
     unwrapped = timed("unwrapping", lambda: PathUnwrapping()(phase, mask))
     combined = timed("echo combination", lambda: EchoFit()(phase, unwrapped, mask))
     for name in BACKGROUNDS:
-        for recover in (0, Steps().recover):
-            removal = Steps(background=name, recover=recover).removal
+        for recover in (0, Recovered.n_steps):
+            removal = Steps(background=name, recover=recover).removal()
             timed(name + (f", {recover} steps of recovery" if recover else ""), lambda r=removal: r(combined.field))  # type: ignore[misc]
-    timed("phase to local field, default", lambda: local_field(phase, background=Steps().removal))
+    timed("phase to local field, default", lambda: local_field(phase, background=Steps().removal()))
     pair, call = costs[0][1].seconds / 10.0, costs[1][1].seconds
     allowed = N_PAIRS * pair + N_UNWRAPPINGS * call
     whole = costs[-1][1]

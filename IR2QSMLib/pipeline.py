@@ -19,7 +19,7 @@ from IR2QSMLib.inversion.frame import MARGIN, Frame
 from IR2QSMLib.inversion.methods import Method, describe, method
 from IR2QSMLib.io.images import has_orientation, read_labels, read_mask, read_volume, require_size
 from IR2QSMLib.io.outputs import Outputs
-from IR2QSMLib.io.sidecars import RECOVERED, sidecar
+from IR2QSMLib.io.sidecars import read_local_field
 from IR2QSMLib.prepared import Prepared
 from IR2QSMLib.runtime import Device, Progress, Stopwatch, choose_device, is_out_of_memory, part_of, silent
 from IR2QSMLib.units import ppm_per_unit
@@ -259,8 +259,7 @@ def _read(
         raise MaskInvalid(f"The field {_name(field)} came without a mask; give the mask in which it was measured.")
     recovered = False
     if isinstance(field, Path | str):
-        values, grid = read_volume(field)
-        recovered = sidecar(Path(field)).get(RECOVERED) is True
+        values, grid, recovered = read_local_field(Path(field))
     elif grid is None:
         raise ParameterInvalid("The field is an array without a grid; give grid=Grid(shape, voxel_size, ...).")
     else:

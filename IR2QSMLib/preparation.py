@@ -37,21 +37,23 @@ class Steps:
     conversion: Conversion = Conversion()
     unwrapping: str = "path"
     background: str = "v-sharp"
-    recover: int = Recovered.n_steps
-    """Steps that recover the part of the local field that the removal takes; 0 for none."""
+    recover: int | None = None
+    """Steps that recover the part of the local field that the removal takes, 0 for none. None is the usual number, but
+    none for a single echo, whose phase offset would be taken for sources inside."""
 
     def __post_init__(self) -> None:
         for name, known in ((self.unwrapping, UNWRAPPINGS), (self.background, BACKGROUNDS)):
             if name not in known:
                 raise ParameterInvalid(f"There is no step '{name}'; expected one of {', '.join(known)}.")
-        if self.recover < 0:
+        if self.recover is not None and self.recover < 0:
             raise ParameterInvalid(f"There are {self.recover} steps of recovery; expected 0 or more.")
 
-    @property
-    def removal(self) -> Removal:
-        """The background removal with the recovery around it."""
+    def removal(self, n_echoes: int | None = None) -> Removal:
+        """The background removal with the recovery around it, for so many echoes, or None for a total field."""
         own = BACKGROUNDS[self.background]
-        return Recovered(own, self.recover) if self.recover else own
+        usual = 0 if n_echoes == 1 else Recovered.n_steps
+        n_steps = usual if self.recover is None else self.recover
+        return Recovered(own, n_steps) if n_steps else own
 
 
 def prepare_phase(
@@ -78,7 +80,7 @@ def prepare_phase(
     maps = local_field(
         phase.to(used.kind),
         unwrapping=UNWRAPPINGS[steps.unwrapping],
-        background=steps.removal,
+        background=steps.removal(phase.n_echoes),
         progress=progress,
     )
     times = acquisition.echo_times
@@ -152,7 +154,8 @@ def prepare_total(
         if not bool(torch.isfinite(sigma).all()):
             raise FieldInvalid(f"The noise {noise.name} holds NaN or infinity in the mask; expected finite numbers.")
     whole = TotalField(torch.where(inside, values - values[inside].median(), 0.0), inside, grid, sigma)
-    local = steps.removal(whole.to(choose_device(device).kind), progress).to("cpu")
+    removal = steps.removal()
+    local = removal(whole.to(choose_device(device).kind), progress).to("cpu")
     local = replace(local, noise=sigma, b0=b0)
     warnings = []
     if n_bad:
@@ -166,7 +169,7 @@ def prepare_total(
         )
     notes = {
         "input": "total field", "image": total.name, "mask_image": mask.name, "unit": unit, "b0_t": b0,
-        "echo_time_s": echo_time, "turned_by_user": steps.conversion.flip_sign, "background": told(steps.removal),
+        "echo_time_s": echo_time, "turned_by_user": steps.conversion.flip_sign, "background": told(removal),
         "residual_background": residual_background(local),
         "n_voxels": {"mask": int(inside.sum()), "effective_mask": int(local.mask.sum())},
     }  # fmt: skip

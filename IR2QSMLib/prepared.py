@@ -10,7 +10,7 @@ from torch import Tensor
 
 from IR2QSMLib import __version__
 from IR2QSMLib.io.outputs import Outputs
-from IR2QSMLib.io.sidecars import RECOVERED
+from IR2QSMLib.io.sidecars import DIRECTION, RECOVERED
 from IR2QSMLib.volumes import LocalField
 
 
@@ -39,7 +39,9 @@ class Prepared:
         paths = {name: folder / f"{name}.nii.gz" for name in volumes}
         for name, values in volumes.items():
             outputs.volume(paths[name], values, self.local.grid)
-        about = {"Units": "ppm", "Quantity": "Local field", RECOVERED: self.local.recovered}
+        about: dict[str, Any] = {"Units": "ppm", "Quantity": "Local field", RECOVERED: self.local.recovered}
+        if self.local.grid.b0_given is not None:
+            about[DIRECTION] = list(self.local.grid.b0_given)
         outputs.json(folder / "localfield.json", about)
         outputs.json(folder / "params.json", self.parameters())
         return {name: str(path) for name, path in paths.items()}

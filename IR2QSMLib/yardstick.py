@@ -15,6 +15,7 @@ from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.frame import Frame
 from IR2QSMLib.inversion.methods import Method
 from IR2QSMLib.io.images import read_labels, read_mask, read_volume
+from IR2QSMLib.io.sidecars import read_local_field
 from IR2QSMLib.metrics import score
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.pipeline import REFERENCES, Result, reconstruct
@@ -86,7 +87,7 @@ class Yardstick:
     @classmethod
     def read(cls, inputs: Inputs, labels: Path | None = None, white_matter: Sequence[int] = ()) -> Yardstick:
         """From files on one grid; raises FileUnreadable, GridInvalid, GridMismatch, MaskInvalid, ParameterInvalid."""
-        values, grid = read_volume(inputs.field)
+        values, grid, _ = read_local_field(inputs.field)
         name = inputs.field.name
         mask = read_mask(inputs.mask, grid, name, inputs.mask_labels)
         regions = None if labels is None else read_labels(labels, grid, name)

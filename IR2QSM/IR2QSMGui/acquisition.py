@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import slicer
 from slicer.i18n import tr as _
@@ -153,10 +154,24 @@ def write_with_facts(node, path, kind=""):
     facts = {name: value for name, value in facts_of(node).items() if name in TAGS and not name.endswith("UID")}
     if kind and kind_of(node) not in ("", kind):        # who chose it knows better than its header
         del facts["ImageType"]
-    if node.GetAttribute(RECOVERED) and not kind:
-        facts["HarmonicPartRecovered"] = True
+    if not kind:
+        facts |= _told_beside(node)
+        if node.GetAttribute(RECOVERED):
+            facts["HarmonicPartRecovered"] = True
     if facts:
         path.with_suffix(".json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _told_beside(node):
+    """What the library wrote beside the file of a local field that was loaded."""
+    storage = node.GetStorageNode()
+    file = Path((storage.GetFileName() if storage is not None else None) or "")
+    beside = file.with_name(file.name.split(".nii")[0].split(".nrrd")[0] + ".json") if file.name else file
+    try:
+        told = json.loads(beside.read_text(encoding="utf-8"))
+        return {name: told[name] for name in ("HarmonicPartRecovered", "B0_dir") if name in told}
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def companions_of(node, others):

@@ -17,7 +17,7 @@ from torch import Tensor
 from IR2QSMLib.errors import FileUnreadable, GridInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.io.acquisition import Echo
-from IR2QSMLib.io.images import grid_of, has_orientation, read_image, require_size
+from IR2QSMLib.io.images import grid_of, has_orientation, read_image, read_volume, require_size
 
 PARTS = {"phase": "phase", "mag": "magnitude", "real": "real", "imag": "imaginary"}
 """BIDS' `part-` entity."""
@@ -33,8 +33,9 @@ TYPES = {
     "imaginary": {"I", "IMAGINARY"},
 }
 """Values of a header's image type."""
-RECOVERED = "HarmonicPartRecovered"
-"""Says in a local field's sidecar whether the part that background removal takes too much is an estimate."""
+RECOVERED, DIRECTION = "HarmonicPartRecovered", "B0_dir"
+"""In a local field's sidecar: whether the part that background removal takes too much is an estimate, and B0's
+direction in voxel axes, where a user gave it."""
 
 
 def kind_of(image_type: Sequence[str]) -> str | None:
@@ -62,6 +63,20 @@ def read_echoes(path: Path) -> tuple[Tensor, Grid]:
     array = array.reshape(-1, *array.shape[-3:]).transpose(0, 3, 2, 1)
     with np.errstate(over="ignore"):
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)), grid
+
+
+def read_local_field(path: Path) -> tuple[Tensor, Grid, bool]:
+    """A local field's numbers, its grid, and whether its harmonic part is an estimate: (x, y, z) in the file's unit.
+
+    Where the sidecar says so, B0 has the direction that was given when the field was made. Raises FileUnreadable and
+    GridInvalid.
+    """
+    values, grid = read_volume(path)
+    told = sidecar(path)
+    direction = told.get(DIRECTION)
+    if isinstance(direction, list) and all(_number(x) is not None for x in direction):
+        grid = grid.with_b0(direction)
+    return values, grid, told.get(RECOVERED) is True
 
 
 def sidecar(path: Path) -> dict[str, Any]:

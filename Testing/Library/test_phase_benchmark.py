@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 
 from IR2QSMLib.field.background import VSharp
+from IR2QSMLib.field.fieldmap import local_field
 from IR2QSMLib.field.recovery import Recovered
 from IR2QSMLib.field.unwrapping import wraps_left
-from IR2QSMLib.phase_benchmark import ECHO_TIMES, HeadInAir, field_error, head_in_air, phase_benchmark
+from IR2QSMLib.phase_benchmark import ECHO_TIMES, HeadInAir, field_error, head_in_air, phase_benchmark, similarity
+from IR2QSMLib.preparation import Steps
 from IR2QSMLib.volumes import TotalField
 
 
@@ -32,6 +35,26 @@ def test_the_head_has_wraps_and_a_background_that_is_harmonic_inside(head: HeadI
     found = VSharp()(TotalField(truth.values, head.mask, head.grid))
     assert 10.0 < field_error(found, truth) < 90.0
     assert field_error(truth, truth) == 0.0
+
+
+@pytest.mark.parametrize("seed", [900, 15])
+def test_from_phase_the_default_comes_to_four_fifths_of_the_map_of_the_true_field(seed: int) -> None:
+    head = head_in_air(64, 2.75, seed)
+    phase = head.phase(0.01)
+    local = replace(local_field(phase, background=Steps().removal(phase.n_echoes)).local, magnitude=phase.strength())
+    truth = replace(head.true_local(local.mask), magnitude=phase.strength())
+    assert similarity(local, head, "cpu") > 0.8 * similarity(truth, head, "cpu")
+
+
+def test_the_phase_offset_of_a_single_echo_is_not_recovered_as_sources(head: HeadInAir) -> None:
+    phase = head.phase(0.01)
+    one = replace(phase, values=phase.values[1:2], magnitude=phase.magnitude[1:2], echo_times=phase.echo_times[1:2])
+
+    def error(steps: Steps) -> float:
+        found = local_field(one, background=steps.removal(1)).local
+        return field_error(found, head.true_local(found.mask))
+
+    assert error(Steps()) == error(Steps(recover=0)) < 0.7 * error(Steps(recover=150))
 
 
 def test_its_tables_name_every_removal_and_step() -> None:

@@ -192,6 +192,15 @@ def test_what_is_on_the_way_is_kept_on_request(
     assert {p.name for p in (tmp_path / "map").iterdir()} == names
 
 
+def test_nothing_is_recovered_of_a_single_echo_unless_asked_for(
+    chi: Callable[..., Tensor], scan: ScanFiles, tmp_path: Path
+) -> None:
+    one = (scan.phases[1], "--magnitude", scan.magnitudes[1])
+    usual = chi(*one)
+    assert not differ(usual, chi(*one, "--recover", 0)) and differ(usual, chi(*one, "--recover", 150))
+    assert json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Field"]["background"]["n_steps"] == 150
+
+
 def test_a_networks_map_is_the_same_by_way_of_a_file_of_the_local_field(
     ir2qsm: Run, scan: ScanFiles, tmp_path: Path
 ) -> None:
@@ -209,6 +218,16 @@ def test_a_networks_map_is_the_same_by_way_of_a_file_of_the_local_field(
     (folder / "localfield.json").write_text('{"HarmonicPartRecovered": false}', encoding="utf-8")
     assert ir2qsm("reconstruct", *field, "-o", later, *network).code == 0
     assert differ(read_volume(later)[0], read_volume(at_once)[0])
+
+
+def test_the_direction_of_b0_that_was_given_goes_with_the_file(
+    chi: Callable[..., Tensor], scan: ScanFiles, tmp_path: Path
+) -> None:
+    direction = ("--b0-direction", 0, 0.6, 0.8)
+    at_once = chi(scan.bids, "--keep", tmp_path / "kept", *direction)
+    kept = (tmp_path / "kept" / "localfield.nii.gz", tmp_path / "kept" / "mask.nii.gz")
+    assert not differ(chi(kept[0], mask=kept[1]), at_once)
+    assert differ(chi(kept[0], "--b0-direction", 0, 0, 1, mask=kept[1]), at_once)
 
 
 def test_magnitude_noise_and_echo_spacing_come_with_the_field(scan: ScanFiles) -> None:
