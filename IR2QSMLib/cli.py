@@ -18,8 +18,11 @@ from IR2QSMLib.cli_field import (
     add_fieldmap,
     add_local_field_options,
     checked_magnitude,
+    files_read,
     input_kind,
     prepared,
+    require_kept_apart,
+    told_of,
 )
 from IR2QSMLib.cli_train import add_calibrate, add_train
 from IR2QSMLib.console import MODES, Console
@@ -92,10 +95,11 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
     for path in written:
         check_writable(path)
     check_writable(sidecar_of(args.output), (".json",))
-    extras = [*(args.magnitude or []), *(getattr(args, k) for k in ("noise", "csf") if getattr(args, k) is not None)]
-    read = [args.field, *args.echoes, *([] if args.mask is None else [args.mask]), *extras]
+    read = files_read(args) + ([] if args.csf is None else [args.csf])
     read += [] if args.reference in REFERENCES else [Path(args.reference)]
     require_apart(read, [*written, sidecar_of(args.output)])
+    if args.keep is not None:
+        require_kept_apart(args, args.keep)
     kind = input_kind(args)
     made = {"phase": ("magnitude",), "total-field": ("noise",)}.get(kind, ())
     if kind != "phase" and args.te is not None and len(args.te) > 1:
@@ -119,6 +123,8 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
             magnitude=checked_magnitude(args), noise=args.noise, progress=console.progress, **common,
         )  # fmt: skip
     else:
+        for line in told_of(field):
+            console.say(line)
         result = reconstruct(field, progress=part_of(console.progress, 0.5, 1.0), **common)
     if args.keep is not None:
         _make_folder(args.keep)

@@ -101,6 +101,21 @@ def input_kind(args: argparse.Namespace) -> str:
     return kind
 
 
+def files_read(args: argparse.Namespace) -> list[Path]:
+    """The images and folders that `reconstruct` and `fieldmap` are given."""
+    return [args.field, *args.echoes, *(args.magnitude or []), *(p for p in (args.mask, args.noise) if p is not None)]
+
+
+def require_kept_apart(args: argparse.Namespace, folder: Path) -> None:
+    """Raise OutputUnwritable for a folder that cannot be, or in which what is on the way would replace an input."""
+    from IR2QSMLib.pipeline import require_apart
+    from IR2QSMLib.prepared import files_in
+
+    if folder.exists() and not folder.is_dir():
+        raise OutputUnwritable(f"{folder.name} is a file; give a folder for the local field and the rest.")
+    require_apart(files_read(args), files_in(folder))
+
+
 def checked_magnitude(args: argparse.Namespace) -> Path | None:
     """The one magnitude of a field."""
     if args.magnitude is not None and len(args.magnitude) > 1:
@@ -145,15 +160,14 @@ def prepared(args: argparse.Namespace, kind: str, progress: Progress) -> Prepare
 
 def _fieldmap(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     kind = input_kind(args)
-    if args.output.exists() and not args.output.is_dir():
-        raise OutputUnwritable(f"{args.output.name} is a file; give a folder for the local field and the rest.")
+    require_kept_apart(args, args.output)
     field = prepared(args, kind, console.progress)
     if field is None:
         raise ParameterInvalid(
             f"{args.field.name} was taken for a local field, which is where fieldmap ends; if it is not, say --input "
             "phase or total-field."
         )
-    for line in acquisition_table(field.notes.get("images", [])):
+    for line in told_of(field):
         console.say(line)
     try:
         args.output.mkdir(parents=True, exist_ok=True)
@@ -168,6 +182,16 @@ def _fieldmap(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         "provenance": str(args.output / "params.json"),
         "warnings": field.warnings,
     }
+
+
+def told_of(field: Prepared) -> list[str]:
+    """What was found in a scan and decided, for people: its images, how its phase was read, what the mask has lost."""
+    lines = acquisition_table(field.notes.get("images", []))
+    if "scaling" in field.notes:
+        lines.append(f"Phase: {field.notes['scaling']}.")
+    n = field.notes["n_voxels"]
+    lines.append(f"Mask: {n['effective_mask']} of {n['mask']} voxels are left after background removal.")
+    return lines
 
 
 def acquisition_table(rows: list[dict[str, Any]]) -> list[str]:

@@ -12,15 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from IR2QSMLib import __version__
 from IR2QSMLib.errors import FieldInvalid, GridMismatch, MaskInvalid, OutOfMemory, OutputUnwritable, ParameterInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.frame import MARGIN, Frame
 from IR2QSMLib.inversion.methods import Method, describe, method
 from IR2QSMLib.io.images import has_orientation, read_labels, read_mask, read_volume, require_size
 from IR2QSMLib.io.outputs import Outputs
-from IR2QSMLib.io.sidecars import read_local_field
-from IR2QSMLib.prepared import Prepared
+from IR2QSMLib.io.sidecars import read_local_field, stated_kind
+from IR2QSMLib.prepared import SOFTWARE, Prepared
 from IR2QSMLib.runtime import Device, Progress, Stopwatch, choose_device, is_out_of_memory, part_of, silent
 from IR2QSMLib.units import ppm_per_unit
 from IR2QSMLib.volumes import LocalField, Susceptibility
@@ -105,13 +104,22 @@ def sidecar_of(image: Path | str) -> Path:
 
 
 def require_apart(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
-    """Raise OutputUnwritable when a result would take the place of an input."""
+    """Raise OutputUnwritable when a result would replace an input or its sidecar, or become part of a folder's scan."""
+    inputs = [*inputs, *(sidecar_of(read) for read in inputs if not read.is_dir())]
     for written in outputs:
         for read in inputs:
+            if read.is_dir() and read.resolve() in written.resolve().parents and stated_kind(written) is not None:
+                raise OutputUnwritable(
+                    f"The result {written.name} would be taken for an image of the scan in '{read.name}', or replace "
+                    "one; choose another folder for it."
+                )
             if written.exists() and read.exists() and written.samefile(read):
                 raise OutputUnwritable(f"The result {written.name} would overwrite an input; give it another name.")
         if written.suffix == ".json" and written.exists() and '"ir2qsm"' not in written.read_text(errors="replace"):
-            raise OutputUnwritable(f"The sidecar {written.name} would overwrite a file of another program; rename χ.")
+            raise OutputUnwritable(
+                f"The sidecar {written.name} would overwrite a file of another program; rename the result, or choose "
+                "another folder."
+            )
 
 
 def reconstruct(
@@ -194,7 +202,7 @@ def reconstruct(
     provenance = {
         "Units": "ppm",
         "Quantity": "Magnetic susceptibility",
-        "Software": {"name": "ir2qsm", "version": __version__},
+        "Software": SOFTWARE,
         "Method": {**describe(chosen), **susceptibility.notes},
         "Reference": {
             "region": reference if isinstance(reference, str) and reference in REFERENCES else _name(reference),

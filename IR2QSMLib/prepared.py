@@ -13,6 +13,15 @@ from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.sidecars import DIRECTION, RECOVERED
 from IR2QSMLib.volumes import LocalField
 
+SOFTWARE = {"name": "ir2qsm", "version": __version__}
+NAMES = ("localfield", "mask", "totalfield", "noise", "residual", "quality", "inputmask", "magnitude")
+"""What a local field and the way to it may be made of, as the files are called."""
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Every file that `Prepared.add_to` may write into a folder."""
+    return [*(folder / f"{name}.nii.gz" for name in NAMES), folder / "localfield.json", folder / "params.json"]
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -21,7 +30,7 @@ class Prepared:
     local: LocalField
     """[ppm], with magnitude, noise, echo spacing and B0 where they are known."""
     kept: dict[str, Tensor]
-    """The volumes on the way by the names of their files, fields and noise in ppm: (x, y, z)."""
+    """The volumes on the way by the names of their files, those of `NAMES`, fields and noise in ppm: (x, y, z)."""
     name: str
     """Of the input."""
     notes: dict[str, Any]
@@ -39,7 +48,9 @@ class Prepared:
         paths = {name: folder / f"{name}.nii.gz" for name in volumes}
         for name, values in volumes.items():
             outputs.volume(paths[name], values, self.local.grid)
-        about: dict[str, Any] = {"Units": "ppm", "Quantity": "Local field", RECOVERED: self.local.recovered}
+        about: dict[str, Any] = {
+            "Units": "ppm", "Quantity": "Local field", "Software": SOFTWARE, RECOVERED: self.local.recovered
+        }  # fmt: skip
         if self.local.grid.b0_given is not None:
             about[DIRECTION] = list(self.local.grid.b0_given)
         outputs.json(folder / "localfield.json", about)
@@ -55,7 +66,7 @@ class Prepared:
             "B0_dir": list(grid.b0_direction),
             "voxel_size": list(grid.voxel_size),
             "Units": "ppm",
-            "Software": {"name": "ir2qsm", "version": __version__},
+            "Software": SOFTWARE,
             "Field": self.notes,
             "Warnings": self.warnings,
         }

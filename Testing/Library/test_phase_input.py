@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -238,6 +239,53 @@ def test_magnitude_noise_and_echo_spacing_come_with_the_field(scan: ScanFiles) -
     assert found.local.recovered and reconstruct(found, device="cpu").provenance["Method"]["harmonic_part_recovered"]
     result = reconstruct(found, method="medi", device="cpu")
     assert result.provenance["Field"] == found.notes and agreement(result.chi, scan.chi) > 0.6
+
+
+def test_no_input_is_replaced_by_what_is_on_the_way(
+    ir2qsm: Run, scan: ScanFiles, tmp_path: Path
+) -> None:
+    folder, other, file = tmp_path / "here", tmp_path / "other", tmp_path / "file"
+    shutil.copytree(scan.bids, folder / "bids")
+    bids, mask, total, noise = (folder / f"{n}{e}" for n, e in zip(("bids", "mask", "totalfield", "noise"),
+                                ("", *[".nii.gz"] * 3), strict=True))  # fmt: skip
+    for path, source in ((mask, scan.mask), (total, scan.total_field), (noise, scan.noise)):
+        path.write_bytes(source.read_bytes())
+    other.mkdir()
+    (other / "params.json").write_text("{}", encoding="utf-8")
+    file.write_bytes(b"")
+    phase = next(bids.rglob("*part-phase*.nii.gz"))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    chi = ("-o", tmp_path / "chi.nii.gz", "--method", "tkd", "--device", "cpu")
+    a_total, keep = ("--input", "total-field"), ("--keep", folder)
+    pdf = ("--background", "pdf", "--noise")
+    for words, said in (
+        (("fieldmap", bids, mask, "-o", folder), "mask.nii.gz would overwrite an input"),
+        (("reconstruct", bids, mask, *chi, *keep), "mask.nii.gz would overwrite an input"),
+        (("reconstruct", total, scan.mask, *a_total, *chi, *keep), "totalfield.nii.gz would overwrite an input"),
+        (("reconstruct", scan.total_field, scan.mask, *a_total, *pdf, noise, *chi, *keep), "would overwrite an input"),
+        (("reconstruct", bids, mask, *chi, "--mask-output", phase), "would be taken for an image of the scan"),
+        (("fieldmap", bids, mask, "-o", bids), "magnitude.nii.gz would be taken for an image of the scan in 'bids'"),
+        (("fieldmap", bids, mask, "-o", other), "params.json would overwrite a file of another program"),
+        (("reconstruct", bids, mask, *chi, "--keep", file), "file is a file; give a folder"),
+    ):  # fmt: skip
+        ran = ir2qsm(*words)
+        assert ran.code == 2 and said in ran.err, (said, ran.err)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert not (tmp_path / "chi.nii.gz").exists() and [p.name for p in other.iterdir()] == ["params.json"]
+    for words in (("-o", tmp_path / "again"), ("-o", tmp_path / "again")):      # its own files it may replace
+        assert ir2qsm("fieldmap", bids, mask, *words, "--device", "cpu").code == 0
+    local = (tmp_path / "again" / "localfield.nii.gz", tmp_path / "again" / "mask.nii.gz")
+    ran = ir2qsm("reconstruct", *local, "-o", tmp_path / "again" / "localfield.mha", "--device", "cpu")
+    assert ran.code == 2 and "localfield.json would overwrite an input" in ran.err
+
+
+def test_what_was_found_and_decided_is_said(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
+    for words in (("fieldmap",), ("reconstruct", "--method", "tkd")):
+        output = tmp_path / ("chi.nii.gz" if "reconstruct" in words else "field")
+        said = ir2qsm(words[0], scan.bids, scan.mask, "-o", output, "--device", "cpu", *words[1:]).out
+        assert "sub-1_echo-2_part-phase_MEGRE.nii.gz" in said and "Phase: " in said and "·value" in said
+        left, given = map(int, re.findall(r"Mask: (\d+) of (\d+) voxels are left", said)[0])
+        assert left < given == int(scan.local.mask.sum())
 
 
 def test_a_total_field_is_taken_when_it_is_called_so(
