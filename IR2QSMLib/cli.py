@@ -101,7 +101,7 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
     if args.keep is not None:
         require_kept_apart(args, args.keep)
     kind = input_kind(args)
-    made = {"phase": ("magnitude",), "total-field": ("noise",)}.get(kind, ())
+    made = {"phase": ("magnitude", "noise"), "total-field": ("noise",)}.get(kind, ())
     if kind != "phase" and args.te is not None and len(args.te) > 1:
         raise ParameterInvalid(f"{len(args.te)} echo times were given; a local field in rad has one: give --te once.")
     for methods, names in OPTIONS.items():
@@ -250,7 +250,7 @@ def _import_weights(args: argparse.Namespace, console: Console) -> Answer:
 def _inspect(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.inspection import inspect
 
-    found = inspect(args.image, args.mask)
+    found = inspect(args.image, args.mask, args.series)
     if not args.json:
         for line in acquisition_table(found.pop("images", [])):
             console.say(line)
@@ -348,6 +348,7 @@ def _parser() -> argparse.ArgumentParser:
     p = _command(commands, "inspect", _inspect, "say what an image seems to be")
     p.add_argument("image", type=Path)
     p.add_argument("mask", type=Path, nargs="?")
+    p.add_argument("--series", type=int, nargs="+", metavar="N", help="numbers of the DICOM series meant")
     p.add_argument("--json", action="store_true", help="one JSON object on standard output")
     p = _command(commands, "info", _info, "list versions, devices that work, and weights")
     p.add_argument("--json", action="store_true", help="one JSON object on standard output")

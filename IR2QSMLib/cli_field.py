@@ -148,8 +148,10 @@ def prepared(args: argparse.Namespace, kind: str, progress: Progress) -> Prepare
             raise ParameterInvalid(f"{len(args.te)} echo times were given; a field in rad has one: give --te once.")
         return prepare_total(
             args.field, args.mask, unit=args.units, b0=args.b0, echo_time=args.te[0] if args.te else None,
-            noise=args.noise, **common,
+            noise=args.noise, magnitude=checked_magnitude(args), **common,
         )  # fmt: skip
+    if args.noise is not None:
+        raise ParameterInvalid("--noise goes with a field; of phase it is found from the echoes. Leave it out.")
     source = [args.field, *args.echoes]
     acquisition = find_acquisition(
         args.field if len(source) == 1 else source, args.magnitude or (), echo_times=args.te, b0=args.b0,
@@ -203,8 +205,9 @@ def acquisition_table(rows: list[dict[str, Any]]) -> list[str]:
     head = ["image", "kind", "TE ms", "B0 T", "manufacturer", "image type", "voxels", "mm", "slices"]
     lines = [
         [
-            r["image"], r["kind"], f"{r['echo_time_ms']:g}", f"{r['b0_t']:g}", r["manufacturer"] or "–",
-            r["image_type"] or "–", "×".join(map(str, r["shape"])), "×".join(f"{v:g}" for v in r["voxel_size_mm"]),
+            r["image"], r["kind"], *("–" if r[k] is None else f"{r[k]:g}" for k in ("echo_time_ms", "b0_t")),
+            r["manufacturer"] or "–", r["image_type"] or "–",
+            "×".join(map(str, r["shape"])), "×".join(f"{v:g}" for v in r["voxel_size_mm"]),
             r["slices"],
         ]
         for r in rows

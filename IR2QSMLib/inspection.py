@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,16 @@ WRAP = 0.02
 """How near to a full turn a range must be to look like wrapped phase, as a share of it."""
 
 
-def inspect(image: Path, mask: Path | None = None) -> dict[str, Any]:
+def inspect(image: Path, mask: Path | None = None, series: Sequence[int] | None = None) -> dict[str, Any]:
     """Kind, unit, range, grid and problems of an image, and the labels of a mask that goes with it.
 
-    A folder is inspected as a scan: its echoes with their times, B0, how its phase is read, and what is missing.
+    A folder is inspected as a scan: its echoes with their times, B0, how its phase is read, and what is missing;
+    `series` says which DICOM series are meant.
     Raises FileUnreadable or GridInvalid when the image itself cannot be read; what is wrong with the mask or with
     the two together is listed under "problems".
     """
     if image.is_dir():
-        return _inspect_scan(image)
+        return _inspect_scan(image, series)
     echoes, grid = read_echoes(image)
     values, n_echoes = echoes[0], len(echoes)
     problems: list[str] = []
@@ -83,13 +85,17 @@ def _scaling(stored: Tensor, problems: list[str]) -> str | None:
         return None
 
 
-def _inspect_scan(folder: Path) -> dict[str, Any]:
-    from IR2QSMLib.io.scans import find_acquisition
+def _inspect_scan(folder: Path, series: Sequence[int] | None) -> dict[str, Any]:
+    from IR2QSMLib.io.acquisition import assembled
+    from IR2QSMLib.io.scans import echoes_in
 
+    images: list[dict[str, Any]] = []
     try:
-        found = find_acquisition(folder)
+        echoes, notes = echoes_in([folder], series)
+        images = [e.row(e.echo_time, e.b0) for e in echoes]
+        found = assembled(echoes, notes=notes)
     except IR2QSMError as error:
-        return {"image": folder.name, "kind": "unknown", "unit": None, "problems": [str(error)]}
+        return {"image": folder.name, "kind": "unknown", "unit": None, "images": images, "problems": [str(error)]}
     problems = list(found.notes)
     return {
         "image": folder.name,

@@ -124,6 +124,7 @@ def prepare_total(
     b0: float | None = None,
     echo_time: float | None = None,
     noise: Path | None = None,
+    magnitude: Path | None = None,
     mask_labels: Sequence[int] | None = None,
     steps: Steps = Steps(),
     b0_direction: Sequence[float] | None = None,
@@ -132,7 +133,8 @@ def prepare_total(
 ) -> Prepared:
     """A total field in `unit` to the local field [ppm]; PDF needs the field's standard error `noise`.
 
-    Voxels of NaN or infinity leave the mask. Raises MaskInvalid when none is left, and what reading raises.
+    The `magnitude`, and `echo_time` as the spacing of echoes, go on to the methods that use them. Voxels of NaN or
+    infinity leave the mask. Raises MaskInvalid when none is left, and what reading raises.
     """
     progress(0.0, "reading")
     scale = ppm_per_unit(unit, b0, echo_time) * (-1.0 if steps.conversion.flip_sign else 1.0)
@@ -156,7 +158,11 @@ def prepare_total(
     whole = TotalField(torch.where(inside, values - values[inside].median(), 0.0), inside, grid, sigma)
     removal = steps.removal()
     local = removal(whole.to(choose_device(device).kind), progress).to("cpu")
-    local = replace(local, noise=sigma, b0=b0)
+    strength = None
+    if magnitude is not None:
+        strength, its = read_volume(magnitude)
+        its.require_match(grid, magnitude.name, total.name)
+    local = replace(local, noise=sigma, magnitude=strength, echo_spacing=echo_time, b0=b0)
     warnings = []
     if n_bad:
         warnings.append(f"{n_bad} voxels with NaN or infinite values were left out of the mask.")
@@ -173,5 +179,6 @@ def prepare_total(
         "residual_background": residual_background(local),
         "n_voxels": {"mask": int(inside.sum()), "effective_mask": int(local.mask.sum())},
     }  # fmt: skip
-    kept = {"totalfield": values, "inputmask": inside, **({} if sigma is None else {"noise": sigma})}
+    extras = {"noise": sigma, "magnitude": strength}
+    kept = {"totalfield": values, "inputmask": inside, **{k: x for k, x in extras.items() if x is not None}}
     return Prepared(local, kept, total.name, notes, warnings, has_orientation(total))

@@ -46,6 +46,22 @@ class Echo:
     image_type: tuple[str, ...] = ()
     oriented: bool = True
     """Whether the file says how it lies in the patient."""
+    unlike: tuple[int, int] | None = None
+    """Volumes of the file and echo times of its header, where these are not as many."""
+
+    def row(self, te: float | None, b0: float | None) -> dict[str, Any]:
+        """What is known of it, as a table has it; `te` [s] and `b0` [T] as they are used."""
+        return {
+            "image": self.name,
+            "kind": self.kind,
+            "echo_time_ms": None if te is None else round(1e3 * te, 4),
+            "b0_t": b0,
+            "manufacturer": self.manufacturer or None,
+            "image_type": "\\".join(self.image_type) or None,
+            "shape": list(self.grid.shape),
+            "voxel_size_mm": [round(v, 4) for v in self.grid.voxel_size],
+            "slices": orientation(self.grid),
+        }
 
 
 @dataclass(frozen=True)
@@ -80,17 +96,7 @@ class Acquisition:
     def rows(self) -> list[dict[str, Any]]:
         """The table of the acquisition, one row an image."""
         return [
-            {
-                "image": e.name,
-                "kind": e.kind,
-                "echo_time_ms": round(1e3 * te, 4),
-                "b0_t": self.b0,
-                "manufacturer": e.manufacturer or None,
-                "image_type": "\\".join(e.image_type) or None,
-                "shape": list(e.grid.shape),
-                "voxel_size_mm": [round(v, 4) for v in e.grid.voxel_size],
-                "slices": orientation(e.grid),
-            }
+            e.row(te, self.b0)
             for kind in self.kinds
             for e, te in zip((e for e in self.echoes if e.kind == kind), self.echo_times, strict=True)
         ]
@@ -176,6 +182,13 @@ def _times(found: Sequence[Echo], given: Sequence[float] | None) -> tuple[list[f
         times, source = [float(te) for te in given], "given"
     else:
         missing = [e.name for e in found if e.echo_time is None]
+        unlike = next((e for e in found if e.unlike is not None), None)
+        if unlike is not None and unlike.unlike is not None:
+            n, m = unlike.unlike
+            raise ParameterInvalid(
+                f"{unlike.name.partition(',')[0]} has {n} volumes and its header lists {m} echo times; give one for "
+                "each echo with --te."
+            )
         if missing:
             raise ParameterInvalid(
                 f"No echo time is known of {missing[0]}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from IR2QSMLib.errors import FieldInvalid
+from IR2QSMLib.errors import FieldInvalid, ParameterInvalid
 from IR2QSMLib.io.acquisition import Acquisition, Echo, assembled
 from IR2QSMLib.io.dicom import dicom_echoes
 from IR2QSMLib.io.sidecars import bids_echoes, file_echoes
@@ -25,14 +25,7 @@ def find_acquisition(
     A folder with NIfTI files is taken for BIDS, any other for DICOM; `series` are the numbers of the DICOM series
     that are meant where there are several. Raises as `assembled` does, and FileUnreadable.
     """
-    paths = [source] if isinstance(source, Path) else list(source)
-    notes: list[str] = []
-    if len(paths) == 1 and paths[0].is_dir():
-        echoes = bids_echoes(paths[0])
-        if not echoes:
-            echoes, notes = dicom_echoes(paths[0], series)
-    else:
-        echoes = file_echoes(paths, "phase")
+    echoes, notes = echoes_in([source] if isinstance(source, Path) else list(source), series)
     if magnitude:
         echoes = [e for e in echoes if e.kind != "magnitude"]
         given = file_echoes(magnitude, "magnitude")
@@ -43,6 +36,19 @@ def find_acquisition(
         if not all(e.echo_time is not None for e in echoes):    # a magnitude may lack the sidecar that the phase has
             echoes = _with_times_of_phase(echoes)
     return assembled(echoes, echo_times=echo_times, b0=b0, notes=notes)
+
+
+def echoes_in(paths: Sequence[Path], series: Sequence[int] | None = None) -> tuple[list[Echo], list[str]]:
+    """The echoes of one scan in a folder or in images of phase, before they are held against each other, and notes."""
+    if len(paths) == 1 and paths[0].is_dir():
+        echoes, notes = bids_echoes(paths[0])
+        if not echoes:
+            return dicom_echoes(paths[0], series)
+    else:
+        echoes, notes = file_echoes(paths, "phase"), []
+    if series is not None:
+        raise ParameterInvalid(f"'{paths[0].name}' is no DICOM, and has no series; leave --series out.")
+    return echoes, notes
 
 
 def _with_times_of_phase(echoes: list[Echo]) -> list[Echo]:

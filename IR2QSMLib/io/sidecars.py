@@ -14,7 +14,7 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import FileUnreadable, GridInvalid
+from IR2QSMLib.errors import FileUnreadable, GridInvalid, ParameterInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.io.acquisition import Echo
 from IR2QSMLib.io.images import grid_of, has_orientation, read_image, read_volume, require_size
@@ -107,19 +107,48 @@ def file_echoes(paths: Sequence[Path], kind: str | None) -> list[Echo]:
     return [echo for path in paths for echo in _echoes_of(Path(path), kind)]
 
 
-def bids_echoes(folder: Path) -> list[Echo]:
-    """The echoes in a folder's NIfTI files whose names or sidecars say what they are; empty where there are none."""
-    files = sorted(p for p in folder.rglob("*") if p.name.lower().endswith((".nii", ".nii.gz")))
-    known = [p for p in files if stated_kind(p) is not None]
-    echoes = file_echoes(known, None)
-    if any(e.kind in ("phase", "real") for e in echoes):
-        return echoes
-    if files:
+def bids_echoes(folder: Path) -> tuple[list[Echo], list[str]]:
+    """The echoes of the one scan with phase among a folder's NIfTI files, and what was left out.
+
+    What an image is its name or its sidecar says. Images with BIDS names belong together when these differ in echo and
+    part alone; the others are one scan. Nothing where there is no NIfTI file. Raises FileUnreadable without a phase and
+    ParameterInvalid for several scans with phase.
+    """
+    files = [p for p in folder.rglob("*") if p.name.lower().endswith((".nii", ".nii.gz"))]
+    kinds = {p: stated_kind(p) for p in sorted(files, key=_in_order)}
+    scans: dict[str, list[Path]] = {}
+    for path, kind in kinds.items():
+        if kind is not None:
+            scans.setdefault(_scan_of(path), []).append(path)
+    with_phase = {k: v for k, v in scans.items() if {kinds[p] for p in v} & {"phase", "real"}}
+    whole = {k: v for k, v in with_phase.items() if {kinds[p] for p in v} & {"magnitude", "imaginary"}}
+    found = whole or with_phase
+    if files and not found:
         raise FileUnreadable(
             f"The folder '{folder.name}' holds {len(files)} NIfTI images, none of which its name (part-phase, _ph) or "
             "its sidecar (ImageType) says to be a phase; give the phase itself, and the magnitude with --magnitude."
         )
-    return []
+    if len(found) > 1:
+        listed = ", ".join(name or "images without BIDS names" for name in found)
+        raise ParameterInvalid(
+            f"The folder '{folder.name}' holds {len(found)} scans with phase: {listed}; give a folder with one of "
+            "them, or its images."
+        )
+    used = [p for paths in found.values() for p in paths]
+    left = [p.name for p in kinds if p not in used]
+    return file_echoes(used, None), [f"Left out of '{folder.name}': {', '.join(left)}."] if left and used else []
+
+
+def _in_order(path: Path) -> list[tuple[int, str]]:
+    """A key by which echo-2 comes before echo-10."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", str(path))]
+
+
+def _scan_of(path: Path) -> str:
+    """The name that the images of one scan share under BIDS, empty for any other name."""
+    if not path.name.startswith("sub-"):
+        return ""
+    return re.sub(r"_(part-[a-z]+|echo-\d+)", "", re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE))
 
 
 def stated_kind(path: Path) -> str | None:
@@ -143,13 +172,13 @@ def _echoes_of(path: Path, kind: str | None) -> list[Echo]:
         raise FileUnreadable(f"{path.name} does not say whether it is phase or magnitude; name it, or give it alone.")
     times = header.get("EchoTime")
     listed = times if isinstance(times, list) else [times]
-    if len(listed) != len(values):
-        listed = [None] * len(values)
+    fits = len(listed) == len(values)
     image_type = header.get("ImageType")
     first = Echo(
         kind, path.name, grid, lambda: values[0], None, _number(header.get("MagneticFieldStrength")),
         _number(header.get("ImagingFrequency")), str(header.get("Manufacturer") or ""),
         tuple(map(str, image_type)) if isinstance(image_type, list) else (), has_orientation(path),
+        None if fits or times is None else (len(values), len(listed)),
     )  # fmt: skip
     return [
         replace(
@@ -158,7 +187,7 @@ def _echoes_of(path: Path, kind: str | None) -> list[Echo]:
             read=lambda n=n: values[n],         # type: ignore[misc]
             echo_time=_number(te),
         )
-        for n, te in enumerate(listed)
+        for n, te in enumerate(listed if fits else [None] * len(values))
     ]
 
 

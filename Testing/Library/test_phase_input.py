@@ -307,6 +307,35 @@ def test_a_total_field_is_taken_when_it_is_called_so(
     assert "1 voxels with NaN or infinite values were left out" in (tmp_path / "said.txt").read_text(encoding="utf-8")
 
 
+def test_a_total_fields_magnitude_and_echo_time_reach_the_method(
+    ir2qsm: Run, scan: ScanFiles, tmp_path: Path, write_volume: Any
+) -> None:
+    magnitude = write_volume(tmp_path / "mag.nii.gz", read_volume(scan.magnitudes[0])[0], scan.local.grid)
+    usual = ("reconstruct", scan.total_field, scan.mask, "--input", "total-field", "--device", "cpu", "-o")
+    made = {}
+    for name, words in (
+        ("plain", ("--method", "unet")), ("spared", ("--method", "unet", "--magnitude", magnitude)),
+        ("medi", ("--method", "medi", "--b0", 3, "--te", 0.006, "--magnitude", magnitude, "--keep", tmp_path / "kept")),
+    ):  # fmt: skip
+        ran = ir2qsm(*usual, tmp_path / f"{name}.nii.gz", *words)
+        assert ran.code == 0, ran.err
+        made[name] = read_volume(tmp_path / f"{name}.nii.gz")[0]
+    assert differ(made["spared"], made["plain"]) and agreement(made["medi"], scan.chi) > 0.6
+    assert torch.equal(read_volume(tmp_path / "kept" / "magnitude.nii.gz")[0], read_volume(magnitude)[0])
+    ran = ir2qsm("fieldmap", scan.bids, scan.mask, "-o", tmp_path / "f", "--noise", scan.noise)
+    assert ran.code == 2 and "--noise goes with a field; of phase it is found from the echoes" in ran.err
+
+
+def test_what_is_wrong_with_a_scan_is_said_below_its_table(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
+    shutil.copytree(scan.bids, tmp_path / "bids")
+    next((tmp_path / "bids").rglob("*echo-3_part-mag*.nii.gz")).unlink()
+    said = ir2qsm("inspect", tmp_path / "bids").out
+    assert "sub-1_echo-3_part-phase_MEGRE.nii.gz" in said and "There are 3 phase images and 2 of magnitude" in said
+    assert "unit: null" in said
+    one = ir2qsm("inspect", scan.dicom, "--series", 6).out
+    assert "series 6, TE 4 ms" in one and ir2qsm("inspect", scan.dicom, "--series", 99).out.count("no series 99") == 1
+
+
 def test_phase_is_recognised_and_what_it_lacks_is_asked_for(
     ir2qsm: Run, scan: ScanFiles, tmp_path: Path, write_volume: Any
 ) -> None:

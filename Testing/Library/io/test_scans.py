@@ -55,6 +55,43 @@ def test_a_bids_folder_is_read(tmp_path: Path) -> None:
     assert found.rows()[0]["image"] == "sub-1_echo-1_part-phase_MEGRE.nii.gz"
 
 
+def test_of_a_bids_folder_the_scan_with_phase_is_taken_and_the_rest_is_told(tmp_path: Path) -> None:
+    folder = bids(tmp_path, {"phase": PHASE, "mag": MAGNITUDE})
+    anat = folder / "sub-1" / "anat"
+    write(anat / "sub-1_T1w.nii.gz", MAGNITUDE[0], ImageType=["ORIGINAL", "PRIMARY", "M"])
+    write(anat / "sub-1_phasediff.nii.gz", PHASE[0], ImageType=["ORIGINAL", "PRIMARY", "P"], EchoTime=0.004)
+    write(folder / "magnitude.nii.gz", MAGNITUDE[0])
+    found = find_acquisition(folder)
+    assert found.echo_times == TIMES and np.array_equal(found.part("magnitude"), MAGNITUDE)
+    (note,) = found.notes
+    assert all(name in note for name in ("magnitude.nii.gz", "sub-1_T1w.nii.gz", "sub-1_phasediff.nii.gz"))
+    for path in list(anat.glob("*MEGRE*")):
+        path.with_name(path.name.replace("sub-1", "sub-2")).write_bytes(path.read_bytes())
+    with pytest.raises(ParameterInvalid, match="holds 2 scans with phase: sub-1_MEGRE, sub-2_MEGRE; give a folder"):
+        find_acquisition(folder)
+    with pytest.raises(ParameterInvalid, match="is no DICOM, and has no series; leave --series out"):
+        find_acquisition(anat / "sub-2_echo-1_part-phase_MEGRE.nii.gz", [], series=[3])
+
+
+def test_the_tenth_echo_comes_after_the_ninth(tmp_path: Path) -> None:
+    times = [0.002 * (n + 1) for n in range(11)]
+    for n in range(11):
+        for part, values in (("phase", PHASE[0]), ("mag", MAGNITUDE[0] + n)):
+            write(tmp_path / f"sub-1_echo-{n + 1}_part-{part}_MEGRE.nii.gz", values, MagneticFieldStrength=3)
+    found = find_acquisition(tmp_path, echo_times=times)
+    assert [e.name for e in found.echoes[:11]] == [f"sub-1_echo-{n + 1}_part-phase_MEGRE.nii.gz" for n in range(11)]
+    assert torch.allclose(found.part("magnitude").diff(dim=0), torch.ones(()), atol=1e-3)
+
+
+def test_a_header_with_other_numbers_of_echo_times_than_volumes_is_told(tmp_path: Path) -> None:
+    for part, values in (("phase", PHASE), ("mag", MAGNITUDE)):
+        path = tmp_path / f"sub-1_part-{part}_MEGRE.nii.gz"
+        write(path, np.moveaxis(values, 0, -1), EchoTime=[*TIMES, 0.022], MagneticFieldStrength=3)
+    with pytest.raises(ParameterInvalid, match="has 3 volumes and its header lists 4 echo times; give one"):
+        find_acquisition(tmp_path)
+    assert find_acquisition(tmp_path, echo_times=TIMES).echo_times == TIMES
+
+
 def test_real_and_imaginary_parts_are_read(tmp_path: Path) -> None:
     signal = MAGNITUDE * np.exp(1j * PHASE)
     found = find_acquisition(bids(tmp_path / "a", {"real": signal.real, "imag": signal.imag}))
