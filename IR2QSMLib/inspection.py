@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import GridInvalid, IR2QSMError
+from IR2QSMLib.field.wraps import is_wrapped
 from IR2QSMLib.io.images import read_labels
 from IR2QSMLib.io.sidecars import read_echoes, sidecar, stated_kind
 
@@ -49,10 +50,10 @@ def inspect(image: Path, mask: Path | None = None, series: Sequence[int] | None 
         except IR2QSMError as error:
             problems.append(str(error))
     seen = values[inside]
-    kind, unit = classify(seen)
+    kind, unit = classify(seen, wrapped=is_wrapped(values))
     stated, header = stated_kind(image), sidecar(image)
-    if stated == "phase":
-        kind = "wrapped phase"
+    if stated == "phase" and kind != "wrapped phase":
+        kind, unit = "wrapped phase", None
     more: dict[str, Any] = {"n_echoes": n_echoes} if n_echoes > 1 else {}
     if header:
         more |= {"echo_time_s": header.get("EchoTime"), "b0_t": header.get("MagneticFieldStrength")}
@@ -113,11 +114,11 @@ def _inspect_scan(folder: Path, series: Sequence[int] | None) -> dict[str, Any]:
     }
 
 
-def classify(values: Tensor) -> tuple[str, str | None]:
+def classify(values: Tensor, *, wrapped: bool = False) -> tuple[str, str | None]:
     """What a set of values seems to be and in which unit: a guess from their range, to be confirmed by a person.
 
     Local fields spread to about 0.05 ppm, which is 2 to 15 Hz and a fraction of a radian; total fields ten times as
-    far; wrapped phase fills a full turn exactly.
+    far; wrapped phase fills a full turn exactly, or is seen to be `wrapped` (`is_wrapped`), then in whatever unit.
     """
     if values.numel() == 0:
         return "empty", None
@@ -125,6 +126,8 @@ def classify(values: Tensor) -> tuple[str, str | None]:
     for turn, unit in ((2.0 * math.pi, "rad"), (4096.0, "scanner units"), (8192.0, "scanner units")):
         if abs((high - low) / turn - 1.0) < WRAP and float(values.std()) > 0.1 * turn:
             return "wrapped phase", unit
+    if wrapped:
+        return "wrapped phase", None
     if low >= 0.0:
         return "magnitude", None
     top = float(values.abs().float().kthvalue(max(1, int(0.99 * values.numel())))[0])
@@ -149,4 +152,5 @@ def detect_input(source: Path) -> str:
     except GridInvalid:             # what a field must be, reading it as one says better
         return "local-field"
     seen = values[torch.isfinite(values) & (values != 0)]
-    return "phase" if len(values) > 1 or classify(seen)[0] == "wrapped phase" else "local-field"
+    kind, _ = classify(seen, wrapped=is_wrapped(values))
+    return "phase" if len(values) > 1 or kind == "wrapped phase" else "local-field"

@@ -10,13 +10,12 @@ from torch import Tensor
 
 from IR2QSMLib.errors import FieldInvalid, ParameterInvalid
 from IR2QSMLib.field.unwrapping import TURN, wrap
+from IR2QSMLib.field.wraps import is_wrapped
 
 NEAR = 0.02
 """How far from its ends a range may fall short, as a share of a turn, and still be known."""
 FEW_TURNS = 3.0 * math.pi
 """Radians up to which phase beyond ±π is taken for phase that some filter moved."""
-JUMPS = 1e-3
-"""Share of neighbours that differ by more than half a turn above which a phase is wrapped."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +79,10 @@ def detect_scaling(values: Tensor) -> PhaseScaling:
     """Decide from their range how stored numbers (..., x, y, z) become radians; NaN are left out.
 
     Known are ±π, 0 to 2π, 0 to 4095, ±4096, ±2048, thousandths of a radian and degrees; any other range that is
-    symmetric about zero and filled as wrapped phase fills it is stretched to ±π (headers with a slope that is not to
-    be trusted). Radians beyond ±π are taken modulo 2π, up to ±3π with certainty. Raises FieldInvalid when the
-    numbers are constant, look like a magnitude, or have a range that nothing is known about.
+    symmetric about zero and filled as wrapped phase fills it, or across which neighbours jump, is stretched to ±π
+    (headers with a slope that is not to be trusted). Radians beyond ±π are taken modulo 2π, up to ±3π with certainty.
+    Raises FieldInvalid when the numbers are constant, look like a magnitude, or have a range that nothing is known
+    about.
     """
     seen = values[torch.isfinite(values)].double()
     if seen.numel() == 0 or float(seen.amax()) == float(seen.amin()):
@@ -96,15 +96,19 @@ def detect_scaling(values: Tensor) -> PhaseScaling:
     span = high - low
     if low < 0.0 and abs(low + high) <= NEAR * span and _fills(seen, low, high) and max(-low, high) < math.pi:
         return PhaseScaling(f"unknown unit, {low:g} to {high:g}", TURN / span, 0.0, sure=False)
+    stretched = PhaseScaling(f"unknown unit, {low:g} to {high:g}", TURN / span, -math.pi * (low + high) / span, False)
+    wrapped = is_wrapped(values)
+    if wrapped and span < (1.0 - NEAR) * TURN:
+        return stretched
     if max(abs(low), abs(high)) <= FEW_TURNS:
         beyond = max(abs(low), abs(high)) > math.pi * (1.0 + NEAR)
         return PhaseScaling("radians, beyond ±π" if beyond else "radians, not a full turn", 1.0, 0.0, sure=beyond)
+    if wrapped:
+        return stretched
     if low >= 0.0:
         raise FieldInvalid(
             f"{said}, which looks like a magnitude. Give the phase image, or say which numbers stand for −π and π."
         )
-    if _is_wrapped(values, span):
-        return PhaseScaling(f"unknown unit, {low:g} to {high:g}", TURN / span, -math.pi * (low + high) / span, False)
     if not bool((seen == seen.round()).all()) and max(-low, high) <= 50.0 * TURN:
         return PhaseScaling("radians, unwrapped already", 1.0, 0.0, sure=False)
     raise FieldInvalid(f"{said}, which no scanner is known to write. Say which numbers stand for −π and π.")
@@ -113,16 +117,6 @@ def detect_scaling(values: Tensor) -> PhaseScaling:
 def _fills(seen: Tensor, low: float, high: float) -> bool:
     """Whether numbers spread over their range as phase does, even (0.29 of the range) or in smooth regions."""
     return float(seen.std()) > 0.1 * (high - low)
-
-
-def _is_wrapped(values: Tensor, turn: float) -> bool:
-    """Whether neighbours jump by more than half a `turn` as they do at a wrap."""
-    n_jumps = n_pairs = 0
-    for axis in range(max(0, values.ndim - 3), values.ndim):
-        step = values.diff(dim=axis)
-        step = step[torch.isfinite(step)]
-        n_jumps, n_pairs = n_jumps + int((step.abs() > 0.5 * turn).sum()), n_pairs + step.numel()
-    return n_jumps > JUMPS * n_pairs
 
 
 def alternates(signal: Tensor, axis: int = -1) -> bool:

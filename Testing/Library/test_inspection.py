@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import FileUnreadable, GridInvalid
-from IR2QSMLib.inspection import classify, inspect
+from IR2QSMLib.inspection import classify, detect_input, inspect
+from IR2QSMLib.io.sidecars import read_echoes
 from IR2QSMLib.units import GYROMAGNETIC_RATIO
 
 GENERATOR = torch.Generator().manual_seed(3)
@@ -37,6 +38,20 @@ UNIFORM = torch.rand(20_000, generator=GENERATOR)
 )
 def test_a_kind_is_told_from_its_range(values: Tensor, expected: tuple[str, str | None]) -> None:
     assert classify(values) == expected
+
+
+@pytest.mark.parametrize("echo", [0, 1, 2])
+@pytest.mark.parametrize(("factor", "shift"), [(1.0, 0.0), (1000 * math.pi / 0.00367, 0.0), (180 / 0.00367, 180.0),
+                                               (0.5 / 0.00367, 0.5), (1 / 0.00367, 0.0)])  # fmt: skip
+def test_one_real_echo_is_phase_whatever_its_unit(
+    echo: int, factor: float, shift: float, reference_data: Path, write_volume: Any, tmp_path: Path
+) -> None:
+    stored, grid = read_echoes(reference_data / "gre_small" / "small_Phase.nii")
+    one = write_volume(tmp_path / "echo.nii", factor * stored[echo] + shift, grid)
+    assert inspect(one)["kind"] == "wrapped phase" and detect_input(one) == "phase"
+    magnitude, _ = read_echoes(reference_data / "gre_small" / "small_Mag.nii")
+    other = write_volume(tmp_path / "other.nii", factor * magnitude[echo] + shift, grid)
+    assert inspect(other)["kind"] != "wrapped phase" and detect_input(other) == "local-field"
 
 
 def test_a_field_and_its_mask_are_described(case: Any) -> None:

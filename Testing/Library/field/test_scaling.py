@@ -15,6 +15,7 @@ from torch import Tensor
 from IR2QSMLib.errors import FieldInvalid, ParameterInvalid
 from IR2QSMLib.field.scaling import PhaseScaling, alternates, detect_scaling, from_real_imaginary, unalternate
 from IR2QSMLib.field.unwrapping import TURN, wrap
+from IR2QSMLib.field.wraps import is_wrapped
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.io.images import read_volume
 
@@ -132,6 +133,36 @@ def test_phase_that_is_unwrapped_already_is_told_from_wrapped_in_an_unknown_unit
     assert float((steps - x.diff(dim=0)).abs().max()) < 0.12
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 0.5), (2.0, 900.0)])
+def test_wraps_tell_phase_in_a_range_that_nobody_is_known_to_write(low: float, high: float) -> None:
+    x = torch.linspace(0.0, 60.0, 240).view(-1, 1, 1).expand(240, 9, 8) + 0.3
+    stored = low + (high - low) * (wrap(x) + math.pi) / TURN
+    scaling = detect_scaling(stored)
+    assert scaling.name.startswith("unknown unit") and not scaling.sure
+    assert float((wrap(scaling(stored).diff(dim=0)) - x.diff(dim=0)).abs().max()) < 0.25
+
+
+def test_the_edge_of_a_mask_is_no_wrap() -> None:
+    """Else unwrapped phase that is zero outside a mask would be stretched to one turn, its field much too weak."""
+    line = torch.linspace(-1.0, 1.0, 24)
+    x, y, z = torch.meshgrid(line, line, line, indexing="ij")
+    inside = x**2 + y**2 + z**2 < 0.7
+    unwrapped = torch.where(inside, 15.0 + 9.0 * x + 3.0 * y * z, 0.0) - 0.8 * (inside & (x < -0.7))
+    assert not is_wrapped(unwrapped) and float(unwrapped.max()) > 20.0
+    unwrapped[12, 12, 12] = -0.8
+    assert detect_scaling(unwrapped).name == "radians, unwrapped already"
+    assert is_wrapped(torch.where(inside, wrap(9.0 * x * 4.0), 0.0))
+
+
+def test_a_flat_magnitude_in_a_noisy_background_has_no_wraps() -> None:
+    noise = torch.rand(24, 24, 24, generator=torch.manual_seed(2))
+    magnitude = noise + 1e-3
+    magnitude[6:18, 6:18, 6:18] += 800.0
+    assert not is_wrapped(magnitude)
+    assert is_wrapped(TURN * noise)
+    assert not is_wrapped(torch.ones(4, 4, 4)) and not is_wrapped(torch.full((4, 4, 4), math.nan))
+
+
 def test_phase_of_less_than_a_turn_is_taken_for_radians_and_doubted() -> None:
     x = torch.linspace(-0.6, 1.1, 30).view(-1, 1, 1).expand(30, 5, 5)
     scaling = detect_scaling(x)
@@ -143,7 +174,7 @@ def test_phase_of_less_than_a_turn_is_taken_for_radians_and_doubted() -> None:
     [
         (torch.full((4, 4, 4), 3.0), "constant"),
         (torch.full((4, 4, 4), math.nan), "nowhere finite"),
-        (torch.rand(9, 9, 9, generator=torch.manual_seed(1)) ** 3 * 900.0, "looks like a magnitude"),
+        (torch.arange(729.0).view(9, 9, 9), "looks like a magnitude"),
         (torch.linspace(-300.0, 11000.0, 4000).round().view(40, 10, 10), "no scanner is known to write"),
     ],
 )
