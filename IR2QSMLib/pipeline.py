@@ -19,15 +19,13 @@ from IR2QSMLib.inversion.methods import Method, describe, method
 from IR2QSMLib.io.images import has_orientation, read_labels, read_mask, read_volume, require_size
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.sidecars import read_local_field, stated_kind
-from IR2QSMLib.prepared import SOFTWARE, Prepared
+from IR2QSMLib.prepared import SOFTWARE, Prepared, require_plausible
 from IR2QSMLib.runtime import Device, Progress, Stopwatch, choose_device, is_out_of_memory, part_of, silent
 from IR2QSMLib.units import ppm_per_unit
 from IR2QSMLib.volumes import LocalField, Susceptibility
 
 Volume = Path | str | Tensor | np.ndarray
 """An image file, or an array (x, y, z) that comes with a Grid."""
-PLAUSIBLE_PPM = (0.003, 0.5)
-"""Where the 99th percentile of |local field| of a head can lie."""
 REFERENCES = ("mean", "none")
 
 
@@ -184,7 +182,11 @@ def reconstruct(
             local = replace(local, noise=local.noise * scale)
         inputs |= {"unit": unit, "b0_t": b0, "echo_time_s": echo_time}
     inputs |= {k: _name(v) for k, v in extras.items()}
-    _require_plausible(local, unit)
+    if not isinstance(field, Prepared):
+        require_plausible(
+            local, f"Read in {unit}, the field's",
+            "Say its unit with --units (ppm, hz, rad), check B0 and TE; of a total field say --input total-field.",
+        )  # fmt: skip
     region = _region(reference, local, _name(field))
     used = choose_device(device)
     watch.stage("inversion")
@@ -330,18 +332,6 @@ def _finite(local: LocalField, choice: str, warnings: list[str]) -> LocalField:
     if not bool(inside.any()):
         raise MaskInvalid("No finite value of the field lies inside the mask; expected a finite field.")
     return replace(local, values=torch.where(inside, local.values, 0.0), mask=inside)
-
-
-def _require_plausible(local: LocalField, unit: str) -> None:
-    inside = local.values[local.mask].abs()
-    top = float(inside.kthvalue(max(1, int(0.99 * inside.numel())))[0])
-    low, high = PLAUSIBLE_PPM
-    if not low <= top <= high:
-        raise FieldInvalid(
-            f"Read in {unit}, the field's 99th percentile is {top:.3g} ppm; a local field's lies between {low:g} and "
-            f"{high:g} ppm. Say its unit with --units (ppm, hz, rad), check B0 and TE; of a total field say --input "
-            "total-field."
-        )
 
 
 def _region(reference: str | Volume, local: LocalField, name: str) -> Tensor | None:

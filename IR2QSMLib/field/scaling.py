@@ -133,6 +133,11 @@ def alternates(signal: Tensor, axis: int = -1) -> bool:
     return bool(together < -0.1 * within)
 
 
+def alternating(signal: Tensor) -> int | None:
+    """The axis, −1 to −3, along which every other slice of a complex signal (..., x, y, z) is negated, if any."""
+    return next((axis for axis in (-1, -2, -3) if alternates(signal, axis)), None)
+
+
 def unalternate(signal: Tensor, axis: int = -1) -> Tensor:
     """The complex signal with every other slice along `axis` negated: (..., x, y, z) to the same."""
     sign = torch.ones(signal.shape[axis], device=signal.device)
@@ -140,13 +145,14 @@ def unalternate(signal: Tensor, axis: int = -1) -> Tensor:
     return signal * sign.view([-1 if a == axis % signal.ndim else 1 for a in range(signal.ndim)])
 
 
-def from_real_imaginary(real: Tensor, imaginary: Tensor, axis: int = -1, ge: bool = False) -> tuple[Tensor, Tensor]:
+def from_real_imaginary(real: Tensor, imaginary: Tensor, ge: bool = False) -> tuple[Tensor, Tensor]:
     """Phase [rad] and magnitude of real and imaginary parts (..., x, y, z).
 
-    With `ge`, slices that alternate along `axis` are set right and the sign of the phase is turned, which on GE's
-    scanners falls as the field grows.
+    With `ge`, slices that alternate are set right and the sign of the phase is turned, which on GE's scanners falls as
+    the field grows.
     """
     signal = torch.complex(real.float(), imaginary.float())
-    if ge and alternates(signal, axis):
+    axis = alternating(signal) if ge else None
+    if axis is not None:
         signal = unalternate(signal, axis)
     return (-signal.angle() if ge else signal.angle()), signal.abs()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import FieldInvalid
-from IR2QSMLib.field.scaling import PhaseScaling, alternates, detect_scaling, from_real_imaginary, unalternate
+from IR2QSMLib.field.scaling import PhaseScaling, alternating, detect_scaling, from_real_imaginary, unalternate
 from IR2QSMLib.io.acquisition import Acquisition
 from IR2QSMLib.volumes import Phase
 
@@ -62,13 +62,19 @@ class Conversion:
             )
         values = scaling(stored)
         notes: dict[str, Any] = {"scaling": str(scaling)}
+        finite = torch.isfinite(values) & torch.isfinite(magnitude)
+        signal = torch.polar(torch.where(finite, magnitude, 0.0), torch.where(finite, values, 0.0))
         if ge:
-            finite = torch.isfinite(values) & torch.isfinite(magnitude)
-            signal = torch.polar(torch.where(finite, magnitude, 0.0), torch.where(finite, values, 0.0))
-            if alternates(signal):
+            axis = alternating(signal)
+            if axis is not None:
                 notes["ge_slices"] = "every other slice negated"
-                values = torch.where(finite, unalternate(signal).angle(), values)
+                values = torch.where(finite, unalternate(signal, axis).angle(), values)
             values = -values
+        elif not acquisition.manufacturer and alternating(signal) is not None:
+            warnings.append(
+                "Every other slice of the phase is negated, as GE stores it, and no manufacturer is stated; if it "
+                "is GE, say so in the sidecar (Manufacturer), as its sign is turned as well."
+            )
         return values, magnitude, notes
 
 

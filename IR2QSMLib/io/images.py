@@ -108,11 +108,13 @@ def _byte_order(path: Path) -> str:
 def _with_non_finite(image: sitk.Image, stored: np.ndarray) -> sitk.Image:
     """Put back the NaN and infinity that ITK turns into zeros as it reads NIfTI."""
     bad = ~np.isfinite(stored)
-    if not bad.any() or image.GetNumberOfComponentsPerPixel() > 1:
+    n = image.GetNumberOfComponentsPerPixel()
+    if not bad.any():
         return image
     array = sitk.GetArrayFromImage(image)
-    array.reshape(-1)[bad] = stored[bad]
-    mended = sitk.GetImageFromArray(array, isVector=False)
+    in_file = np.moveaxis(array, -1, 0).copy() if n > 1 else array          # where a voxel's values are the last axis
+    in_file.reshape(-1)[bad] = stored[bad]
+    mended = sitk.GetImageFromArray(np.moveaxis(in_file, 0, -1) if n > 1 else in_file, isVector=n > 1)
     mended.CopyInformation(image)
     return mended
 

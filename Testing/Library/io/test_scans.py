@@ -106,6 +106,12 @@ def test_real_and_imaginary_parts_are_read(tmp_path: Path) -> None:
     phase, notes, _ = Conversion()(alternating)
     assert np.allclose(np.exp(1j * phase.values.numpy()), np.exp(1j * PHASE), atol=1e-3)
     assert notes["ge_slices"] == "every other slice negated"
+    along_x = np.conj(signal) * np.where(np.arange(12) % 2, -1.0, 1.0)[:, None, None]    # reoriented since
+    parts = {"phase": np.angle(along_x), "mag": MAGNITUDE}
+    phase, _, _ = Conversion()(find_acquisition(bids(tmp_path / "d", parts, Manufacturer="GE")))
+    assert np.allclose(np.exp(1j * phase.values.numpy()), np.exp(1j * PHASE), atol=1e-3)
+    unknown = Conversion()(find_acquisition(bids(tmp_path / "e", parts)))[2]
+    assert any("Every other slice of the phase is negated, as GE stores it" in warning for warning in unknown)
 
 
 def test_parts_may_share_a_sidecar_and_converters_names_are_known(tmp_path: Path) -> None:
@@ -150,9 +156,11 @@ def test_echoes_are_a_fourth_axis_or_the_values_of_a_voxel(suffix: str, tmp_path
     array = np.ascontiguousarray(PHASE.transpose(0, 3, 2, 1), dtype=np.float32)
     sitk.WriteImage(sitk.GetImageFromArray(array, isVector=False), str(tmp_path / f"four{suffix}"))
     assert np.array_equal(read_echoes(tmp_path / f"four{suffix}")[0], PHASE.astype(np.float32))
+    array[1, 2, 3, 4] = np.nan
     vectors = sitk.GetImageFromArray(np.ascontiguousarray(np.moveaxis(array, 0, -1)), isVector=True)
     sitk.WriteImage(vectors, str(tmp_path / f"vector{suffix}"))
-    assert np.array_equal(read_echoes(tmp_path / f"vector{suffix}")[0], PHASE.astype(np.float32))
+    expected = array.transpose(0, 3, 2, 1)
+    assert np.array_equal(read_echoes(tmp_path / f"vector{suffix}")[0], expected, equal_nan=True)
 
 
 def test_complex_numbers_are_refused(tmp_path: Path) -> None:
