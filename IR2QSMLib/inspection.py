@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,9 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import GridInvalid, IR2QSMError
+from IR2QSMLib.field.scaling import detect_scaling, recognised
 from IR2QSMLib.io.images import read_labels
 from IR2QSMLib.io.sidecars import read_echoes, sidecar, stated_kind
-
-WRAP = 0.02
-"""How near to a full turn a range must be to look like wrapped phase, as a share of it."""
 
 
 def inspect(image: Path, mask: Path | None = None, series: Sequence[int] | None = None) -> dict[str, Any]:
@@ -29,13 +26,13 @@ def inspect(image: Path, mask: Path | None = None, series: Sequence[int] | None 
     if image.is_dir():
         return _inspect_scan(image, series)
     echoes, grid = read_echoes(image)
-    values, n_echoes = echoes[0], len(echoes)
+    n_echoes = len(echoes)
     problems: list[str] = []
-    finite = torch.isfinite(values)
+    finite = torch.isfinite(echoes)
     n_bad = int((~finite).sum())
     if n_bad:
         problems.append(f"{n_bad} values are NaN or infinite.")
-    inside = finite & (values != 0)
+    inside = finite & (echoes != 0)
     labels: dict[str, int] = {}
     if mask is not None:
         try:
@@ -48,11 +45,13 @@ def inspect(image: Path, mask: Path | None = None, series: Sequence[int] | None 
                 problems.append(f"The mask '{mask.name}' is empty.")
         except IR2QSMError as error:
             problems.append(str(error))
-    seen = values[inside]
-    kind, unit = classify(seen)
-    stated, header = stated_kind(image), sidecar(image)
-    if stated == "phase":
-        kind = "wrapped phase"
+    seen, header = echoes[inside], sidecar(image)
+    # A mask says where a field counts; the wraps by which a phase is known may lie outside.
+    kind, unit = classify(echoes)
+    if kind not in ("empty", "wrapped phase"):
+        kind, unit = classify(seen)
+    if stated_kind(image) == "phase" or (n_echoes > 1 and kind not in ("empty", "wrapped phase", "magnitude")):
+        kind, unit = "wrapped phase", None if kind != "wrapped phase" else unit
     more: dict[str, Any] = {"n_echoes": n_echoes} if n_echoes > 1 else {}
     if header:
         more |= {"echo_time_s": header.get("EchoTime"), "b0_t": header.get("MagneticFieldStrength")}
@@ -74,10 +73,6 @@ def inspect(image: Path, mask: Path | None = None, series: Sequence[int] | None 
 
 def _scaling(stored: Tensor, problems: list[str]) -> str | None:
     """How stored numbers would become radians, as a sentence; None where that cannot be told."""
-    try:
-        from IR2QSMLib.field.scaling import detect_scaling  # needs scikit-image, which a local field does not
-    except ImportError:             # not installed before there is a phase, as in Slicer
-        return None
     try:
         return str(detect_scaling(stored))
     except IR2QSMError as error:
@@ -114,20 +109,20 @@ def _inspect_scan(folder: Path, series: Sequence[int] | None) -> dict[str, Any]:
 
 
 def classify(values: Tensor) -> tuple[str, str | None]:
-    """What a set of values seems to be and in which unit: a guess from their range, to be confirmed by a person.
+    """What values (..., x, y, z) seem to be and in which unit: a guess from their range, to be confirmed by a person.
 
     Local fields spread to about 0.05 ppm, which is 2 to 15 Hz and a fraction of a radian; total fields ten times as
-    far; wrapped phase fills a full turn exactly.
+    far; wrapped phase fills its range and jumps. Zero and what is not finite is background.
     """
-    if values.numel() == 0:
+    phase = recognised(values)
+    if phase is not None:
+        return "wrapped phase", "rad" if phase.slope == 1.0 else "scanner units"
+    seen = values[torch.isfinite(values) & (values != 0)]
+    if seen.numel() == 0:
         return "empty", None
-    low, high = float(values.min()), float(values.max())
-    for turn, unit in ((2.0 * math.pi, "rad"), (4096.0, "scanner units"), (8192.0, "scanner units")):
-        if abs((high - low) / turn - 1.0) < WRAP and float(values.std()) > 0.1 * turn:
-            return "wrapped phase", unit
-    if low >= 0.0:
+    if float(seen.min()) >= 0.0:
         return "magnitude", None
-    top = float(values.abs().float().kthvalue(max(1, int(0.99 * values.numel())))[0])
+    top = float(seen.abs().float().kthvalue(max(1, int(0.99 * seen.numel())))[0])
     if top <= 0.3:
         return "local field", "ppm"
     if top <= 1.0:
@@ -148,5 +143,4 @@ def detect_input(source: Path) -> str:
         values, _ = read_echoes(source)
     except GridInvalid:             # what a field must be, reading it as one says better
         return "local-field"
-    seen = values[torch.isfinite(values) & (values != 0)]
-    return "phase" if len(values) > 1 or classify(seen)[0] == "wrapped phase" else "local-field"
+    return "phase" if len(values) > 1 or recognised(values) is not None else "local-field"

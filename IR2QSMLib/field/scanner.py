@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import FieldInvalid
-from IR2QSMLib.field.scaling import PhaseScaling, alternates, detect_scaling, from_real_imaginary, unalternate
+from IR2QSMLib.field.scaling import (
+    UNWRAPPED,
+    PhaseScaling,
+    alternates,
+    detect_scaling,
+    from_real_imaginary,
+    unalternate,
+)
 from IR2QSMLib.io.acquisition import Acquisition
 from IR2QSMLib.volumes import Phase
 
@@ -55,7 +62,12 @@ class Conversion:
         stored, magnitude = acquisition.part("phase"), acquisition.part("magnitude")
         _require_apart(acquisition, stored, magnitude)
         scaling = detect_scaling(stored) if self.phase_range is None else PhaseScaling.between(*self.phase_range)
-        if not scaling.sure:
+        if scaling.name == UNWRAPPED:
+            warnings.append(
+                "The phase is unwrapped already: it goes beyond ±π without a jump. It was taken for radians; if it is "
+                "in another unit, give the numbers that stand for −π and π with --phase-range."
+            )
+        elif not scaling.sure:
             warnings.append(
                 f"The phase was taken as {scaling.name}; if that is wrong, give the numbers that stand for −π and π "
                 "with --phase-range."

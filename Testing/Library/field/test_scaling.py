@@ -13,8 +13,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from IR2QSMLib.errors import FieldInvalid, ParameterInvalid
-from IR2QSMLib.field.scaling import PhaseScaling, alternates, detect_scaling, from_real_imaginary, unalternate
-from IR2QSMLib.field.unwrapping import TURN, wrap
+from IR2QSMLib.field.scaling import (
+    TURN,
+    PhaseScaling,
+    alternates,
+    detect_scaling,
+    from_real_imaginary,
+    recognised,
+    unalternate,
+    wrap,
+)
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.io.images import read_volume
 
@@ -130,6 +138,44 @@ def test_phase_that_is_unwrapped_already_is_told_from_wrapped_in_an_unknown_unit
     assert scaling.name.startswith("unknown unit") and not scaling.sure
     steps = wrap((scaling(wrapped)).diff(dim=0))
     assert float((steps - x.diff(dim=0)).abs().max()) < 0.12
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.8, 19.5), (-5.0, 3.5), (-31.0, 12.0)])
+def test_the_edge_of_a_mask_is_no_wrap(low: float, high: float) -> None:
+    x = torch.linspace(low, high, 24).view(-1, 1, 1).expand(24, 20, 18).clone()
+    x[:, :4], x[:, -4:], x[:, :, :4], x[:, :, -4:] = 0.0, 0.0, 0.0, 0.0
+    scaling = detect_scaling(x)
+    assert scaling.name == "radians, unwrapped already" and not scaling.sure
+    assert float(wrap(scaling(x) - x).abs().max()) < 1e-5
+    wrapped = 5.0 * wrap(x)
+    if high > 4.0:
+        assert detect_scaling(wrapped).name.startswith("unknown unit")
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_phase_of_which_nobody_says_so_is_recognised_by_its_wraps(name: str) -> None:
+    stored, expected = STORED[name]
+    scaling = recognised(stored)
+    assert scaling is not None and scaling.name.startswith(expected)
+
+
+@pytest.mark.parametrize("span", [(0.0, 1.0), (0.0, 100.0), (-5.0, 25.0)])
+def test_wraps_tell_the_unit_of_a_range_that_is_not_symmetric(span: tuple[float, float]) -> None:
+    low, high = span
+    stored = low + (TRUTH + math.pi) / TURN * (high - low)
+    scaling = recognised(stored)
+    assert scaling is not None and scaling == detect_scaling(stored) and not scaling.sure
+    assert float(wrap(scaling(stored) - TRUTH).abs().max()) < 0.005
+
+
+@pytest.mark.parametrize("echo", [0, 1, 2])
+def test_each_reference_echo_alone_is_recognised(read_echoes: ReadEchoes, echo: int) -> None:
+    values, _ = read_echoes("small_Phase.nii")
+    scaling = recognised(values[echo])
+    assert scaling is not None and scaling.slope == pytest.approx(855.0, abs=0.5)
+    for name in ("small_Mag.nii", "small2_Mag.nii"):
+        magnitude, _ = read_echoes(name)
+        assert recognised(magnitude[min(echo, len(magnitude) - 1)]) is None
 
 
 def test_phase_of_less_than_a_turn_is_taken_for_radians_and_doubted() -> None:
