@@ -9,10 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import GridInvalid, IR2QSMError
+from IR2QSMLib.errors import FieldInvalid, GridInvalid, IR2QSMError
 from IR2QSMLib.field.scaling import detect_scaling, recognised
 from IR2QSMLib.io.images import read_labels
 from IR2QSMLib.io.sidecars import read_echoes, sidecar, stated_kind
+from IR2QSMLib.volumes import LocalField
+
+PLAUSIBLE_PPM = (0.003, 0.5)
+"""Where the 99th percentile of |local field| of a head can lie."""
+UNIT_ADVICE = "Say its unit with --units (ppm, hz, rad), check B0 and TE"
+ADVICE = {
+    "phase": "Say which numbers stand for −π and π with --phase-range, check TE (--te, in s) and B0 (--b0).",
+    "total field": f"{UNIT_ADVICE}.",
+    "local field": f"{UNIT_ADVICE}; of a total field say --input total-field.",
+}
+"""What to look at when the local field that comes of an input is not one of a head."""
 
 
 def inspect(image: Path, mask: Path | None = None, series: Sequence[int] | None = None) -> dict[str, Any]:
@@ -130,6 +141,19 @@ def classify(values: Tensor) -> tuple[str, str | None]:
     if top <= 40.0:
         return ("total field", "ppm") if top <= 3.0 else ("local field", "hz")
     return "total field", "hz"
+
+
+def require_plausible(local: LocalField, source: str, unit: str | None) -> None:
+    """Raise FieldInvalid unless a local field [ppm] is as strong as a head's; `source` is a key of `ADVICE`."""
+    inside = local.values[local.mask].abs()
+    top = float(inside.kthvalue(max(1, int(0.99 * inside.numel())))[0])
+    low, high = PLAUSIBLE_PPM
+    if not low <= top <= high:
+        read = "Made of the phase" if source == "phase" else f"Read in {unit}"
+        raise FieldInvalid(
+            f"{read}, the field's 99th percentile is {top:.3g} ppm; a local field's lies between {low:g} and "
+            f"{high:g} ppm. {ADVICE[source]}"
+        )
 
 
 def detect_input(source: Path) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from IR2QSMLib.errors import FieldInvalid, GridMismatch, MaskInvalid, OutOfMemory, OutputUnwritable, ParameterInvalid
 from IR2QSMLib.grid import Grid
+from IR2QSMLib.inspection import require_plausible
 from IR2QSMLib.inversion.frame import MARGIN, Frame
 from IR2QSMLib.inversion.methods import Method, describe, method
 from IR2QSMLib.io.images import has_orientation, read_labels, read_mask, read_volume, require_size
@@ -26,8 +27,6 @@ from IR2QSMLib.volumes import LocalField, Susceptibility
 
 Volume = Path | str | Tensor | np.ndarray
 """An image file, or an array (x, y, z) that comes with a Grid."""
-PLAUSIBLE_PPM = (0.003, 0.5)
-"""Where the 99th percentile of |local field| of a head can lie."""
 REFERENCES = ("mean", "none")
 
 
@@ -170,6 +169,7 @@ def reconstruct(
     warnings: list[str] = []
     if isinstance(field, Prepared):
         local, warnings = field.local, list(field.warnings)
+        require_plausible(local, field.notes["input"], field.notes.get("unit"))
         inputs: dict[str, Any] = {"field": field.name, "mask": field.notes.get("mask_image")}
         local = replace(local, **_extras(extras, local.grid, field.name))
     else:
@@ -183,8 +183,8 @@ def reconstruct(
         if local.noise is not None:
             local = replace(local, noise=local.noise * scale)
         inputs |= {"unit": unit, "b0_t": b0, "echo_time_s": echo_time}
+        require_plausible(local, "local field", unit)
     inputs |= {k: _name(v) for k, v in extras.items()}
-    _require_plausible(local, unit)
     region = _region(reference, local, _name(field))
     used = choose_device(device)
     watch.stage("inversion")
@@ -330,18 +330,6 @@ def _finite(local: LocalField, choice: str, warnings: list[str]) -> LocalField:
     if not bool(inside.any()):
         raise MaskInvalid("No finite value of the field lies inside the mask; expected a finite field.")
     return replace(local, values=torch.where(inside, local.values, 0.0), mask=inside)
-
-
-def _require_plausible(local: LocalField, unit: str) -> None:
-    inside = local.values[local.mask].abs()
-    top = float(inside.kthvalue(max(1, int(0.99 * inside.numel())))[0])
-    low, high = PLAUSIBLE_PPM
-    if not low <= top <= high:
-        raise FieldInvalid(
-            f"Read in {unit}, the field's 99th percentile is {top:.3g} ppm; a local field's lies between {low:g} and "
-            f"{high:g} ppm. Say its unit with --units (ppm, hz, rad), check B0 and TE; of a total field say --input "
-            "total-field."
-        )
 
 
 def _region(reference: str | Volume, local: LocalField, name: str) -> Tensor | None:

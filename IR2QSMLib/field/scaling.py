@@ -207,7 +207,8 @@ def alternates(signal: Tensor, axis: int = -1) -> bool:
         for a in (-3, -2, -1)
         if a != axis and signal.shape[a] > 1
     )
-    return bool(together < -0.1 * within)
+    # The second is for noise, which is like its neighbours along no axis.
+    return bool(together < -0.1 * within and together < -0.1 * signal.abs().square().sum())
 
 
 def unalternate(signal: Tensor, axis: int = -1) -> Tensor:
@@ -217,13 +218,14 @@ def unalternate(signal: Tensor, axis: int = -1) -> Tensor:
     return signal * sign.view([-1 if a == axis % signal.ndim else 1 for a in range(signal.ndim)])
 
 
-def from_real_imaginary(real: Tensor, imaginary: Tensor, axis: int = -1, ge: bool = False) -> tuple[Tensor, Tensor]:
-    """Phase [rad] and magnitude of real and imaginary parts (..., x, y, z).
+def set_right(phase: Tensor, magnitude: Tensor) -> tuple[Tensor, list[int]]:
+    """Phase [rad] (..., x, y, z) without the sign of every other slice, and the axes, -3 to -1, along which it changed.
 
-    With `ge`, slices that alternate along `axis` are set right and the sign of the phase is turned, which on GE's
-    scanners falls as the field grows.
+    All axes are tried: a converter may have turned the image so that the slices lie along another than the third.
     """
-    signal = torch.complex(real.float(), imaginary.float())
-    if ge and alternates(signal, axis):
+    finite = torch.isfinite(phase) & torch.isfinite(magnitude)
+    signal = torch.polar(torch.where(finite, magnitude, 0.0), torch.where(finite, phase, 0.0))
+    found = [axis for axis in (-3, -2, -1) if alternates(signal, axis)]
+    for axis in found:
         signal = unalternate(signal, axis)
-    return (-signal.angle() if ge else signal.angle()), signal.abs()
+    return (torch.where(finite, signal.angle(), phase) if found else phase), found

@@ -18,8 +18,8 @@ from IR2QSMLib.field.scaling import (
     PhaseScaling,
     alternates,
     detect_scaling,
-    from_real_imaginary,
     recognised,
+    set_right,
     unalternate,
     wrap,
 )
@@ -225,20 +225,24 @@ def test_alternating_slices_are_found_and_set_right(axis: int) -> None:
     torch.testing.assert_close(unalternate(stored, axis), truth)
 
 
-def test_ges_parts_become_phase_that_grows_with_the_field() -> None:
+@pytest.mark.parametrize("axes", [(), (-1,), (-2,), (-3,), (-3, -2, -1)])
+def test_slices_are_set_right_along_whichever_axes_they_alternate(axes: tuple[int, ...]) -> None:
     truth = signal()
-    stored = unalternate(truth.conj())
-    phase, magnitude = from_real_imaginary(stored.real, stored.imag, ge=True)
-    torch.testing.assert_close(magnitude, truth.abs())
-    assert float(wrap(phase - truth.angle()).abs().max()) < 1e-4
-    plain, _ = from_real_imaginary(truth.real, truth.imag)
-    assert float(wrap(plain - truth.angle()).abs().max()) < 1e-4
+    stored = truth
+    for axis in axes:
+        stored = unalternate(stored, axis)
+    phase = torch.stack([stored.angle(), stored.angle()])
+    phase[0, 3, 3, 3] = torch.nan
+    found, along = set_right(phase, truth.abs().expand(2, -1, -1, -1))
+    assert sorted(along) == sorted(axes)
+    assert float(wrap(found[1] - truth.angle()).abs().max()) < 1e-4
+    assert torch.equal(torch.isnan(found), torch.isnan(phase))
 
 
-def test_ges_parts_that_do_not_alternate_are_left_in_place() -> None:
-    truth = signal()
-    phase, _ = from_real_imaginary(truth.conj().real, truth.conj().imag, ge=True)
-    assert float(wrap(phase - truth.angle()).abs().max()) < 1e-4
+@pytest.mark.parametrize("seed", range(12))
+def test_noise_alone_does_not_alternate(seed: int) -> None:
+    noise = torch.randn(2, 12, 11, 10, generator=torch.Generator().manual_seed(seed))
+    assert set_right(torch.atan2(noise[0], noise[1]), noise.norm(dim=0))[1] == []
 
 
 def test_a_single_slice_does_not_alternate() -> None:
