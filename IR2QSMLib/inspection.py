@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import GridInvalid, IR2QSMError
-from IR2QSMLib.field.wraps import is_wrapped
+from IR2QSMLib.errors import FieldInvalid, GridInvalid, IR2QSMError
+from IR2QSMLib.field.scaling import detect_scaling, recognised
 from IR2QSMLib.io.images import read_labels
 from IR2QSMLib.io.sidecars import read_echoes, sidecar, stated_kind
+from IR2QSMLib.volumes import LocalField
 
-WRAP = 0.02
-"""How near to a full turn a range must be to look like wrapped phase, as a share of it."""
+PLAUSIBLE_PPM = (0.003, 0.5)
+"""Where the 99th percentile of |local field| of a head can lie."""
+UNIT_ADVICE = "Say its unit with --units (ppm, hz, rad), check B0 and TE"
+ADVICE = {
+    "phase": "Say which numbers stand for −π and π with --phase-range, check TE (--te, in s) and B0 (--b0).",
+    "total field": f"{UNIT_ADVICE}.",
+    "local field": f"{UNIT_ADVICE}; of a total field say --input total-field.",
+}
+"""What to look at when the local field that comes of an input is not one of a head."""
 
 
 def inspect(image: Path, mask: Path | None = None, series: Sequence[int] | None = None) -> dict[str, Any]:
@@ -30,13 +37,13 @@ def inspect(image: Path, mask: Path | None = None, series: Sequence[int] | None 
     if image.is_dir():
         return _inspect_scan(image, series)
     echoes, grid = read_echoes(image)
-    values, n_echoes = echoes[0], len(echoes)
+    n_echoes = len(echoes)
     problems: list[str] = []
-    finite = torch.isfinite(values)
+    finite = torch.isfinite(echoes)
     n_bad = int((~finite).sum())
     if n_bad:
         problems.append(f"{n_bad} values are NaN or infinite.")
-    inside = finite & (values != 0)
+    inside = finite & (echoes != 0)
     labels: dict[str, int] = {}
     if mask is not None:
         try:
@@ -49,11 +56,13 @@ def inspect(image: Path, mask: Path | None = None, series: Sequence[int] | None 
                 problems.append(f"The mask '{mask.name}' is empty.")
         except IR2QSMError as error:
             problems.append(str(error))
-    seen = values[inside]
-    kind, unit = classify(seen, wrapped=is_wrapped(values))
-    stated, header = stated_kind(image), sidecar(image)
-    if stated == "phase" and kind != "wrapped phase":
-        kind, unit = "wrapped phase", None
+    seen, header = echoes[inside], sidecar(image)
+    # A mask says where a field counts; the wraps by which a phase is known may lie outside.
+    kind, unit = classify(echoes)
+    if kind not in ("empty", "wrapped phase"):
+        kind, unit = classify(seen)
+    if stated_kind(image) == "phase" or (n_echoes > 1 and kind not in ("empty", "wrapped phase", "magnitude")):
+        kind, unit = "wrapped phase", None if kind != "wrapped phase" else unit
     more: dict[str, Any] = {"n_echoes": n_echoes} if n_echoes > 1 else {}
     if header:
         more |= {"echo_time_s": header.get("EchoTime"), "b0_t": header.get("MagneticFieldStrength")}
@@ -75,10 +84,6 @@ def inspect(image: Path, mask: Path | None = None, series: Sequence[int] | None 
 
 def _scaling(stored: Tensor, problems: list[str]) -> str | None:
     """How stored numbers would become radians, as a sentence; None where that cannot be told."""
-    try:
-        from IR2QSMLib.field.scaling import detect_scaling  # needs scikit-image, which a local field does not
-    except ImportError:             # not installed before there is a phase, as in Slicer
-        return None
     try:
         return str(detect_scaling(stored))
     except IR2QSMError as error:
@@ -114,23 +119,21 @@ def _inspect_scan(folder: Path, series: Sequence[int] | None) -> dict[str, Any]:
     }
 
 
-def classify(values: Tensor, *, wrapped: bool = False) -> tuple[str, str | None]:
-    """What a set of values seems to be and in which unit: a guess from their range, to be confirmed by a person.
+def classify(values: Tensor) -> tuple[str, str | None]:
+    """What values (..., x, y, z) seem to be and in which unit: a guess from their range, to be confirmed by a person.
 
     Local fields spread to about 0.05 ppm, which is 2 to 15 Hz and a fraction of a radian; total fields ten times as
-    far; wrapped phase fills a full turn exactly, or is seen to be `wrapped` (`is_wrapped`), then in whatever unit.
+    far; wrapped phase fills its range and jumps. Zero and what is not finite is background.
     """
-    if values.numel() == 0:
+    phase = recognised(values)
+    if phase is not None:
+        return "wrapped phase", "rad" if phase.slope == 1.0 else "scanner units"
+    seen = values[torch.isfinite(values) & (values != 0)]
+    if seen.numel() == 0:
         return "empty", None
-    low, high = float(values.min()), float(values.max())
-    for turn, unit in ((2.0 * math.pi, "rad"), (4096.0, "scanner units"), (8192.0, "scanner units")):
-        if abs((high - low) / turn - 1.0) < WRAP and float(values.std()) > 0.1 * turn:
-            return "wrapped phase", unit
-    if wrapped:
-        return "wrapped phase", None
-    if low >= 0.0:
+    if float(seen.min()) >= 0.0:
         return "magnitude", None
-    top = float(values.abs().float().kthvalue(max(1, int(0.99 * values.numel())))[0])
+    top = float(seen.abs().float().kthvalue(max(1, int(0.99 * seen.numel())))[0])
     if top <= 0.3:
         return "local field", "ppm"
     if top <= 1.0:
@@ -138,6 +141,19 @@ def classify(values: Tensor, *, wrapped: bool = False) -> tuple[str, str | None]
     if top <= 40.0:
         return ("total field", "ppm") if top <= 3.0 else ("local field", "hz")
     return "total field", "hz"
+
+
+def require_plausible(local: LocalField, source: str, unit: str | None) -> None:
+    """Raise FieldInvalid unless a local field [ppm] is as strong as a head's; `source` is a key of `ADVICE`."""
+    inside = local.values[local.mask].abs()
+    top = float(inside.kthvalue(max(1, int(0.99 * inside.numel())))[0])
+    low, high = PLAUSIBLE_PPM
+    if not low <= top <= high:
+        read = "Made of the phase" if source == "phase" else f"Read in {unit}"
+        raise FieldInvalid(
+            f"{read}, the field's 99th percentile is {top:.3g} ppm; a local field's lies between {low:g} and "
+            f"{high:g} ppm. {ADVICE[source]}"
+        )
 
 
 def detect_input(source: Path) -> str:
@@ -151,6 +167,4 @@ def detect_input(source: Path) -> str:
         values, _ = read_echoes(source)
     except GridInvalid:             # what a field must be, reading it as one says better
         return "local-field"
-    seen = values[torch.isfinite(values) & (values != 0)]
-    kind, _ = classify(seen, wrapped=is_wrapped(values))
-    return "phase" if len(values) > 1 or kind == "wrapped phase" else "local-field"
+    return "phase" if len(values) > 1 or recognised(values) is not None else "local-field"

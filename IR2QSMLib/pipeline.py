@@ -14,12 +14,13 @@ from torch import Tensor
 
 from IR2QSMLib.errors import FieldInvalid, GridMismatch, MaskInvalid, OutOfMemory, OutputUnwritable, ParameterInvalid
 from IR2QSMLib.grid import Grid
+from IR2QSMLib.inspection import require_plausible
 from IR2QSMLib.inversion.frame import MARGIN, Frame
 from IR2QSMLib.inversion.methods import Method, describe, method
 from IR2QSMLib.io.images import has_orientation, read_labels, read_mask, read_volume, require_size
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.sidecars import read_local_field, stated_kind
-from IR2QSMLib.prepared import SOFTWARE, Prepared, require_plausible
+from IR2QSMLib.prepared import SOFTWARE, Prepared
 from IR2QSMLib.runtime import Device, Progress, Stopwatch, choose_device, is_out_of_memory, part_of, silent
 from IR2QSMLib.units import ppm_per_unit
 from IR2QSMLib.volumes import LocalField, Susceptibility
@@ -168,6 +169,7 @@ def reconstruct(
     warnings: list[str] = []
     if isinstance(field, Prepared):
         local, warnings = field.local, list(field.warnings)
+        require_plausible(local, field.notes["input"], field.notes.get("unit"))
         inputs: dict[str, Any] = {"field": field.name, "mask": field.notes.get("mask_image")}
         local = replace(local, **_extras(extras, local.grid, field.name))
     else:
@@ -181,12 +183,8 @@ def reconstruct(
         if local.noise is not None:
             local = replace(local, noise=local.noise * scale)
         inputs |= {"unit": unit, "b0_t": b0, "echo_time_s": echo_time}
+        require_plausible(local, "local field", unit)
     inputs |= {k: _name(v) for k, v in extras.items()}
-    if not isinstance(field, Prepared):
-        require_plausible(
-            local, f"Read in {unit}, the field's",
-            "Say its unit with --units (ppm, hz, rad), check B0 and TE; of a total field say --input total-field.",
-        )  # fmt: skip
     region = _region(reference, local, _name(field))
     used = choose_device(device)
     watch.stage("inversion")

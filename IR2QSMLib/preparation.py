@@ -19,7 +19,7 @@ from IR2QSMLib.field.sign import looks_turned
 from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, PathUnwrapping
 from IR2QSMLib.io.acquisition import Acquisition
 from IR2QSMLib.io.images import has_orientation, read_mask, read_volume
-from IR2QSMLib.prepared import Prepared, require_plausible
+from IR2QSMLib.prepared import Prepared
 from IR2QSMLib.runtime import Progress, choose_device, silent
 from IR2QSMLib.units import ppm_per_unit
 from IR2QSMLib.volumes import TotalField
@@ -86,10 +86,6 @@ def prepare_phase(
     times = acquisition.echo_times
     spacing = times[0] if len(times) == 1 else sum(b - a for a, b in pairwise(times)) / (len(times) - 1)
     local = maps.local.to("cpu")
-    require_plausible(
-        local, "The local field's",
-        "The phase may be scaled wrongly or unwrapped already: check --phase-range, the echo times and B0.",
-    )  # fmt: skip
     strength = phase.strength()
     noise = None if maps.total.noise is None else maps.total.noise.cpu()
     local = replace(local, magnitude=strength, noise=noise, echo_spacing=spacing, b0=acquisition.b0)
@@ -162,9 +158,6 @@ def prepare_total(
     whole = TotalField(torch.where(inside, values - values[inside].median(), 0.0), inside, grid, sigma)
     removal = steps.removal()
     local = removal(whole.to(choose_device(device).kind), progress).to("cpu")
-    require_plausible(
-        local, f"The local field's, of a total field in {unit},", "Say its unit with --units; check B0 and TE."
-    )
     strength = None
     if magnitude is not None:
         strength, its = read_volume(magnitude)

@@ -9,14 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from IR2QSMLib import __version__
-from IR2QSMLib.errors import FieldInvalid
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.sidecars import DIRECTION, RECOVERED
 from IR2QSMLib.volumes import LocalField
 
 SOFTWARE = {"name": "ir2qsm", "version": __version__}
-PLAUSIBLE_PPM = (0.003, 0.5)
-"""Where the 99th percentile of |local field| of a head can lie."""
 NAMES = ("localfield", "mask", "totalfield", "noise", "residual", "quality", "inputmask", "magnitude")
 """What a local field and the way to it may be made of, as the files are called."""
 
@@ -24,17 +21,6 @@ NAMES = ("localfield", "mask", "totalfield", "noise", "residual", "quality", "in
 def files_in(folder: Path) -> list[Path]:
     """Every file that `Prepared.add_to` may write into a folder."""
     return [*(folder / f"{name}.nii.gz" for name in NAMES), folder / "localfield.json", folder / "params.json"]
-
-
-def require_plausible(local: LocalField, whose: str, advice: str) -> None:
-    """Raise FieldInvalid, with advice, when a field in ppm cannot be the local field of a head."""
-    inside = local.values[local.mask].abs()
-    top = float(inside.kthvalue(max(1, int(0.99 * inside.numel())))[0])
-    low, high = PLAUSIBLE_PPM
-    if not low <= top <= high:
-        raise FieldInvalid(
-            f"{whose} 99th percentile is {top:.3g} ppm; a local field's lies between {low:g} and {high:g} ppm. {advice}"
-        )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.field.unwrapping import weighted_line, wrap
+from IR2QSMLib.field.scaling import wrap
+from IR2QSMLib.field.unwrapping import weighted_line
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.physics.fourier import blur, good_size, pad
 from IR2QSMLib.units import ppm_per_unit

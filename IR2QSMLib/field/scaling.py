@@ -9,13 +9,28 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import FieldInvalid, ParameterInvalid
-from IR2QSMLib.field.unwrapping import TURN, wrap
-from IR2QSMLib.field.wraps import is_wrapped
 
+TURN = 2.0 * math.pi
 NEAR = 0.02
 """How far from its ends a range may fall short, as a share of a turn, and still be known."""
 FEW_TURNS = 3.0 * math.pi
 """Radians up to which phase beyond ±π is taken for phase that some filter moved."""
+WHOLE = 0.9
+"""Share of a turn that a phase in radians spans at least where it has wraps."""
+JUMP = 0.75
+"""Share of a turn by which two neighbours differ where there is a wrap between them."""
+JUMPS = 1e-3
+"""Share of neighbours with a wrap between them above which a phase is wrapped."""
+FULL = 2e-3
+"""Share of the voxels that every eighth of a phase's range holds; the ends of a field's range are outliers."""
+ASKEW = 2.0
+"""How much farther from the top than from the bottom of the range jumps may end; those at the edge of a bright object
+begin in the noise at the very bottom and end at all heights."""
+
+
+def wrap(phase: Tensor) -> Tensor:
+    """Phase [rad] modulo 2π, from −π up to π."""
+    return torch.remainder(phase + math.pi, TURN) - math.pi
 
 
 @dataclass(frozen=True)
@@ -63,60 +78,122 @@ class PhaseScaling:
 
 
 KNOWN = (
-    ("radians, ±π", -math.pi, math.pi, 1.0, 0.0),
-    ("radians, 0 to 2π", 0.0, TURN, 1.0, 0.0),
-    ("12 bits, 0 to 4095", 0.0, 4096.0, math.pi / 2048.0, -math.pi),
-    ("13 bits, −4096 to 4095", -4096.0, 4096.0, math.pi / 4096.0, 0.0),
-    ("12 bits, −2048 to 2047", -2048.0, 2048.0, math.pi / 2048.0, 0.0),
-    ("thousandths of a radian", -1000.0 * math.pi, 1000.0 * math.pi, 1e-3, 0.0),
-    ("degrees, ±180", -180.0, 180.0, math.pi / 180.0, 0.0),
-    ("degrees, 0 to 360", 0.0, 360.0, math.pi / 180.0, 0.0),
+    ("radians, ±π", -math.pi, math.pi, 1.0, 0.0, True),
+    ("radians, 0 to 2π", 0.0, TURN, 1.0, 0.0, True),
+    ("12 bits, 0 to 4095", 0.0, 4096.0, math.pi / 2048.0, -math.pi, True),
+    ("13 bits, −4096 to 4095", -4096.0, 4096.0, math.pi / 4096.0, 0.0, True),
+    ("12 bits, −2048 to 2047", -2048.0, 2048.0, math.pi / 2048.0, 0.0, True),
+    ("thousandths of a radian", -1000.0 * math.pi, 1000.0 * math.pi, 1e-3, 0.0, False),
+    ("degrees, ±180", -180.0, 180.0, math.pi / 180.0, 0.0, False),
+    ("degrees, 0 to 360", 0.0, 360.0, math.pi / 180.0, 0.0, False),
 )
-"""Name, lowest and highest number, slope and intercept of what scanners write."""
+"""Name, lowest and highest number, slope and intercept of what scanners write, and whether nothing but phase fills such
+a range; a total field in Hz may fill the others."""
+UNWRAPPED = "radians, unwrapped already"
 
 
 def detect_scaling(values: Tensor) -> PhaseScaling:
-    """Decide from their range how stored numbers (..., x, y, z) become radians; NaN are left out.
+    """Decide from their range how the stored numbers of a phase (..., x, y, z) become radians; NaN are left out.
 
     Known are ±π, 0 to 2π, 0 to 4095, ±4096, ±2048, thousandths of a radian and degrees; any other range that is
-    symmetric about zero and filled as wrapped phase fills it, or across which neighbours jump, is stretched to ±π
-    (headers with a slope that is not to be trusted). Radians beyond ±π are taken modulo 2π, up to ±3π with certainty.
-    Raises FieldInvalid when the numbers are constant, look like a magnitude, or have a range that nothing is known
-    about.
+    symmetric about zero and filled as wrapped phase fills it, or over which neighbours jump as at wraps, is stretched
+    to ±π (headers with a slope that is not to be trusted). Radians beyond ±π are taken modulo 2π: with certainty up to
+    ±3π where they have wraps, else as unwrapped already. Raises FieldInvalid when the numbers are constant, look like
+    a magnitude, or have a range that nothing is known about.
     """
     seen = values[torch.isfinite(values)].double()
     if seen.numel() == 0 or float(seen.amax()) == float(seen.amin()):
         raise FieldInvalid("The phase is constant or nowhere finite; is it the phase image?")
+    known = _known(seen)
+    if known is not None:
+        return known[0]
     low, high = float(seen.amin()), float(seen.amax())
-    said = f"The phase ranges from {low:g} to {high:g}"
-    for name, first, last, slope, intercept in KNOWN:
-        margin = NEAR * (last - first)
-        if abs(low - first) <= margin and abs(high - last) <= margin and _fills(seen, low, high):
-            return PhaseScaling(name, slope, intercept)
-    span = high - low
-    if low < 0.0 and abs(low + high) <= NEAR * span and _fills(seen, low, high) and max(-low, high) < math.pi:
-        return PhaseScaling(f"unknown unit, {low:g} to {high:g}", TURN / span, 0.0, sure=False)
-    stretched = PhaseScaling(f"unknown unit, {low:g} to {high:g}", TURN / span, -math.pi * (low + high) / span, False)
-    wrapped = is_wrapped(values)
-    if wrapped and span < (1.0 - NEAR) * TURN:
-        return stretched
-    if max(abs(low), abs(high)) <= FEW_TURNS:
-        beyond = max(abs(low), abs(high)) > math.pi * (1.0 + NEAR)
+    said, span, top = f"The phase ranges from {low:g} to {high:g}", high - low, max(-low, high)
+    if low < 0.0 and abs(low + high) <= NEAR * span and _fills(seen) and top < math.pi:
+        return _stretched(low, high)
+    if top <= FEW_TURNS and span >= WHOLE * TURN:
+        beyond = top > math.pi * (1.0 + NEAR)
+        if beyond and _jumps(values, TURN)[2] <= JUMPS:
+            return PhaseScaling(UNWRAPPED, 1.0, 0.0, sure=False)
         return PhaseScaling("radians, beyond ±π" if beyond else "radians, not a full turn", 1.0, 0.0, sure=beyond)
-    if wrapped:
-        return stretched
+    if _has_wraps(values, low, high):
+        return _stretched(low, high)
+    if top <= FEW_TURNS:
+        return PhaseScaling("radians, not a full turn", 1.0, 0.0, sure=False)
     if low >= 0.0:
         raise FieldInvalid(
-            f"{said}, which looks like a magnitude. Give the phase image, or say which numbers stand for −π and π."
+            f"{said}, which looks like a magnitude. Give the phase image, or say which numbers stand for −π and π "
+            "(for radians that are unwrapped already, −3.14159 and 3.14159)."
         )
-    if not bool((seen == seen.round()).all()) and max(-low, high) <= 50.0 * TURN:
-        return PhaseScaling("radians, unwrapped already", 1.0, 0.0, sure=False)
+    if not bool((seen == seen.round()).all()) and top <= 50.0 * TURN:
+        return PhaseScaling(UNWRAPPED, 1.0, 0.0, sure=False)
     raise FieldInvalid(f"{said}, which no scanner is known to write. Say which numbers stand for −π and π.")
 
 
-def _fills(seen: Tensor, low: float, high: float) -> bool:
+def recognised(values: Tensor) -> PhaseScaling | None:
+    """How numbers (..., x, y, z) of which nobody says what they are become radians, None unless they are wrapped phase.
+
+    A range that nothing else fills is enough; over any other, neighbours have to jump as they do at wraps, and phase
+    has to be all over it, as it is not in a field or a magnitude. Voxels of zero or NaN are background.
+    """
+    seen = values[torch.isfinite(values) & (values != 0)].double()
+    if seen.numel() == 0 or float(seen.amax()) == float(seen.amin()):
+        return None
+    known = _known(seen)
+    if known is not None and known[1]:
+        return known[0]
+    low, high = float(seen.amin()), float(seen.amax())
+    full = float(torch.histc(seen, 8, low, high).amin()) >= FULL * seen.numel()
+    if not full or not _has_wraps(values, low, high):
+        return None
+    return known[0] if known is not None else _stretched(low, high)
+
+
+def _known(seen: Tensor) -> tuple[PhaseScaling, bool] | None:
+    """The known range that numbers fill, and whether nothing but phase does."""
+    low, high = float(seen.amin()), float(seen.amax())
+    for name, first, last, slope, intercept, alone in KNOWN:
+        margin = NEAR * (last - first)
+        if abs(low - first) <= margin and abs(high - last) <= margin and _fills(seen):
+            return PhaseScaling(name, slope, intercept), alone
+    return None
+
+
+def _stretched(low: float, high: float) -> PhaseScaling:
+    """From −π to π, for a range of an unknown unit; zero stays where it is when that is the middle."""
+    middle = 0.0 if abs(low + high) <= NEAR * (high - low) else 0.5 * (low + high)
+    slope = TURN / (high - low)
+    return PhaseScaling(f"unknown unit, {low:g} to {high:g}", slope, 0.0 - slope * middle, sure=False)
+
+
+def _fills(seen: Tensor) -> bool:
     """Whether numbers spread over their range as phase does, even (0.29 of the range) or in smooth regions."""
-    return float(seen.std()) > 0.1 * (high - low)
+    return float(seen.std()) > 0.1 * float(seen.amax() - seen.amin())
+
+
+def _has_wraps(values: Tensor, low: float, high: float) -> bool:
+    """Whether neighbours (..., x, y, z) jump from one end of a range to the other as at wraps, not as at an edge."""
+    lower, upper, share = _jumps(values, high - low)
+    return share > JUMPS and float(high - upper.mean()) <= ASKEW * float(lower.mean() - low)
+
+
+def _jumps(values: Tensor, turn: float) -> tuple[Tensor, Tensor, float]:
+    """Lower and upper numbers of the neighbours (..., x, y, z) that differ by nearly a turn or more, and their share.
+
+    The edge of a mask, outside which all is zero, is no jump. Numbers with fewer axes have no neighbours.
+    """
+    inside = torch.where(values == 0, torch.nan, values.double())
+    lower, upper, n_pairs = [], [], 0
+    for axis in (-3, -2, -1) if values.ndim >= 3 else ():
+        n = values.shape[axis] - 1
+        a, b = inside.narrow(axis, 0, n), inside.narrow(axis, 1, n)
+        step = (a - b).abs()
+        jumps = step >= JUMP * turn
+        lower.append(torch.minimum(a, b)[jumps])
+        upper.append(torch.maximum(a, b)[jumps])
+        n_pairs += int(torch.isfinite(step).sum())
+    found = torch.cat(lower) if lower else inside.new_zeros(0)
+    return found, torch.cat(upper) if upper else found, found.numel() / max(1, n_pairs)
 
 
 def alternates(signal: Tensor, axis: int = -1) -> bool:
@@ -130,12 +207,8 @@ def alternates(signal: Tensor, axis: int = -1) -> bool:
         for a in (-3, -2, -1)
         if a != axis and signal.shape[a] > 1
     )
-    return bool(together < -0.1 * within)
-
-
-def alternating(signal: Tensor) -> int | None:
-    """The axis, −1 to −3, along which every other slice of a complex signal (..., x, y, z) is negated, if any."""
-    return next((axis for axis in (-1, -2, -3) if alternates(signal, axis)), None)
+    # The second is for noise, which is like its neighbours along no axis.
+    return bool(together < -0.1 * within and together < -0.1 * signal.abs().square().sum())
 
 
 def unalternate(signal: Tensor, axis: int = -1) -> Tensor:
@@ -145,14 +218,14 @@ def unalternate(signal: Tensor, axis: int = -1) -> Tensor:
     return signal * sign.view([-1 if a == axis % signal.ndim else 1 for a in range(signal.ndim)])
 
 
-def from_real_imaginary(real: Tensor, imaginary: Tensor, ge: bool = False) -> tuple[Tensor, Tensor]:
-    """Phase [rad] and magnitude of real and imaginary parts (..., x, y, z).
+def set_right(phase: Tensor, magnitude: Tensor) -> tuple[Tensor, list[int]]:
+    """Phase [rad] (..., x, y, z) without the sign of every other slice, and the axes, -3 to -1, along which it changed.
 
-    With `ge`, slices that alternate are set right and the sign of the phase is turned, which on GE's scanners falls as
-    the field grows.
+    All axes are tried: a converter may have turned the image so that the slices lie along another than the third.
     """
-    signal = torch.complex(real.float(), imaginary.float())
-    axis = alternating(signal) if ge else None
-    if axis is not None:
+    finite = torch.isfinite(phase) & torch.isfinite(magnitude)
+    signal = torch.polar(torch.where(finite, magnitude, 0.0), torch.where(finite, phase, 0.0))
+    found = [axis for axis in (-3, -2, -1) if alternates(signal, axis)]
+    for axis in found:
         signal = unalternate(signal, axis)
-    return (-signal.angle() if ge else signal.angle()), signal.abs()
+    return (torch.where(finite, signal.angle(), phase) if found else phase), found

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import FieldInvalid
-from IR2QSMLib.field.scaling import PhaseScaling, alternating, detect_scaling, from_real_imaginary, unalternate
+from IR2QSMLib.field.scaling import UNWRAPPED, PhaseScaling, detect_scaling, set_right
+from IR2QSMLib.grid import AXES
 from IR2QSMLib.io.acquisition import Acquisition
 from IR2QSMLib.volumes import Phase
 
@@ -37,10 +38,22 @@ class Conversion:
         ge = acquisition.manufacturer.upper().startswith("GE")
         warnings = list(acquisition.notes)
         if "phase" in acquisition.kinds:
-            values, magnitude, notes = self._from_phase(acquisition, ge, warnings)
+            values, magnitude, notes = self._from_phase(acquisition, warnings)
         else:
-            values, magnitude = from_real_imaginary(acquisition.part("real"), acquisition.part("imaginary"), ge=ge)
-            notes = {"scaling": "angle of real and imaginary parts"}
+            signal = torch.complex(acquisition.part("real"), acquisition.part("imaginary"))
+            values, magnitude, notes = signal.angle(), signal.abs(), {"scaling": "angle of real and imaginary parts"}
+        if ge or not acquisition.manufacturer:
+            mended, axes = set_right(values, magnitude)
+            along = " and ".join(AXES[axis] for axis in axes)
+            if ge:
+                values = -mended
+            if ge and axes:
+                notes["ge_slices"] = f"every other slice along {along} negated"
+            elif axes:
+                warnings.append(
+                    f"Every other slice along {along} seems to be negated, as GE's scanners store it, but no "
+                    "manufacturer is known: nothing was set right. If it is GE, say so as Manufacturer in the sidecar."
+                )
         if self.flip_sign:
             values = -values
         notes["sign"] = {"turned_as_manufacturer_is_ge": ge, "turned_by_user": self.flip_sign}
@@ -49,33 +62,21 @@ class Conversion:
         )
         return phase, notes, warnings
 
-    def _from_phase(
-        self, acquisition: Acquisition, ge: bool, warnings: list[str]
-    ) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    def _from_phase(self, acquisition: Acquisition, warnings: list[str]) -> tuple[Tensor, Tensor, dict[str, Any]]:
         stored, magnitude = acquisition.part("phase"), acquisition.part("magnitude")
         _require_apart(acquisition, stored, magnitude)
         scaling = detect_scaling(stored) if self.phase_range is None else PhaseScaling.between(*self.phase_range)
-        if not scaling.sure:
+        if scaling.name == UNWRAPPED:
+            warnings.append(
+                "The phase is unwrapped already: it goes beyond ±π without a jump. It was taken for radians; if it is "
+                "in another unit, give the numbers that stand for −π and π with --phase-range."
+            )
+        elif not scaling.sure:
             warnings.append(
                 f"The phase was taken as {scaling.name}; if that is wrong, give the numbers that stand for −π and π "
                 "with --phase-range."
             )
-        values = scaling(stored)
-        notes: dict[str, Any] = {"scaling": str(scaling)}
-        finite = torch.isfinite(values) & torch.isfinite(magnitude)
-        signal = torch.polar(torch.where(finite, magnitude, 0.0), torch.where(finite, values, 0.0))
-        if ge:
-            axis = alternating(signal)
-            if axis is not None:
-                notes["ge_slices"] = "every other slice negated"
-                values = torch.where(finite, unalternate(signal, axis).angle(), values)
-            values = -values
-        elif not acquisition.manufacturer and alternating(signal) is not None:
-            warnings.append(
-                "Every other slice of the phase is negated, as GE stores it, and no manufacturer is stated; if it "
-                "is GE, say so in the sidecar (Manufacturer), as its sign is turned as well."
-            )
-        return values, magnitude, notes
+        return scaling(stored), magnitude, {"scaling": str(scaling)}
 
 
 def _require_apart(acquisition: Acquisition, stored: Tensor, magnitude: Tensor) -> None:

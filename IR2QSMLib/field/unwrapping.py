@@ -11,17 +11,11 @@ from scipy import ndimage
 from skimage.restoration import unwrap_phase
 from torch import Tensor
 
+from IR2QSMLib.field.scaling import TURN, wrap
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.physics.fourier import fft, frequencies, ifft
 from IR2QSMLib.runtime import Progress, silent
 from IR2QSMLib.volumes import Phase
-
-TURN = 2.0 * math.pi
-
-
-def wrap(phase: Tensor) -> Tensor:
-    """Phase [rad] modulo 2π, from −π up to π."""
-    return torch.remainder(phase + math.pi, TURN) - math.pi
 
 
 def nearest_branch(phase: Tensor, template: Tensor) -> Tensor:

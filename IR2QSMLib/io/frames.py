@@ -174,6 +174,11 @@ def _decoded(path: Path) -> tuple[np.ndarray, bool]:
     try:
         stack = np.asarray(pydicom.dcmread(path).pixel_array)
         return (stack[None] if stack.ndim == 2 else stack), False
+    except TypeError as error:          # lists where numbers belong, of which SimpleITK would take the first
+        raise FileUnreadable(
+            f"The pixels of {path.name} cannot be read: their header holds a list where a number belongs; export the "
+            "scan again."
+        ) from error
     except (AttributeError, KeyError, NotImplementedError, RuntimeError, ValueError) as error:
         try:
             stack = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))

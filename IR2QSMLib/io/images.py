@@ -38,11 +38,13 @@ def read_image(path: Path | str) -> sitk.Image:
     name = path.name
     try:
         with path.open("rb") as file:
-            file.read(1)
+            start = file.read(132)
     except FileNotFoundError as error:
         raise FileUnreadable(f"{name} does not exist; check the path.") from error
     except OSError as error:
         raise FileUnreadable(f"{name} cannot be opened ({error.strerror}); give a file that can be read.") from error
+    if start[128:] == b"DICM":
+        raise FileUnreadable(f"{name} is a DICOM file, one part of a scan; give its folder, or convert it to NIfTI.")
     image_format = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
     if image_format not in FORMATS:
         raise FileUnreadable(
@@ -107,14 +109,14 @@ def _byte_order(path: Path) -> str:
 
 def _with_non_finite(image: sitk.Image, stored: np.ndarray) -> sitk.Image:
     """Put back the NaN and infinity that ITK turns into zeros as it reads NIfTI."""
-    bad = ~np.isfinite(stored)
     n = image.GetNumberOfComponentsPerPixel()
-    if not bad.any():
+    if np.isfinite(stored).all():
         return image
     array = sitk.GetArrayFromImage(image)
-    in_file = np.moveaxis(array, -1, 0).copy() if n > 1 else array          # where a voxel's values are the last axis
-    in_file.reshape(-1)[bad] = stored[bad]
-    mended = sitk.GetImageFromArray(np.moveaxis(in_file, 0, -1) if n > 1 else in_file, isVector=n > 1)
+    stored = stored.reshape(n, -1).T            # NIfTI keeps the values of a voxel as volumes, ITK side by side
+    bad = ~np.isfinite(stored)
+    array.reshape(-1, n)[bad] = stored[bad]
+    mended = sitk.GetImageFromArray(array, isVector=n > 1)
     mended.CopyInformation(image)
     return mended
 

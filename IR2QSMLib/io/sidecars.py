@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -91,7 +92,7 @@ def sidecar(path: Path) -> dict[str, Any]:
             continue
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, RecursionError, ValueError) as error:
             raise FileUnreadable(f"{file.name} is not JSON that can be read; mend or remove it.") from error
         if not isinstance(content, dict):
             raise FileUnreadable(f"{file.name} holds no JSON object; expected the names and values of BIDS.")
@@ -192,4 +193,9 @@ def _echoes_of(path: Path, kind: str | None) -> list[Echo]:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:           # JSON knows no largest whole number; what reads it refuses what is not finite
+        return math.inf

@@ -15,6 +15,7 @@ from IR2QSMLib import Grid, reconstruct
 from IR2QSMLib.errors import FieldInvalid, ParameterInvalid
 from IR2QSMLib.inversion.direct import TruncatedDivision
 from IR2QSMLib.physics.resample import aligned_grid, resample
+from IR2QSMLib.units import hz_per_ppm
 
 Refused = Callable[..., str]
 
@@ -49,6 +50,28 @@ def test_radians_are_not_taken_for_ppm_nor_ppm_for_radians(case: Any, factor: fl
     typical = case.local.values * (0.05 / float(case.local.values[case.local.mask].abs().quantile(0.99)))
     with pytest.raises(FieldInvalid, match="99th percentile is"):
         reconstruct(typical * factor * 1.01, case.local.mask, grid=case.local.grid, method="tkd")
+
+
+def test_a_field_that_no_head_has_is_refused_with_advice_for_what_it_was_made_of(
+    case: Any, ir2qsm: Callable[..., Any], write_volume: Any, tmp_path: Path
+) -> None:
+    local = case.local
+    radians = local.values * (2.0 * np.pi * hz_per_ppm(3.0) * 0.02)
+    phase = write_volume(tmp_path / "a_ph.nii", radians, local.grid)
+    magnitude = write_volume(tmp_path / "mag.nii", 100.0 * local.mask, local.grid)
+    of_phase = (phase, case.mask, "--magnitude", magnitude, "--te", 0.02, "--b0", 3)
+    of_total = (phase, case.mask, "--input", "total-field")
+    for command in (("fieldmap", "-o", tmp_path / "f"), ("reconstruct", "-o", tmp_path / "chi.nii", "--method", "tkd")):
+        ran = ir2qsm(*command, *of_phase, "--phase-range", 0, 0.1, "--device", "cpu")
+        assert ran.code == 2 and "Made of the phase, the field's 99th percentile" in ran.err
+        assert "--phase-range" in ran.err and "--te" in ran.err and "--b0" in ran.err
+        assert "--units" not in ran.err and "total-field" not in ran.err
+        ran = ir2qsm(*command, *of_total, "--units", "ppm", "--device", "cpu")
+        assert ran.code == 2 and "Read in ppm" in ran.err and "--units" in ran.err and "--input" not in ran.err
+        assert not (tmp_path / "f").exists() and not (tmp_path / "chi.nii").exists()
+    in_radians = ("--units", "rad", "--te", 0.02, "--b0", 3)
+    for options in ((*of_phase, "--phase-range", -np.pi, np.pi), (*of_total, *in_radians)):
+        assert ir2qsm("fieldmap", "-o", tmp_path / "f", *options, "--device", "cpu").code == 0
 
 
 def test_a_negative_margin_is_refused(case: Any) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -40,18 +42,44 @@ def test_a_kind_is_told_from_its_range(values: Tensor, expected: tuple[str, str 
     assert classify(values) == expected
 
 
-@pytest.mark.parametrize("echo", [0, 1, 2])
-@pytest.mark.parametrize(("factor", "shift"), [(1.0, 0.0), (1000 * math.pi / 0.00367, 0.0), (180 / 0.00367, 180.0),
-                                               (0.5 / 0.00367, 0.5), (1 / 0.00367, 0.0)])  # fmt: skip
-def test_one_real_echo_is_phase_whatever_its_unit(
-    echo: int, factor: float, shift: float, reference_data: Path, write_volume: Any, tmp_path: Path
+def test_a_single_phase_without_a_telling_name_is_never_taken_for_a_field(
+    reference_data: Path, case: Any, write_volume: Any, tmp_path: Path, ir2qsm: Callable[..., Any]
 ) -> None:
-    stored, grid = read_echoes(reference_data / "gre_small" / "small_Phase.nii")
-    one = write_volume(tmp_path / "echo.nii", factor * stored[echo] + shift, grid)
-    assert inspect(one)["kind"] == "wrapped phase" and detect_input(one) == "phase"
-    magnitude, _ = read_echoes(reference_data / "gre_small" / "small_Mag.nii")
-    other = write_volume(tmp_path / "other.nii", factor * magnitude[echo] + shift, grid)
-    assert inspect(other)["kind"] != "wrapped phase" and detect_input(other) == "local-field"
+    echoes, grid = read_echoes(reference_data / "gre_small" / "small_Phase.nii")
+    angle = echoes[0] / 0.0036744 * math.pi
+    whole = write_volume(tmp_path / "all.nii", torch.ones(grid.shape, dtype=torch.bool), grid)
+    positive = angle + math.pi
+    for stored in (echoes[0], 1e3 * angle, torch.rad2deg(angle), angle / math.pi, torch.rad2deg(positive) + 0.01):
+        path = write_volume(tmp_path / "echo.nii", stored, grid)
+        assert detect_input(path) == "phase" and inspect(path, whole)["kind"] == "wrapped phase"
+        ran = ir2qsm("reconstruct", path, whole, "-o", tmp_path / "chi.nii", "--method", "tkd", "--device", "cpu")
+        assert ran.code == 2 and "1 phase image came without any magnitude" in ran.err
+    assert detect_input(case.field) == "local-field"
+    for scale in (1.0, 128.0, 1e3):                                       # ppm, Hz, and a range like thousandths
+        assert detect_input(write_volume(tmp_path / "f.nii", scale * case.local.values, case.local.grid)) != "phase"
+    magnitude, its = read_echoes(reference_data / "gre_small" / "small2_Mag.nii")
+    assert inspect(write_volume(tmp_path / "m.nii", magnitude[0], its))["kind"] == "magnitude"
+
+
+def test_a_magnitude_with_a_sharp_edge_is_no_phase() -> None:
+    x, y, z = torch.meshgrid(*[torch.linspace(-1.0, 1.0, 30)] * 3, indexing="ij")
+    noise = torch.randn(2, 30, 30, 30, generator=torch.Generator().manual_seed(4))
+    inside = (x**2 + y**2 + z**2 < 0.7).float()
+    near_coil, radius = 0.4 + 0.6 * (x + 1) / 2, (x**2 + y**2 + z**2) / 0.7
+    for bright in (1.0, near_coil, 0.05 + 0.95 * radius, 0.05 + 0.95 * radius * near_coil):
+        signal = torch.stack([400.0 * inside * bright + 8.0 * noise[0], 8.0 * noise[1]]).norm(dim=0)
+        assert classify(signal) == ("magnitude", None)
+
+
+def test_what_is_called_a_phase_has_no_unit_of_a_field(case: Any, write_volume: Any, tmp_path: Path) -> None:
+    path = write_volume(tmp_path / "a_ph.nii", case.local.values, case.local.grid)
+    assert (inspect(path)["kind"], inspect(path)["unit"]) == ("wrapped phase", None)
+
+
+def test_echoes_without_a_name_are_phase_for_inspect_as_for_reconstruct(case: Any, tmp_path: Path) -> None:
+    echoes = np.stack([case.local.values.numpy()] * 2, -1)
+    nibabel.save(nibabel.Nifti1Image(echoes, np.eye(4)), tmp_path / "v.nii")
+    assert inspect(tmp_path / "v.nii")["kind"] == "wrapped phase" and detect_input(tmp_path / "v.nii") == "phase"
 
 
 def test_a_field_and_its_mask_are_described(case: Any) -> None:

@@ -64,6 +64,10 @@ def test_its_tables_name_every_removal_and_step() -> None:
     for name in ("v-sharp", "pdf", "lbv"):
         assert len(re.findall(rf"\| {name},? ", text)) >= 4, name
     assert f"{Recovered.n_steps} steps of recovery" in text
-    assert re.search(r"(within|beyond) the .* FFT pairs and 5 such calls", text)
+    told = re.search(r"field: ([\d.]+) s, (within|beyond) the ([\d.]+) s of 600 FFT pairs and 5 such calls, and 4 GB", text)
+    whole = re.search(r"phase to local field, default +\| +([\d.]+) \| +\d+ \| +(\d+) \|", text)
+    assert told is not None and whole is not None and int(whole[2]) < 4000
+    assert told[2] == ("within" if float(told[1]) <= float(told[3]) else "beyond")
+    assert float(told[1]) == pytest.approx(float(whole[1]), abs=0.1)
     for step in ("FFT pairs", "unwrap_phase", "mask from the magnitude", "unwrapping", "echo combination"):
         assert step in text

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from IR2QSMLib.errors import FieldInvalid, ParameterInvalid
 from IR2QSMLib.field.echoes import EchoFit, correct_bipolar
-from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, PathUnwrapping, wrap
+from IR2QSMLib.field.scaling import wrap
+from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, PathUnwrapping
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.volumes import Phase, TotalField
 

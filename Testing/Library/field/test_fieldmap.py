@@ -16,8 +16,8 @@ from IR2QSMLib.field.checks import residual_background, touched_sides
 from IR2QSMLib.field.echoes import EchoFit
 from IR2QSMLib.field.fieldmap import FieldMaps, local_field
 from IR2QSMLib.field.mask import MagnitudeMask
-from IR2QSMLib.field.scaling import detect_scaling
-from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, unwrap_in_space, wrap, wraps_left
+from IR2QSMLib.field.scaling import detect_scaling, wrap
+from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, unwrap_in_space, wraps_left
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.volumes import LocalField, Phase, TotalField

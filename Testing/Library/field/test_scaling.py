@@ -13,9 +13,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from IR2QSMLib.errors import FieldInvalid, ParameterInvalid
-from IR2QSMLib.field.scaling import PhaseScaling, alternates, detect_scaling, from_real_imaginary, unalternate
-from IR2QSMLib.field.unwrapping import TURN, wrap
-from IR2QSMLib.field.wraps import is_wrapped
+from IR2QSMLib.field.scaling import (
+    TURN,
+    PhaseScaling,
+    alternates,
+    detect_scaling,
+    recognised,
+    set_right,
+    unalternate,
+    wrap,
+)
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.io.images import read_volume
 
@@ -133,34 +140,42 @@ def test_phase_that_is_unwrapped_already_is_told_from_wrapped_in_an_unknown_unit
     assert float((steps - x.diff(dim=0)).abs().max()) < 0.12
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 0.5), (2.0, 900.0)])
-def test_wraps_tell_phase_in_a_range_that_nobody_is_known_to_write(low: float, high: float) -> None:
-    x = torch.linspace(0.0, 60.0, 240).view(-1, 1, 1).expand(240, 9, 8) + 0.3
-    stored = low + (high - low) * (wrap(x) + math.pi) / TURN
-    scaling = detect_scaling(stored)
-    assert scaling.name.startswith("unknown unit") and not scaling.sure
-    assert float((wrap(scaling(stored).diff(dim=0)) - x.diff(dim=0)).abs().max()) < 0.25
+@pytest.mark.parametrize(("low", "high"), [(-0.8, 19.5), (-5.0, 3.5), (-31.0, 12.0)])
+def test_the_edge_of_a_mask_is_no_wrap(low: float, high: float) -> None:
+    x = torch.linspace(low, high, 24).view(-1, 1, 1).expand(24, 20, 18).clone()
+    x[:, :4], x[:, -4:], x[:, :, :4], x[:, :, -4:] = 0.0, 0.0, 0.0, 0.0
+    scaling = detect_scaling(x)
+    assert scaling.name == "radians, unwrapped already" and not scaling.sure
+    assert float(wrap(scaling(x) - x).abs().max()) < 1e-5
+    wrapped = 5.0 * wrap(x)
+    if high > 4.0:
+        assert detect_scaling(wrapped).name.startswith("unknown unit")
 
 
-def test_the_edge_of_a_mask_is_no_wrap() -> None:
-    """Else unwrapped phase that is zero outside a mask would be stretched to one turn, its field much too weak."""
-    line = torch.linspace(-1.0, 1.0, 24)
-    x, y, z = torch.meshgrid(line, line, line, indexing="ij")
-    inside = x**2 + y**2 + z**2 < 0.7
-    unwrapped = torch.where(inside, 15.0 + 9.0 * x + 3.0 * y * z, 0.0) - 0.8 * (inside & (x < -0.7))
-    assert not is_wrapped(unwrapped) and float(unwrapped.max()) > 20.0
-    unwrapped[12, 12, 12] = -0.8
-    assert detect_scaling(unwrapped).name == "radians, unwrapped already"
-    assert is_wrapped(torch.where(inside, wrap(9.0 * x * 4.0), 0.0))
+@pytest.mark.parametrize("name", STORED)
+def test_phase_of_which_nobody_says_so_is_recognised_by_its_wraps(name: str) -> None:
+    stored, expected = STORED[name]
+    scaling = recognised(stored)
+    assert scaling is not None and scaling.name.startswith(expected)
 
 
-def test_a_flat_magnitude_in_a_noisy_background_has_no_wraps() -> None:
-    noise = torch.rand(24, 24, 24, generator=torch.manual_seed(2))
-    magnitude = noise + 1e-3
-    magnitude[6:18, 6:18, 6:18] += 800.0
-    assert not is_wrapped(magnitude)
-    assert is_wrapped(TURN * noise)
-    assert not is_wrapped(torch.ones(4, 4, 4)) and not is_wrapped(torch.full((4, 4, 4), math.nan))
+@pytest.mark.parametrize("span", [(0.0, 1.0), (0.0, 100.0), (-5.0, 25.0)])
+def test_wraps_tell_the_unit_of_a_range_that_is_not_symmetric(span: tuple[float, float]) -> None:
+    low, high = span
+    stored = low + (TRUTH + math.pi) / TURN * (high - low)
+    scaling = recognised(stored)
+    assert scaling is not None and scaling == detect_scaling(stored) and not scaling.sure
+    assert float(wrap(scaling(stored) - TRUTH).abs().max()) < 0.005
+
+
+@pytest.mark.parametrize("echo", [0, 1, 2])
+def test_each_reference_echo_alone_is_recognised(read_echoes: ReadEchoes, echo: int) -> None:
+    values, _ = read_echoes("small_Phase.nii")
+    scaling = recognised(values[echo])
+    assert scaling is not None and scaling.slope == pytest.approx(855.0, abs=0.5)
+    for name in ("small_Mag.nii", "small2_Mag.nii"):
+        magnitude, _ = read_echoes(name)
+        assert recognised(magnitude[min(echo, len(magnitude) - 1)]) is None
 
 
 def test_phase_of_less_than_a_turn_is_taken_for_radians_and_doubted() -> None:
@@ -174,7 +189,7 @@ def test_phase_of_less_than_a_turn_is_taken_for_radians_and_doubted() -> None:
     [
         (torch.full((4, 4, 4), 3.0), "constant"),
         (torch.full((4, 4, 4), math.nan), "nowhere finite"),
-        (torch.arange(729.0).view(9, 9, 9), "looks like a magnitude"),
+        (torch.rand(9, 9, 9, generator=torch.manual_seed(1)) ** 3 * 900.0, "looks like a magnitude"),
         (torch.linspace(-300.0, 11000.0, 4000).round().view(40, 10, 10), "no scanner is known to write"),
     ],
 )
@@ -210,20 +225,24 @@ def test_alternating_slices_are_found_and_set_right(axis: int) -> None:
     torch.testing.assert_close(unalternate(stored, axis), truth)
 
 
-def test_ges_parts_become_phase_that_grows_with_the_field() -> None:
+@pytest.mark.parametrize("axes", [(), (-1,), (-2,), (-3,), (-3, -2, -1)])
+def test_slices_are_set_right_along_whichever_axes_they_alternate(axes: tuple[int, ...]) -> None:
     truth = signal()
-    stored = unalternate(truth.conj())
-    phase, magnitude = from_real_imaginary(stored.real, stored.imag, ge=True)
-    torch.testing.assert_close(magnitude, truth.abs())
-    assert float(wrap(phase - truth.angle()).abs().max()) < 1e-4
-    plain, _ = from_real_imaginary(truth.real, truth.imag)
-    assert float(wrap(plain - truth.angle()).abs().max()) < 1e-4
+    stored = truth
+    for axis in axes:
+        stored = unalternate(stored, axis)
+    phase = torch.stack([stored.angle(), stored.angle()])
+    phase[0, 3, 3, 3] = torch.nan
+    found, along = set_right(phase, truth.abs().expand(2, -1, -1, -1))
+    assert sorted(along) == sorted(axes)
+    assert float(wrap(found[1] - truth.angle()).abs().max()) < 1e-4
+    assert torch.equal(torch.isnan(found), torch.isnan(phase))
 
 
-def test_ges_parts_that_do_not_alternate_are_left_in_place() -> None:
-    truth = signal()
-    phase, _ = from_real_imaginary(truth.conj().real, truth.conj().imag, ge=True)
-    assert float(wrap(phase - truth.angle()).abs().max()) < 1e-4
+@pytest.mark.parametrize("seed", range(12))
+def test_noise_alone_does_not_alternate(seed: int) -> None:
+    noise = torch.randn(2, 12, 11, 10, generator=torch.Generator().manual_seed(seed))
+    assert set_right(torch.atan2(noise[0], noise[1]), noise.norm(dim=0))[1] == []
 
 
 def test_a_single_slice_does_not_alternate() -> None:

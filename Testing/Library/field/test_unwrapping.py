@@ -13,15 +13,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from IR2QSMLib.errors import Cancelled
+from IR2QSMLib.field.scaling import TURN, wrap
 from IR2QSMLib.field.unwrapping import (
-    TURN,
     LaplacianUnwrapping,
     PathUnwrapping,
     nearest_branch,
     unwrap_by_laplacian,
     unwrap_in_space,
     weighted_line,
-    wrap,
     wraps_left,
 )
 from IR2QSMLib.grid import Grid

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -182,6 +185,26 @@ def test_a_folder_without_a_scan_is_refused(tmp_path: Path) -> None:
     Scanner(tmp_path).write("mag", MAGNITUDE, series=5, image_type=["ORIGINAL", "PRIMARY", "M"])
     with pytest.raises(FieldInvalid, match="Export phase images from the scanner"):
         find_acquisition(tmp_path)
+
+
+def test_one_file_of_a_scan_is_refused_and_its_folder_asked_for(tmp_path: Path, ir2qsm: Callable[..., Any]) -> None:
+    Scanner(tmp_path / "scan").siemens(PHASE, MAGNITUDE)
+    file = tmp_path / "scan" / "IM00003"
+    for command in (("inspect",), ("reconstruct", "-o", tmp_path / "chi.nii"), ("fieldmap", "-o", tmp_path / "f")):
+        ran = ir2qsm(*command, file)
+        assert ran.code == 2 and "IM00003 is a DICOM file, one part of a scan; give its folder" in ran.out + ran.err
+
+
+def test_pixels_described_in_a_form_that_dicom_does_not_know_are_named(tmp_path: Path) -> None:
+    Scanner(tmp_path).siemens(PHASE, MAGNITUDE)
+    for path in tmp_path.iterdir():
+        header = pydicom.dcmread(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            header.BitsAllocated = [16, 16]
+            header.save_as(path)
+    with pytest.raises(FileUnreadable, match=r"The pixels of IM000\d\d cannot be read"):
+        find_acquisition(tmp_path).part("phase")
 
 
 def test_a_header_without_a_place_is_named(tmp_path: Path) -> None:

@@ -105,13 +105,22 @@ def test_real_and_imaginary_parts_are_read(tmp_path: Path) -> None:
     )
     phase, notes, _ = Conversion()(alternating)
     assert np.allclose(np.exp(1j * phase.values.numpy()), np.exp(1j * PHASE), atol=1e-3)
-    assert notes["ge_slices"] == "every other slice negated"
-    along_x = np.conj(signal) * np.where(np.arange(12) % 2, -1.0, 1.0)[:, None, None]    # reoriented since
-    parts = {"phase": np.angle(along_x), "mag": MAGNITUDE}
-    phase, _, _ = Conversion()(find_acquisition(bids(tmp_path / "d", parts, Manufacturer="GE")))
+    assert notes["ge_slices"] == "every other slice along z negated"
+
+
+def test_ges_slices_are_set_right_in_an_image_that_was_turned(tmp_path: Path) -> None:
+    turned = MAGNITUDE * np.exp(-1j * PHASE) * np.where(np.arange(12) % 2, -1.0, 1.0)[:, None, None]
+    parts = {"phase": np.angle(turned), "mag": MAGNITUDE}
+    phase, notes, _ = Conversion()(find_acquisition(bids(tmp_path / "a", parts, Manufacturer="GE")))
     assert np.allclose(np.exp(1j * phase.values.numpy()), np.exp(1j * PHASE), atol=1e-3)
-    unknown = Conversion()(find_acquisition(bids(tmp_path / "e", parts)))[2]
-    assert any("Every other slice of the phase is negated, as GE stores it" in warning for warning in unknown)
+    assert notes["ge_slices"] == "every other slice along x negated"
+    for more, n_said in (({}, 1), ({"Manufacturer": "Siemens"}, 0)):
+        phase, notes, warnings = Conversion()(find_acquisition(bids(tmp_path / "b", parts, **more)))
+        assert np.allclose(np.exp(1j * phase.values.numpy()), turned / np.abs(turned), atol=1e-3)
+        said = [w for w in warnings if "Every other slice along x" in w and "Manufacturer in the sidecar" in w]
+        assert len(said) == n_said and "ge_slices" not in notes
+    _, _, none = Conversion()(find_acquisition(bids(tmp_path / "c", {"phase": PHASE, "mag": MAGNITUDE})))
+    assert not any("slice" in w for w in none)
 
 
 def test_parts_may_share_a_sidecar_and_converters_names_are_known(tmp_path: Path) -> None:
@@ -156,11 +165,34 @@ def test_echoes_are_a_fourth_axis_or_the_values_of_a_voxel(suffix: str, tmp_path
     array = np.ascontiguousarray(PHASE.transpose(0, 3, 2, 1), dtype=np.float32)
     sitk.WriteImage(sitk.GetImageFromArray(array, isVector=False), str(tmp_path / f"four{suffix}"))
     assert np.array_equal(read_echoes(tmp_path / f"four{suffix}")[0], PHASE.astype(np.float32))
-    array[1, 2, 3, 4] = np.nan
     vectors = sitk.GetImageFromArray(np.ascontiguousarray(np.moveaxis(array, 0, -1)), isVector=True)
     sitk.WriteImage(vectors, str(tmp_path / f"vector{suffix}"))
-    expected = array.transpose(0, 3, 2, 1)
-    assert np.array_equal(read_echoes(tmp_path / f"vector{suffix}")[0], expected, equal_nan=True)
+    assert np.array_equal(read_echoes(tmp_path / f"vector{suffix}")[0], PHASE.astype(np.float32))
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".nii", ".nii.gz"])
+def test_nan_in_the_values_of_a_voxel_stays(suffix: str, tmp_path: Path) -> None:
+    phase = PHASE.astype(np.float32)
+    phase[1, 3, 4, 5], phase[2, 11, 0, 8] = np.nan, -np.inf
+    array = np.ascontiguousarray(phase.transpose(3, 2, 1, 0))
+    sitk.WriteImage(sitk.GetImageFromArray(array, isVector=True), str(tmp_path / f"vector{suffix}"))
+    assert np.array_equal(read_echoes(tmp_path / f"vector{suffix}")[0], phase, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ('{"EchoTime": 1' + 400 * "0" + ', "MagneticFieldStrength": 3}', "echo times are inf s; expected 0.0005 to"),
+        ('{"EchoTime": 0.01, "MagneticFieldStrength": 1' + 400 * "0" + "}", "B0 is inf T; expected 0.01 to 25 T"),
+        (100_000 * "[", r"a_ph\.json is not JSON that can be read"),
+        ('{"EchoTime": ' + 100_000 * "[" + 100_000 * "]" + "}", r"a_ph\.json is not JSON that can be read"),
+    ],
+)
+def test_a_sidecar_beyond_all_measure_is_refused_in_a_sentence(header: str, message: str, tmp_path: Path) -> None:
+    phase, magnitude = write(tmp_path / "a_ph.nii", PHASE[0]), write(tmp_path / "m.nii", MAGNITUDE[0])
+    (tmp_path / "a_ph.json").write_text(header)
+    with pytest.raises(IR2QSMError, match=message):
+        find_acquisition(phase, [magnitude])
 
 
 def test_complex_numbers_are_refused(tmp_path: Path) -> None:
@@ -213,7 +245,7 @@ def test_a_phase_that_is_unwrapped_already_or_of_no_known_range_is_said(tmp_path
     x, y, _ = np.meshgrid(*(np.linspace(-1, 1, n) for n in (12, 10, 9)), indexing="ij")
     smooth = 40.0 * x + 15.0 * (y + 1)
     found = find_acquisition(write(tmp_path / "p.nii", smooth), [magnitude], echo_times=[0.01], b0=3.0)
-    assert any("unwrapped already" in w and "--phase-range" in w for w in Conversion()(found)[2])
+    assert any(w.startswith("The phase is unwrapped already") and "--phase-range" in w for w in Conversion()(found)[2])
     odd = find_acquisition(write(tmp_path / "q.nii", 0.00117 * PHASE[0]), [magnitude], echo_times=[0.01], b0=3.0)
     phase, notes, warnings = Conversion()(odd)
     assert "unknown unit" in notes["scaling"] and len(warnings) == 1

@@ -174,10 +174,10 @@ def test_phase_is_recognised_and_what_it_lacks_is_asked_for(
     strong = write_volume(tmp_path / "strong.nii", 10.0 * scan.total, scan.local.grid)
     assert "of a total field say --input total-field" in refused("reconstruct", strong, scan.mask, *chi)
     wrong_range = ("fieldmap", scan.bids, scan.mask, "-o", tmp_path / "f", "--phase-range", 0, 0.1)
-    assert "check --phase-range, the echo times and B0" in refused(*wrong_range)
+    assert "Say which numbers stand for −π and π with --phase-range" in refused(*wrong_range)
     stronger = write_volume(tmp_path / "stronger.nii", 90.0 * scan.total, scan.local.grid)
     total = ("reconstruct", stronger, scan.mask, *chi, "--input", "total-field")
-    assert "of a total field in ppm, 99th percentile is" in refused(*total)
+    assert "Read in ppm, the field's 99th percentile is" in refused(*total)
     assert "PDF weighs every voxel by its noise" in refused(
         "reconstruct", scan.total_field, scan.mask, *chi, "--input", "total-field", "--background", "pdf"
     )
