@@ -28,6 +28,10 @@ class Options:
     """Echo time [s], for a field in rad; of phase, one for each echo, where its volumes do not know them."""
     flip_sign: bool = False
     """Turn the sign of a phase or a total field."""
+    bipolar: bool = False
+    """Of phase: even echoes were read out backwards."""
+    phase_range: tuple[float, float] | None = None
+    """Of phase: the numbers that stand for −π and π; judged from the range when None."""
     background: str | None = None
     """Removal of the background field, "v-sharp", "pdf" or "lbv"; the library's own when None."""
     keep: bool = False
@@ -103,6 +107,10 @@ class Options:
             words += ["--te", *map(repr, self.echo_times)]
         if self.flip_sign:
             words += ["--flip-sign"]
+        if self.bipolar:
+            words += ["--bipolar"]
+        if self.phase_range is not None:
+            words += ["--phase-range", *(repr(float(x)) for x in self.phase_range)]
         if self.background is not None:
             words += ["--background", self.background]
         if self.strength is not None:
@@ -142,6 +150,7 @@ class Options:
             b0=(parameters.b0 or None) if unit is not Unit.PPM or "b0" in needs else None,
             echo_time=times_of(parameters.echoTimes) if phase else echo_time,
             flip_sign=parameters.flipSign and not local, keep=parameters.keep and not local,
+            bipolar=parameters.bipolar and phase, phase_range=range_of(parameters.phaseRange) if phase else None,
             background=None if local else parameters.background.value,
             mask_part=parameters.maskPart, b0_direction=direction_of(parameters.b0Direction), device=parameters.device,
             reference=(parameters.region or "region") if reference == "region" else reference,
@@ -161,6 +170,19 @@ def times_of(text):
               "4 8 12.").format(text=text.strip(), low=f"{low:g}", high=f"{high:g}")
         )  # fmt: skip
     return tuple(te / 1000 for te in numbers)
+
+
+def range_of(text):
+    """Two rising numbers from what was typed, or None for nothing; raises InputProblem for anything else."""
+    if not text.strip():
+        return None
+    numbers = _numbers(text)
+    if len(numbers) != 2 or not numbers[0] < numbers[1]:
+        raise InputProblem(
+            _("The phase range is '{text}'; enter the numbers that stand for −π and π, such as 0 4095, or "
+              "nothing.").format(text=text.strip())
+        )  # fmt: skip
+    return numbers
 
 
 def direction_of(text):

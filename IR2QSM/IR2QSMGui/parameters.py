@@ -109,6 +109,8 @@ class Parameters:
     field: vtkMRMLScalarVolumeNode  # of phase: the first echo; the others are references
     echoTimes: str  # [ms], of phase; empty: from the volumes
     flipSign: bool
+    bipolar: bool
+    phaseRange: str  # numbers for −π and π; empty: judged from the volume
     background: Background = Background.VSHARP
     keep: bool
     unit: Unit = Unit.PPM

@@ -211,6 +211,7 @@ class Reconstruction:
         files = {"field.nrrd": self._field.GetName()} if self._scan is None else self._scan.names()
         for file, name in files.items():
             text = text.replace(file, f"'{name}'")
+        text = text.replace("with --phase-range", _("under 'Phase range'"))
         return text.replace("see --flip-sign", _("try 'Flip the sign'"))
 
     def _region(self):

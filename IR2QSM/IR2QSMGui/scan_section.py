@@ -10,7 +10,7 @@ from slicer.util import VTKObservationMixin
 from IR2QSMGui import acquisition, compare, masks, scene
 from IR2QSMGui.acquisition import Scan
 from IR2QSMGui.methods import Ticks
-from IR2QSMGui.options import times_of
+from IR2QSMGui.options import range_of, times_of
 from IR2QSMGui.parameters import Input, InputProblem
 from IR2QSMGui.status import note
 
@@ -60,7 +60,8 @@ class ScanSection(VTKObservationMixin):
     def update(self):
         """Bring the lists up to date, and tick what DICOM says belongs to a phase that was chosen anew."""
         ui, phase = self._ui, self._is_phase()
-        for name in ("echoLabel", "echoList", "magnitudesLabel", "magnitudeList", "echoTimesLabel", "echoTimesEdit"):
+        for name in ("echoLabel", "echoList", "magnitudesLabel", "magnitudeList", "echoTimesLabel", "echoTimesEdit",
+                     "bipolarCheck", "phaseRangeLabel", "phaseRangeEdit"):  # fmt: skip
             getattr(ui, name).setVisible(phase)
         for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
             if not self.hasObserver(node, vtk.vtkCommand.ModifiedEvent, self._nodes_changed):   # its name, its grid
@@ -89,6 +90,7 @@ class ScanSection(VTKObservationMixin):
             return False
         try:
             times = times_of(self._parameters.echoTimes) or ()
+            range_of(self._parameters.phaseRange)
             scan = Scan.of(self.phases(), self.magnitudes(), times, self._parameters.b0 or None)
             problem = scan.problem()
         except InputProblem as found:

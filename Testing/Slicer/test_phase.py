@@ -44,7 +44,9 @@ def test_phase_is_recognised_and_all_that_is_missing_asked_for_in_turn(
          "Echoes that are chosen: 3, echo times: 2; enter one for each echo, in ms."),
         (lambda: ui.echoTimesEdit.setText("0.004 0.01 0.016"), "The echo times are '0.004 0.01 0.016'; enter one for "
          "each echo in milliseconds, from 0.5 to 100, such as 4 8 12."),
-        (lambda: ui.echoTimesEdit.setText("4 10 16"),
+        (lambda: (ui.echoTimesEdit.setText("4 10 16"), ui.phaseRangeEdit.setText("4095 0")), "The phase range is "
+         "'4095 0'; enter the numbers that stand for −π and π, such as 0 4095, or nothing."),
+        (lambda: ui.phaseRangeEdit.setText(""),
          "The field strength of 'phase 1' is not known; enter B0 in tesla."),
     ):  # fmt: skip
         change()
@@ -200,6 +202,7 @@ def test_each_choice_changes_the_map(ready_phase: Any, scan: dict[str, Any]) -> 
     assert np.corrcoef(turned[inside], usual[inside])[0, 1] < -0.99
     assert np.abs(chi(background="lbv") - usual).max() > 1e-3
     assert np.abs(chi(b0=6.0) - 0.5 * usual).max() < 2e-3
+    assert np.abs(chi(bipolar=True) - usual).max() > 1e-6 and np.abs(chi(phase_range=(-3.5, 3.5)) - usual).max() > 1e-3
     single = chi(scan["phase 2"], input="phase", magnitude=magnitudes[1], echo_time=0.010)
     assert np.abs(single - usual).max() > 1e-3
     assert np.abs(chi(scan["phase 2"], magnitude=magnitudes[1], echo_time=0.010) - single).max() == 0   # recognised
@@ -209,6 +212,8 @@ def test_each_choice_changes_the_map(ready_phase: Any, scan: dict[str, Any]) -> 
         (lambda: ui.backgroundSelector.setCurrentIndex(1), "--background pdf"),
         (lambda: ui.echoTimesEdit.setText("5; 10; 16"), "--te 0.005 0.01 0.016"),
         (lambda: ui.b0Spin.setValue(7.0), "--b0 7.0"),
+        (lambda: ui.bipolarCheck.click(), "--bipolar"),
+        (lambda: ui.phaseRangeEdit.setText("-6.5, 6.5"), "--phase-range -6.5 6.5"),
     ):  # fmt: skip
         assert words not in " ".join(ready_phase._options()[0].words())
         widget()
