@@ -35,11 +35,16 @@ FITTED = {
     "1.5 mm, as measured, 15": replace(_HEAD, seed=914, surroundings=True, power_snr=15.0),
     **{f"1 mm, {snr:g}": replace(_FINE, power_snr=snr) for snr in (math.inf, 40.0, 10.0, 2.0)},
     "1 mm, as measured, 40": replace(_FINE, seed=916, surroundings=True),
+    "recovered, 40": replace(_HEAD, seed=917, surroundings=True, recovered=True),
+    "recovered, 10": replace(_HEAD, seed=918, surroundings=True, recovered=True, power_snr=10.0),
+    "thinner slices, 40": replace(_HEAD, seed=919, shape=(144, 176, 48), voxel_size=(1.0, 1.0, 3.0)),
 }
 CHECKED = {
     **{f"check, {snr:g}": replace(_HEAD, seed=960, power_snr=snr) for snr in (math.inf, 40.0, 5.0)},
     "check, as measured, 40": replace(_HEAD, seed=961, surroundings=True),
     "check, oblique, 40": replace(_HEAD, seed=962, tilt=30.0),
+    "check, recovered, 40": replace(_HEAD, seed=963, surroundings=True, recovered=True),
+    "check, thick slices, 40": replace(_HEAD, seed=964, shape=(116, 140, 40), voxel_size=(1.25, 1.25, 3.75)),
 }
 """Heads of the held-out construction that the calibration is fitted on, and those that it is then checked on; neither
 are the benchmark's. The number is the power SNR. Cases of one head follow each other, as it is kept while they are
@@ -58,6 +63,7 @@ class Sample(NamedTuple):
     """Voxels of one region of one case."""
 
     case: str
+    """Its name, and whether its magnitude was used."""
     region: str
     features: Tensor
     """(feature, voxel)."""
@@ -66,11 +72,13 @@ class Sample(NamedTuple):
 
 
 def samples_of(
-    name: str, drawn: Drawn, method: Learned, generator: torch.Generator, progress: Progress = silent
-) -> list[Sample]:
+    name: str, drawn: Drawn, method: Learned, generator: torch.Generator, progress: Progress = silent,
+    *, spared: bool = False,
+) -> list[Sample]:  # fmt: skip
     """What a method knows and how far it is off, in voxels drawn from each region of a case.
 
-    The method is one whose uncertainty is the network's own. Raises ParameterInvalid when it gives none.
+    The method is one whose uncertainty is the network's own; `spared` says whether it spares the edges of a magnitude.
+    Raises ParameterInvalid when it gives no uncertainty.
     """
     frame = Frame.around(drawn.field)
     field = frame.prepare(drawn.field)
@@ -78,7 +86,7 @@ def samples_of(
     if found.uncertainty is None:
         raise ParameterInvalid("The network gives no uncertainty to calibrate; train one that has an uncertainty head.")
     head, inside = drawn.head, field.mask
-    known = features(found.values, found.uncertainty, Fidelity(field)).cpu()
+    known = features(found.values, found.uncertainty, Fidelity(field), spared=spared).cpu()
     difference = (found.values[inside].cpu() - frame.bring(head.chi)[inside.cpu()]).double()
     error = (difference - difference.mean()).abs().float()
     out = []
@@ -152,27 +160,31 @@ def calibrate(
 ) -> dict[str, Any]:
     """Write weights again with a calibration of their uncertainty in the header, and the card beside; return the card.
 
-    The map that the errors are of is the method's own at its defaults, without a magnitude. The header tells the
-    cases and the coverage on those that had no part in the fit, which is emitted as a table. Raises WeightsInvalid for
+    The maps that the errors are of are the method's own at its defaults, without and with the magnitude. The header
+    tells the cases and the coverage on those that had no part in the fit, which is emitted as a table. Raises WeightsInvalid for
     weights that do not load, ParameterInvalid when the network gives no uncertainty.
     """
     loaded, used = load(weights), choose_device(device)
     methods: list[type[Learned]] = [Learned, *Learned.__subclasses__()]
-    method = next(m for m in methods if m.kind == loaded.kind)(weights, edges=False, calibrated=False)
+    method = next(m for m in methods if m.kind == loaded.kind)(weights, calibrated=False)
     generator = torch.Generator().manual_seed(0)
-    samples: list[Sample] = []
+    samples: dict[bool, list[Sample]] = {True: [], False: []}
     cases = {**FITTED, **CHECKED}
     for i, (name, case) in enumerate(cases.items()):
         told = part_of(progress, 0.9 * i / len(cases), 0.9 * (i + 1) / len(cases))
         told(0.0, name)
         drawn = draw_case(case)
         drawn = replace(drawn, field=drawn.field.to(used.kind))
-        samples += samples_of(name, drawn, method, generator, part_of(told, 0.7, 1.0))
+        for spared in (False, True):
+            samples[name in FITTED] += samples_of(
+                name + (", magnitude" if spared else ""), drawn, replace(method, edges=spared), generator,
+                part_of(told, 0.4 + 0.3 * spared, 0.7 + 0.3 * spared), spared=spared,
+            )  # fmt: skip
     progress(0.9, "calibration")
-    calibration = fitted([s for s in samples if s.case in FITTED])
+    calibration = fitted(samples[True])
     rows: list[list[str]] = []
     found: dict[str, dict[str, list[float]]] = {}
-    for sample in (s for s in samples if s.case in CHECKED):
+    for sample in samples[False]:
         before, after = covered(sample, None), covered(sample, calibration)
         found.setdefault(sample.case, {})[sample.region] = [round(x, 1) for x in after]
         rows.append([sample.case, sample.region, *(f"{x:.1f}" for x in (*before, *after))])

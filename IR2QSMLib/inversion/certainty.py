@@ -15,7 +15,10 @@ from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
 from IR2QSMLib.physics.fourier import blur
 from IR2QSMLib.regional import distance_from
 
-FEATURES = ("log_sigma", "lacking", "log_residual", "log_spread", "log_above", "log_below", "edge", "log_voxel")
+FEATURES = (
+    "log_sigma", "lacking", "log_residual", "log_spread", "log_above", "log_below", "edge", "log_voxel", "recovered",
+    "spared",
+)  # fmt: skip
 """What an error's size is told from, in the order of `features`."""
 NEAR, AROUND = 1.5, 4.0
 """σ [mm] of the blurs that a voxel's surroundings are judged by: of spread and residual, and of the contrast."""
@@ -27,13 +30,14 @@ BRIEF = 1e-9
 """The same for what is never zero but in made-up data."""
 
 
-def features(chi: Tensor, sigma: Tensor, fidelity: Fidelity) -> Tensor:
+def features(chi: Tensor, sigma: Tensor, fidelity: Fidelity, *, spared: bool) -> Tensor:
     """What is known of every voxel of the mask before the truth is: (feature, voxel), float32.
 
     `chi`, the final map, and `sigma`, the network's standard error [ppm], are (x, y, z). In the order of `FEATURES`:
     log σ; how surely the field lacks its harmonic part; logarithms of the root mean square of the field that χ leaves
     unexplained nearby, of χ's spread nearby, and of how far χ lies above and below what is around it (veins and
-    calcified spots are small); exp(−depth/`FADING`); the logarithm of the voxel's edge, that of a cube of its volume.
+    calcified spots are small); exp(−depth/`FADING`); the logarithm of the voxel's edge, that of a cube of its volume;
+    whether the field's harmonic part is an estimate; whether edges of a magnitude were `spared`.
     """
     field, mask = fidelity.field, fidelity.field.mask
     weight = {width: blur(mask.float(), field.grid, width).clamp_min(1e-3) for width in (NEAR, AROUND)}
@@ -51,7 +55,10 @@ def features(chi: Tensor, sigma: Tensor, fidelity: Fidelity) -> Tensor:
         (residual[mask] + 0.1 * SMALL).log(),
         *((x[mask] + SMALL).log() for x in (spread, contrast.clamp_min(0.0), (-contrast).clamp_min(0.0))),
         torch.exp(-_depth(fidelity)[mask] / FADING),
-        torch.full((n,), math.log(math.prod(field.grid.voxel_size)) / 3.0, device=chi.device),
+        *(
+            torch.full((n,), float(value), device=chi.device)
+            for value in (math.log(math.prod(field.grid.voxel_size)) / 3.0, field.recovered, spared)
+        ),
     )
     return torch.stack(found)
 
@@ -109,10 +116,10 @@ class Calibration:
         matrix = torch.tensor(self.matrix, dtype=z.dtype, device=z.device)
         return (z * (matrix.T @ z)).sum(0)
 
-    def __call__(self, chi: Tensor, sigma: Tensor, fidelity: Fidelity) -> Tensor:
+    def __call__(self, chi: Tensor, sigma: Tensor, fidelity: Fidelity, *, spared: bool) -> Tensor:
         """The standard error [ppm] of the final map `chi` [ppm] from the network's, 0 outside the mask: (x, y, z)."""
         out = torch.zeros_like(chi)
-        out[fidelity.field.mask] = self.log_sigma(features(chi, sigma, fidelity)).exp()
+        out[fidelity.field.mask] = self.log_sigma(features(chi, sigma, fidelity, spared=spared)).exp()
         return out
 
 

@@ -121,10 +121,8 @@ class Learned:
             calibration = loaded.calibration if self.calibrated else None
             notes["uncertainty"] = "the network's own, not calibrated"
             if calibration is not None:
-                sigma = calibration(chi, sigma, fidelities[0])
-                notes["uncertainty"] = "calibrated on simulated heads" + (
-                    ", none of them with a recovered harmonic part" if field.recovered else ""
-                )
+                sigma = calibration(chi, sigma, fidelities[0], spared=edges is not None)
+                notes["uncertainty"] = "calibrated on simulated heads"
         return Susceptibility(chi, sigma, notes, unexplained=unexplained)
 
     def _edges(self, field: LocalField) -> list[Tensor] | None:

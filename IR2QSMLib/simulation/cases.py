@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.field.recovery import Recovered
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.simulation.acquisition import Discrepancy, acquire, magnitude
@@ -50,6 +51,8 @@ class Case:
     """Microbleeds and a calcified nodule; held-out heads only."""
     surroundings: bool = False
     """Air, bone and sinuses around the head, and all else that a measured local field holds; held-out heads only."""
+    recovered: bool = False
+    """Whether what background removal takes of the local field is recovered; with `surroundings` only."""
 
     def grid(self) -> Grid:
         """A grid centred on the scanner's origin, turned about the patient's left-right axis by the tilt."""
@@ -133,6 +136,8 @@ def _scanned(case: Case) -> Scan:
     dice, grid = Dice(case.seed), case.grid()
     fine = draw_held_out(dice, grid, bleeds=case.bleeds, haemorrhage=case.haemorrhage)
     scanned = scan(fine, grid, dice, MEASURED if case.surroundings else Disturbance())
+    if case.recovered:
+        scanned = replace(scanned, removal=Recovered(scanned.removal))
     _require_head(scanned.mask, case)
     return scanned
 

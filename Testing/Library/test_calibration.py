@@ -116,6 +116,7 @@ def test_its_heads_are_neither_the_benchmarks_nor_training_s() -> None:
     assert all(case.held_out for case in (*FITTED.values(), *CHECKED.values()))
     for cases in (FITTED, CHECKED):
         assert any(case.surroundings for case in cases.values()) and any(case.tilt for case in cases.values())
+        assert any(case.recovered for case in cases.values())
         assert {math.inf, 40.0} <= {case.power_snr for case in cases.values()}
 
 
@@ -157,6 +158,8 @@ def test_calibrated_weights_say_what_was_done_and_keep_their_word(
     assert covered(sample, None) == pytest.approx(told["coverage"]["b"]["all"], abs=3.0)
     line = next(x for x in ran.err.splitlines() if x.startswith("| b") and " all " in x)
     assert f"{told['coverage']['b']['all'][0]:.1f}" in line
+    with_edges = samples_of("b", drawn, Learned(output), torch.Generator().manual_seed(0), spared=True)[0]
+    assert covered(with_edges, None) == pytest.approx(told["coverage"]["b, magnitude"]["all"], abs=3.0)
 
     # Again gives the same bytes, and so does calibrating what was calibrated.
     again = tmp_path / "again.safetensors"

@@ -39,12 +39,14 @@ def inside(grid: Grid = GRID) -> torch.Tensor:
     return mask
 
 
-def known(chi: torch.Tensor, noise: float = 0.0, sigma: float = 0.02) -> dict[str, torch.Tensor]:
+def known(
+    chi: torch.Tensor, noise: float = 0.0, sigma: float = 0.02, *, recovered: bool = False, spared: bool = False
+) -> dict[str, torch.Tensor]:
     """Features as maps, by name, of a map whose own field with noise is the measured one."""
     mask, generator = inside(), torch.Generator().manual_seed(0)
     values = simulate_field(torch.where(mask, chi, 0.0), GRID) + noise * torch.randn(GRID.shape, generator=generator)
-    field = LocalField(torch.where(mask, values, 0.0), mask, GRID)
-    found = features(torch.where(mask, chi, 0.0), torch.full(GRID.shape, sigma), Fidelity(field))
+    field = LocalField(torch.where(mask, values, 0.0), mask, GRID, recovered=recovered)
+    found = features(torch.where(mask, chi, 0.0), torch.full(GRID.shape, sigma), Fidelity(field), spared=spared)
     maps = {}
     for name, column in zip(FEATURES, found, strict=True):
         maps[name] = torch.full(GRID.shape, math.nan)
@@ -93,6 +95,13 @@ def test_the_networks_own_word_and_the_size_of_a_voxel_count() -> None:
         torch.testing.assert_close(found[name][inside()], torch.full_like(found[name][inside()], math.log(value)))
 
 
+def test_an_estimated_harmonic_part_and_a_magnitude_are_told_apart() -> None:
+    for name in ("recovered", "spared"):
+        for value in (False, True):
+            found = known(smooth(), **{name: value})[name][inside()]
+            torch.testing.assert_close(found, torch.full_like(found, float(value)))
+
+
 # The calibration itself.
 
 
@@ -100,7 +109,7 @@ def test_a_calibration_that_trusts_the_network_says_what_it_says() -> None:
     mask = inside()
     field = LocalField(torch.where(mask, smooth(), 0.0), mask, GRID)
     sigma = torch.rand(GRID.shape, generator=torch.Generator().manual_seed(1)) * 0.1 + 1e-3
-    found = trusting(1.5)(smooth(), sigma, Fidelity(field))
+    found = trusting(1.5)(smooth(), sigma, Fidelity(field), spared=False)
     torch.testing.assert_close(found[mask], 1.5 * sigma[mask], rtol=1e-4, atol=0)
     assert not found[~mask].any()
 
