@@ -161,8 +161,8 @@ def calibrate(
     """Write weights again with a calibration of their uncertainty in the header, and the card beside; return the card.
 
     The maps that the errors are of are the method's own at its defaults, without and with the magnitude. The header
-    tells the cases and the coverage on those that had no part in the fit, which is emitted as a table. Raises WeightsInvalid for
-    weights that do not load, ParameterInvalid when the network gives no uncertainty.
+    tells the cases and the coverage on those that had no part in the fit, which is emitted as a table. Raises
+    WeightsInvalid for weights that do not load, ParameterInvalid when the network gives no uncertainty.
     """
     loaded, used = load(weights), choose_device(device)
     methods: list[type[Learned]] = [Learned, *Learned.__subclasses__()]
