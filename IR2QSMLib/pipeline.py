@@ -109,8 +109,8 @@ def require_apart(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
         for read in inputs:
             if read.is_dir() and read.resolve() in written.resolve().parents and stated_kind(written) is not None:
                 raise OutputUnwritable(
-                    f"The result {written.name} would be taken for an image of the scan in '{read.name}', or replace "
-                    "one; choose another folder for it."
+                    f"The result {written.name} would be taken for an image of the scan in '{read.resolve().name}', or "
+                    "replace one; choose another folder for it."
                 )
             if written.exists() and read.exists() and written.samefile(read):
                 raise OutputUnwritable(f"The result {written.name} would overwrite an input; give it another name.")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from IR2QSMLib.errors import FieldInvalid, ParameterInvalid
+from IR2QSMLib.errors import FieldInvalid, FileUnreadable, ParameterInvalid
 from IR2QSMLib.io.acquisition import Acquisition, Echo, assembled
 from IR2QSMLib.io.dicom import dicom_echoes
 from IR2QSMLib.io.sidecars import bids_echoes, file_echoes
@@ -41,7 +41,13 @@ def find_acquisition(
 def echoes_in(paths: Sequence[Path], series: Sequence[int] | None = None) -> tuple[list[Echo], list[str]]:
     """The echoes of one scan in a folder or in images of phase, before they are held against each other, and notes."""
     if len(paths) == 1 and paths[0].is_dir():
-        echoes, notes = bids_echoes(paths[0])
+        try:
+            echoes, notes = bids_echoes(paths[0])
+        except FileUnreadable as error:         # maps may have been written beside the DICOM files
+            try:
+                return dicom_echoes(paths[0], series)
+            except FileUnreadable:
+                raise error from None
         if not echoes:
             return dicom_echoes(paths[0], series)
     else:

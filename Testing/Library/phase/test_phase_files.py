@@ -105,6 +105,16 @@ def test_no_input_is_replaced_by_what_is_on_the_way(
     assert ran.code == 2 and "localfield.json would overwrite an input" in ran.err
 
 
+def test_a_map_beside_the_dicom_files_of_a_scan_does_not_hide_them(
+    ir2qsm: Run, scan: ScanFiles, tmp_path: Path
+) -> None:
+    shutil.copytree(scan.dicom, tmp_path / "dicom")
+    for _ in range(2):
+        chi = ("-o", tmp_path / "dicom" / "chi.nii.gz", "--method", "tkd", "--device", "cpu")
+        ran = ir2qsm("reconstruct", tmp_path / "dicom", scan.mask, *chi)
+        assert ran.code == 0, ran.err
+
+
 def test_what_was_found_and_decided_is_said(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
     for words in (("fieldmap",), ("reconstruct", "--method", "tkd")):
         output = tmp_path / ("chi.nii.gz" if "reconstruct" in words else "field")
