@@ -22,7 +22,7 @@ from IR2QSMLib.cli_field import (
     input_kind,
     prepared,
     require_kept_apart,
-    told_of,
+    tell,
 )
 from IR2QSMLib.cli_train import add_calibrate, add_train
 from IR2QSMLib.console import MODES, Console
@@ -123,8 +123,7 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
             magnitude=checked_magnitude(args), noise=args.noise, progress=console.progress, **common,
         )  # fmt: skip
     else:
-        for line in told_of(field):
-            console.say(line)
+        tell(field, console)
         result = reconstruct(field, progress=part_of(console.progress, 0.5, 1.0), **common)
     if args.keep is not None:
         _make_folder(args.keep)

@@ -172,8 +172,7 @@ def _fieldmap(args: argparse.Namespace, console: Console) -> dict[str, Any]:
             "phase or total-field."
         )
     require_plausible(field.local, field.notes["input"], field.notes.get("unit"))
-    for line in told_of(field):
-        console.say(line)
+    tell(field, console)
     try:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -189,14 +188,20 @@ def _fieldmap(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     }
 
 
-def told_of(field: Prepared) -> list[str]:
-    """What was found in a scan and decided, for people: its images, how its phase was read, what the mask has lost."""
+def tell(field: Prepared, console: Console) -> None:
+    """Say what was found in a scan and decided: its images, how its phase was read, what the mask has lost.
+
+    To people alone: a program finds it in the JSON files, and may not read these lines' encoding.
+    """
+    if console.mode == "json":
+        return
     lines = acquisition_table(field.notes.get("images", []))
     if "scaling" in field.notes:
         lines.append(f"Phase: {field.notes['scaling']}.")
     n = field.notes["n_voxels"]
     lines.append(f"Mask: {n['effective_mask']} of {n['mask']} voxels are left after background removal.")
-    return lines
+    for line in lines:
+        console.say(line)
 
 
 def acquisition_table(rows: list[dict[str, Any]]) -> list[str]:

@@ -118,10 +118,13 @@ def test_a_map_beside_the_dicom_files_of_a_scan_does_not_hide_them(
 def test_what_was_found_and_decided_is_said(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
     for words in (("fieldmap",), ("reconstruct", "--method", "tkd")):
         output = tmp_path / ("chi.nii.gz" if "reconstruct" in words else "field")
-        said = ir2qsm(words[0], scan.bids, scan.mask, "-o", output, "--device", "cpu", *words[1:]).out
+        command = (words[0], scan.bids, scan.mask, "-o", output, "--device", "cpu", *words[1:])
+        said = ir2qsm(*command).out
         assert "sub-1_echo-2_part-phase_MEGRE.nii.gz" in said and "Phase: " in said and "·value" in said
         left, given = map(int, re.findall(r"Mask: (\d+) of (\d+) voxels are left", said)[0])
         assert left < given == int(scan.local.mask.sum())
+        heard = ir2qsm(*command, "--progress", "json")
+        assert heard.code == 0 and (heard.out + heard.err).isascii()        # Slicer may read with another encoding
 
 
 def test_what_is_wrong_with_a_scan_is_said_below_its_table(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
