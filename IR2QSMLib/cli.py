@@ -99,7 +99,7 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
     read += [] if args.reference in REFERENCES else [Path(args.reference)]
     require_apart(read, [*written, sidecar_of(args.output)])
     if args.keep is not None:
-        require_kept_apart(args, args.keep)
+        require_kept_apart(read, args.keep)
     kind = input_kind(args)
     made = {"phase": ("magnitude", "noise"), "total-field": ("noise",)}.get(kind, ())
     if kind != "phase" and args.te is not None and len(args.te) > 1:

@@ -106,14 +106,14 @@ def files_read(args: argparse.Namespace) -> list[Path]:
     return [args.field, *args.echoes, *(args.magnitude or []), *(p for p in (args.mask, args.noise) if p is not None)]
 
 
-def require_kept_apart(args: argparse.Namespace, folder: Path) -> None:
+def require_kept_apart(read: list[Path], folder: Path) -> None:
     """Raise OutputUnwritable for a folder that cannot be, or in which what is on the way would replace an input."""
     from IR2QSMLib.pipeline import require_apart
     from IR2QSMLib.prepared import files_in
 
     if folder.exists() and not folder.is_dir():
         raise OutputUnwritable(f"{folder.name} is a file; give a folder for the local field and the rest.")
-    require_apart(files_read(args), files_in(folder))
+    require_apart(read, files_in(folder))
 
 
 def checked_magnitude(args: argparse.Namespace) -> Path | None:
@@ -164,7 +164,7 @@ def _fieldmap(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     from IR2QSMLib.inspection import require_plausible
 
     kind = input_kind(args)
-    require_kept_apart(args, args.output)
+    require_kept_apart(files_read(args), args.output)
     field = prepared(args, kind, console.progress)
     if field is None:
         raise ParameterInvalid(

@@ -114,7 +114,7 @@ def require_apart(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
                 )
             if written.exists() and read.exists() and written.samefile(read):
                 raise OutputUnwritable(f"The result {written.name} would overwrite an input; give it another name.")
-        if written.suffix == ".json" and written.exists() and '"ir2qsm"' not in written.read_text(errors="replace"):
+        if written.suffix == ".json" and written.is_file() and '"ir2qsm"' not in written.read_text(errors="replace"):
             raise OutputUnwritable(
                 f"The sidecar {written.name} would overwrite a file of another program; rename the result, or choose "
                 "another folder."

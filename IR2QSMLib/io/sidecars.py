@@ -75,8 +75,9 @@ def read_local_field(path: Path) -> tuple[Tensor, Grid, bool]:
     values, grid = read_volume(path)
     told = sidecar(path)
     direction = told.get(DIRECTION)
-    if isinstance(direction, list) and all(_number(x) is not None for x in direction):
-        grid = grid.with_b0(direction)
+    if isinstance(direction, list):
+        numbers = [x for x in map(_number, direction) if x is not None]
+        grid = grid.with_b0(numbers) if len(numbers) == 3 else grid
     return values, grid, told.get(RECOVERED) is True
 
 
@@ -124,6 +125,8 @@ def bids_echoes(folder: Path) -> tuple[list[Echo], list[str]]:
     with_phase = {k: v for k, v in scans.items() if {kinds[p] for p in v} & {"phase", "real"}}
     whole = {k: v for k, v in with_phase.items() if {kinds[p] for p in v} & {"magnitude", "imaginary"}}
     found = whole or with_phase
+    if with_phase and not whole:                # names that BIDS does not know may still belong together
+        found = {"": [p for paths in scans.values() for p in paths]}
     if files and not found:
         raise FileUnreadable(
             f"The folder '{folder.name}' holds {len(files)} NIfTI images, none of which its name (part-phase, _ph) or "
@@ -149,7 +152,9 @@ def _scan_of(path: Path) -> str:
     """The name that the images of one scan share under BIDS, empty for any other name."""
     if not path.name.startswith("sub-"):
         return ""
-    return re.sub(r"_(part-[a-z]+|echo-\d+)", "", re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE))
+    stem = re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+    stem = re.sub(r"_(part-[a-z]+|echo-\d+|e\d+)(?=_|$)", "", stem)
+    return re.sub(rf"_({'|'.join(ENDINGS)})$", "", stem, flags=re.IGNORECASE)
 
 
 def stated_kind(path: Path) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import median
 
 import torch
 
@@ -30,7 +31,7 @@ def noise_share(field: LocalField) -> float:
     No susceptibility has a field near the cone D = 0, so what a local field holds there is noise. The median of
     |F(w·f)|² over the cone's fine frequencies, over ln 2 (the powers are exponential), is the noise's mean power; w is
     the mask with a smooth edge. Where a scanner's interpolation by zero filling left bands of frequencies empty, the
-    median is that of the least full of the others, and the share that of noise as strong everywhere.
+    median is the middle one of the others', and the share that of noise as strong everywhere.
     """
     k = frequencies(field.grid, field.values.device)
     x, y, z = (f * v for f, v in zip(k, field.grid.voxel_size, strict=True))
@@ -47,6 +48,6 @@ def noise_share(field: LocalField) -> float:
         part = (2 * N_BANDS * line.abs()).long().clamp_(max=N_BANDS - 1)
         band = N_BANDS * band + part.to(power.device).expand(cone.shape)[cone]
     medians = [float(power[band == n].median()) for n, count in enumerate(band.bincount().tolist()) if count >= FEWEST]
-    filled = [median for median in medians if median >= EMPTY * max(medians)]
-    found = float(power.median()) if len(filled) == len(medians) else min(filled)
+    filled = [m for m in medians if m >= EMPTY * max(medians)]
+    found = float(power.median()) if len(filled) == len(medians) else median(filled)
     return min(1.0, found / math.log(2.0) / total)

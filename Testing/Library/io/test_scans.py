@@ -73,6 +73,19 @@ def test_of_a_bids_folder_the_scan_with_phase_is_taken_and_the_rest_is_told(tmp_
         find_acquisition(anat / "sub-2_echo-1_part-phase_MEGRE.nii.gz", [], series=[3])
 
 
+@pytest.mark.parametrize(
+    ("phase", "magnitude"),
+    [("sub-1_gre_e{}_ph", "sub-1_gre_e{}"), ("sub-1_echo-{}_phase", "sub-1_echo-{}_mag"),
+     ("sub-1_acq-phase_echo-{}_GRE", "sub-1_acq-mag_echo-{}_GRE")],
+)  # fmt: skip
+def test_names_that_bids_does_not_know_are_one_scan_as_well(phase: str, magnitude: str, tmp_path: Path) -> None:
+    for n in range(3):
+        about = {"EchoTime": TIMES[n], "MagneticFieldStrength": 3}
+        write(tmp_path / f"{phase.format(n + 1)}.nii.gz", PHASE[n], ImageType=["ORIGINAL", "P"], **about)
+        write(tmp_path / f"{magnitude.format(n + 1)}.nii.gz", MAGNITUDE[n], ImageType=["ORIGINAL", "M"], **about)
+    assert find_acquisition(tmp_path).kinds == ("phase", "magnitude")
+
+
 def test_the_tenth_echo_comes_after_the_ninth(tmp_path: Path) -> None:
     times = [0.002 * (n + 1) for n in range(11)]
     for n in range(11):

@@ -93,6 +93,7 @@ def test_no_input_is_replaced_by_what_is_on_the_way(
         (("fieldmap", bids, mask, "-o", bids), "magnitude.nii.gz would be taken for an image of the scan in 'bids'"),
         (("fieldmap", bids, mask, "-o", other), "params.json would overwrite a file of another program"),
         (("reconstruct", bids, mask, *chi, "--keep", file), "file is a file; give a folder"),
+        (("reconstruct", bids, scan.mask, *chi, "--reference", mask, *keep), "mask.nii.gz would overwrite an input"),
     ):  # fmt: skip
         ran = ir2qsm(*words)
         assert ran.code == 2 and said in ran.err, (said, ran.err)
