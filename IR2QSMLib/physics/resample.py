@@ -18,7 +18,7 @@ def aligned_grid(grid: Grid, voxel: float = 1.0) -> Grid:
     x = x / np.linalg.norm(x)
     axes = np.stack([x, np.cross(b, x), b], axis=1)
     extent = axes.T @ (grid.corners() - grid.corners().mean(0)).T
-    shape = [int(np.ceil(2.0 * e / voxel - 1e-3)) + 1 for e in np.abs(extent).max(1)]
+    shape = [int(np.ceil(2.0 * e / voxel - 1e-6)) + 1 for e in np.abs(extent).max(1)]
     first = grid.corners().mean(0) - axes @ (0.5 * voxel * (np.array(shape) - 1))
     return Grid(
         (shape[0], shape[1], shape[2]),

@@ -99,8 +99,8 @@ def test_the_aligned_grid_runs_along_b0_and_holds_every_corner(grid: Grid, voxel
     np.testing.assert_allclose(aligned.matrix[:, 2], grid.matrix @ grid.b0_direction, atol=1e-9)
     np.testing.assert_allclose(aligned.corners().mean(0), grid.corners().mean(0), atol=1e-6)
     index = (grid.corners() - aligned.origin) @ aligned.matrix / voxel
-    assert index.min() > -1e-3
-    assert (index < np.array(aligned.shape) - 1 + 1e-3).all()
+    assert index.min() > -1e-6
+    assert (index < np.array(aligned.shape) - 1 + 1e-6).all()
 
 
 @pytest.mark.parametrize("axes", list(permutations(range(3))))
