@@ -161,8 +161,6 @@ def prepared(args: argparse.Namespace, kind: str, progress: Progress) -> Prepare
 
 
 def _fieldmap(args: argparse.Namespace, console: Console) -> dict[str, Any]:
-    from IR2QSMLib.inspection import require_plausible
-
     kind = input_kind(args)
     require_kept_apart(files_read(args), args.output)
     field = prepared(args, kind, console.progress)
@@ -171,7 +169,6 @@ def _fieldmap(args: argparse.Namespace, console: Console) -> dict[str, Any]:
             f"{args.field.name} was taken for a local field, which is where fieldmap ends; if it is not, say --input "
             "phase or total-field."
         )
-    require_plausible(field.local, field.notes["input"], field.notes.get("unit"))
     tell(field, console)
     try:
         args.output.mkdir(parents=True, exist_ok=True)

@@ -169,7 +169,6 @@ def reconstruct(
     warnings: list[str] = []
     if isinstance(field, Prepared):
         local, warnings = field.local, list(field.warnings)
-        require_plausible(local, field.notes["input"], field.notes.get("unit"))
         inputs: dict[str, Any] = {"field": field.name, "mask": field.notes.get("mask_image")}
         local = replace(local, **_extras(extras, local.grid, field.name))
     else:

@@ -17,6 +17,7 @@ from IR2QSMLib.field.recovery import Recovered
 from IR2QSMLib.field.scanner import Conversion
 from IR2QSMLib.field.sign import looks_turned
 from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, PathUnwrapping
+from IR2QSMLib.inspection import require_plausible
 from IR2QSMLib.io.acquisition import Acquisition
 from IR2QSMLib.io.images import has_orientation, read_mask, read_volume
 from IR2QSMLib.prepared import Prepared
@@ -86,6 +87,7 @@ def prepare_phase(
     times = acquisition.echo_times
     spacing = times[0] if len(times) == 1 else sum(b - a for a, b in pairwise(times)) / (len(times) - 1)
     local = maps.local.to("cpu")
+    require_plausible(local, "phase", None)
     strength = phase.strength()
     noise = None if maps.total.noise is None else maps.total.noise.cpu()
     local = replace(local, magnitude=strength, noise=noise, echo_spacing=spacing, b0=acquisition.b0)
@@ -158,6 +160,7 @@ def prepare_total(
     whole = TotalField(torch.where(inside, values - values[inside].median(), 0.0), inside, grid, sigma)
     removal = steps.removal()
     local = removal(whole.to(choose_device(device).kind), progress).to("cpu")
+    require_plausible(local, "total field", unit)
     strength = None
     if magnitude is not None:
         strength, its = read_volume(magnitude)

@@ -124,9 +124,8 @@ def bids_echoes(folder: Path) -> tuple[list[Echo], list[str]]:
             scans.setdefault(_scan_of(path), []).append(path)
     with_phase = {k: v for k, v in scans.items() if {kinds[p] for p in v} & {"phase", "real"}}
     whole = {k: v for k, v in with_phase.items() if {kinds[p] for p in v} & {"magnitude", "imaginary"}}
-    found = whole or with_phase
-    if with_phase and not whole:                # names that BIDS does not know may still belong together
-        found = {"": [p for paths in scans.values() for p in paths]}
+    together = {"": [p for paths in scans.values() for p in paths]}     # names that BIDS does not know may belong so
+    found = whole or (together if with_phase else {})
     if files and not found:
         raise FileUnreadable(
             f"The folder '{folder.name}' holds {len(files)} NIfTI images, none of which its name (part-phase, _ph) or "
