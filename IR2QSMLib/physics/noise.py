@@ -18,11 +18,11 @@ TAPER = 2.0
 """σ of the mask's smooth edge [voxels]; a sharp edge would spread the signal over the cone."""
 FINE = 0.25
 """Least frequency that counts [cycles a voxel]: anatomy and residual background lie below."""
-N_BANDS, FEWEST = 4, 200
+N_BANDS, FEWEST = 8, 100
 """Bands of frequency along each axis in which power is looked for, and the least number of frequencies to judge by."""
-EMPTY = 0.02
-"""Power below which bands are empty, as a share of that in the fullest ones. White noise fills all alike, and what
-anatomy leaks into the lowest bands of a noise-free field is less than twenty times what it leaks into the highest."""
+NOTHING, FILLED = 1e-3, 0.02
+"""Shares of the power in the fullest bands: below the first there was zero filling, from the second on a band was
+measured. Noise-free fields leak anatomy into the lowest bands; where they pass for zero filled, they have no noise still."""
 
 
 def noise_share(field: LocalField) -> float:
@@ -48,6 +48,7 @@ def noise_share(field: LocalField) -> float:
         part = (2 * N_BANDS * line.abs()).long().clamp_(max=N_BANDS - 1)
         band = N_BANDS * band + part.to(power.device).expand(cone.shape)[cone]
     medians = [float(power[band == n].median()) for n, count in enumerate(band.bincount().tolist()) if count >= FEWEST]
-    filled = [m for m in medians if m >= EMPTY * max(medians)]
-    found = float(power.median()) if len(filled) == len(medians) else median(filled)
+    found = float(power.median())
+    if medians and min(medians) < NOTHING * max(medians):
+        found = median(m for m in medians if m >= FILLED * max(medians))
     return min(1.0, found / math.log(2.0) / total)
