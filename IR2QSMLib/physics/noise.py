@@ -22,7 +22,7 @@ N_BANDS, FEWEST = 8, 100
 """Bands of frequency along each axis in which power is looked for, and the least number of frequencies to judge by."""
 NOTHING, FILLED = 1e-3, 0.02
 """Shares of the power in the fullest bands: below the first there was zero filling, from the second on a band was
-measured. Noise-free fields leak anatomy into the lowest bands; where they pass for zero filled, they have no noise still."""
+measured. Noise-free fields leak anatomy into the lowest bands; where they pass for zero filled, it is of no account."""
 
 
 def noise_share(field: LocalField) -> float:
