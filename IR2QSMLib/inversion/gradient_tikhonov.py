@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -28,6 +28,8 @@ UNEXPLAINED = (0.125, 0.145)
 """Smooth part that four steps leave unexplained, less 0.3 of the noise's share: below, a field is whole; above, its
 harmonic part is missing. Simulated whole fields have up to 0.128, those after V-SHARP or LBV from 0.169."""
 
+TRUSTED = 0.8
+"""Weight of a map's harmonic part against an estimate of the field's own."""
 
 class Fidelity:
     """What of a residual counts: all of it in the mask, or what background removal leaves of a local field.
@@ -59,11 +61,22 @@ class Fidelity:
         found._leave_out_harmonic_part(1.0)
         return found
 
+    def completed(self, chi: Tensor) -> Fidelity:
+        """The field with the harmonic part that `chi` [ppm] gives it, for what it lacks or for most of an estimate."""
+        field, left = self.field, self._left(chi)
+        if self.spheres is None:
+            return self
+        share = self.lacking * (TRUSTED if field.recovered else 1.0)
+        return Fidelity(replace(field, values=field.values - share * (left - self.spheres(left)), recovered=True))
+
     def residual(self, chi: Tensor) -> Tensor:
         """What `chi` [ppm] leaves of the field [ppm], zero outside the mask: (x, y, z) to the same."""
-        field = self.field
-        left = torch.where(field.mask, field.values - ifft(self.kernel * fft(chi), field.grid.shape), 0.0)
+        left = self._left(chi)
         return left if self.spheres is None else torch.lerp(left, self.spheres(left), self.lacking)
+
+    def _left(self, chi: Tensor) -> Tensor:
+        field = self.field
+        return torch.where(field.mask, field.values - ifft(self.kernel * fft(chi), field.grid.shape), 0.0)
 
     def _leave_out_harmonic_part(self, share: float) -> None:
         field = self.field

@@ -17,6 +17,7 @@ from IR2QSMLib.inversion.loading import Loaded, bundled, load
 from IR2QSMLib.inversion.medi import magnitude_edges
 from IR2QSMLib.inversion.streaks import StreakRemoval
 from IR2QSMLib.inversion.tiles import TILES, Maps, bytes_per_voxel, infer
+from IR2QSMLib.inversion.tv import between_edges
 from IR2QSMLib.networks.kinds import Network
 from IR2QSMLib.physics.dipole import DipoleStack
 from IR2QSMLib.physics.fourier import good_size
@@ -32,6 +33,10 @@ NETWORK_SHARE = 0.5
 N_ROUNDS, N_STEPS = 5, 2
 """Rounds of the data consistency, and steps of the first inversion in each: chosen, like `consistency_of`, on held-out
 heads of seeds that neither training nor the benchmark uses."""
+N_PASSES, N_ROUNDS_A_PASS, KEPT = 3, 2, 0.25
+"""Where a field lacks its harmonic part: how often the network is run, the rounds after each run, and the weight of the
+map so far beside the network's next estimate. Chosen likewise; without a weight, or after more passes, smooth parts of
+some maps grow from pass to pass."""
 
 
 def consistency_of(fidelity: Fidelity, floor: float, *, edges: bool) -> tuple[StreakRemoval, GradientTikhonov]:
@@ -39,13 +44,16 @@ def consistency_of(fidelity: Fidelity, floor: float, *, edges: bool) -> tuple[St
 
     Where the magnitude's edges are spared, what lies between them may be smoothed: twice as much in a noisy field, and
     three times as much, in a cone three times as wide, in one that lacks its harmonic part, whose errors are streaks at
-    every angle; the steps may then follow the field more closely. Without a magnitude, little is known for a streak.
+    every angle, and half of that where the part was recovered; the steps may then follow the field more closely, and be
+    one more. Without a magnitude, little is known for a streak.
     """
     doubt = fidelity.lacking if edges else 0.0
-    steps = GradientTikhonov(floor, 2.0 / (1.0 + doubt), N_STEPS)
+    steps = GradientTikhonov(floor, 2.0 / (1.0 + doubt), N_STEPS + round(doubt))
     if not edges:
         return StreakRemoval(), steps
     strength = 2e-3 * (1.0 + min(1.0, 10.0 * fidelity.noise)) * 3.0**doubt
+    if fidelity.field.recovered:
+        strength *= 0.5
     return StreakRemoval(strength, StreakRemoval.cone * 3.0**doubt), steps
 
 
@@ -56,9 +64,12 @@ class Learned:
     The network corrects a first inversion of the field, and its estimate is reconciled with the measured field: by
     turns, streaks are taken out near the cone where D vanishes (`StreakRemoval`; with a magnitude its edges, as MEDI
     finds them, are spared), and steps of the first inversion explain what the map leaves of the field
-    (`GradientTikhonov.refine`). Raises ParameterInvalid when the consistency is negative or the tile is not one of
-    `TILES`, WeightsInvalid for weights that do not load, FieldInvalid for a magnitude without edges, OutOfMemory when
-    no tile fits.
+    (`GradientTikhonov.refine`). With a magnitude, a few steps of total variation over all of k-space follow
+    (`between_edges`), as far as the field holds its harmonic part; without that, they would explain what no χ can.
+    Where the field lacks that part, or an estimate stands for it, the map tells it better (`Fidelity.completed`): the
+    network is run again on what it then reads. Raises ParameterInvalid when the consistency is negative or the tile is
+    not one of `TILES`, WeightsInvalid for weights that do not load, FieldInvalid for a magnitude without edges,
+    OutOfMemory when no tile fits.
 
     The other learned methods differ in their network, their weights and what these say they read.
     """
@@ -104,10 +115,19 @@ class Learned:
         blind = loaded.reading.reads == "field" and not loaded.network.unrolled
         resampled = blind if self.resampled is None else self.resampled
         run = self._on_aligned_grid if resampled else self._run
-        maps, notes = run(loaded, fidelities, part_of(progress, 0.0, NETWORK_SHARE))
-        chi = torch.where(field.mask, maps.chi, 0.0)
-        if self.consistency > 0.0:
-            chi = self._reconciled(chi, fidelities, edges, part_of(progress, NETWORK_SHARE, 1.0))
+        measured, read = [f.of_what_was_measured() for f in fidelities], fidelities
+        again = self.consistency > 0.0 and any(f.lacking > 0.0 for f in measured)
+        n_passes, n_rounds = (N_PASSES, N_ROUNDS_A_PASS) if again else (1, N_ROUNDS)
+        chi = torch.zeros_like(field.values)
+        for number in range(n_passes):
+            told = part_of(progress, number / n_passes, (number + 1) / n_passes)
+            maps, notes = run(loaded, read, part_of(told, 0.0, NETWORK_SHARE))
+            estimate = torch.where(field.mask, maps.chi, 0.0)
+            chi = estimate if number == 0 else torch.lerp(estimate, chi, KEPT)
+            if self.consistency > 0.0:
+                chi = self._reconciled(chi, measured, edges, n_rounds, part_of(told, NETWORK_SHARE, 1.0))
+            if number + 1 < n_passes:
+                read = [f.completed(chi) for f in measured]
         sigma, unexplained = (
             None if x is None else torch.where(field.mask, x, 0.0) for x in (maps.sigma, maps.unexplained)
         )
@@ -115,6 +135,7 @@ class Learned:
         notes["noise_share"] = round(fidelities[0].noise, 6)
         notes["harmonic_part_lacking"] = round(fidelities[0].lacking, 3)
         notes["harmonic_part_recovered"] = field.recovered
+        notes["passes"] = n_passes
         notes["reading"] = asdict(loaded.reading)
         notes["magnitude_edges"] = edges is not None
         if sigma is not None:
@@ -132,17 +153,20 @@ class Learned:
         return magnitude_edges(field.magnitude, field.mask, Gradient(field.grid, "periodic"))
 
     def _reconciled(
-        self, chi: Tensor, fidelities: Sequence[Fidelity], edges: list[Tensor] | None, progress: Progress
+        self, chi: Tensor, fidelities: Sequence[Fidelity], edges: list[Tensor] | None, n_rounds: int, progress: Progress
     ) -> Tensor:
         """The network's estimate [ppm] and the measured fields, by turns: (x, y, z) to the same."""
-        field, fidelities = fidelities[0].field, [f.of_what_was_measured() for f in fidelities]
+        field = fidelities[0].field
         streaks, again = consistency_of(fidelities[0], self.consistency, edges=edges is not None)
-        for number in range(N_ROUNDS):
-            progress(number / N_ROUNDS, "data consistency")
+        for number in range(n_rounds):
+            progress(number / n_rounds, "data consistency")
             if len(fidelities) == 1:                # several orientations leave no cone that none of them sees
                 chi = streaks(chi, field.mask, field.grid, edges)
             for fidelity in fidelities:
                 chi = again.refine(chi, fidelity)
+        whole = 1.0 - fidelities[0].lacking
+        if edges is not None and whole > 0.0 and len(fidelities) == 1:
+            chi = torch.lerp(chi, between_edges(field, chi, edges), whole)
         return chi
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
@@ -24,6 +25,9 @@ COUPLING = 100.0
 DATA_COUPLING = 0.1
 """μ of the field's own multipliers where the field outside the mask is free."""
 OUTSIDES = ("zero", "free", AUTO)
+SPARED, N_SPARED = 1.25, 15
+"""λ over the automatic one, and steps, of `between_edges`: chosen on held-out heads of seed 950 at four levels of noise
+and 954, which neither training nor the benchmark uses."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ class TotalVariation:
         """χ of the whole grid [ppm], and how it was found."""
         grid, free = field.grid, self.outside == "free" or (self.outside == AUTO and self.strength == AUTO)
         strength = tv_strength(field, free) if self.strength == AUTO else float(self.strength)
-        fit: _InMask | OnGrid = (_InMask if free else _whole)(field, COUPLING * strength)
+        closed = _whole(field, COUPLING * strength)
+        fit = _InMask(field, COUPLING * strength, closed.chi) if free else closed
         chi, change, n = fit.chi, math.inf, 1
         steps = alternations(fit, Gradient(grid, "periodic"), 1.0 / COUPLING)
         while n < self.max_iterations and change > self.tolerance:
@@ -80,8 +85,20 @@ class TotalVariation:
             "outside": "free" if free else "zero",
             "iterations": n,
             "relative_change": change if math.isfinite(change) else None,      # one step changes nothing yet
-            "fft_pairs": fit.n_pairs,
+            "fft_pairs": fit.n_pairs + (closed.n_pairs if free else 0.0),
         }
+
+
+def between_edges(field: LocalField, chi: Tensor, edges: Sequence[Tensor]) -> Tensor:
+    """An estimate [ppm] led on by total variation that spares edges, 0 outside the mask: (x, y, z) to the same.
+
+    A few steps to min ½‖m (D χ − f)‖² + λ‖M ∇χ‖₁, what MEDI minimises for small phases, with λ as noise asks for; the
+    `edges` M, (x, y, z) along each axis, are 0 where a difference is known for an edge, else 1. Led on to the end, the
+    estimate would be forgotten; after so few steps, part of what the field hardly determines is still its own.
+    """
+    rho = COUPLING * SPARED * tv_strength(field, free=True)
+    maps = alternations(_InMask(field, rho, chi), Gradient(field.grid, "periodic"), 1.0 / COUPLING, edges)
+    return torch.where(field.mask, next(islice(maps, N_SPARED - 1, None)), 0.0)
 
 
 def alternations(
@@ -150,17 +167,17 @@ def _whole(field: LocalField, rho: float) -> OnGrid:
 class _InMask:
     """The χ of given multipliers, from ½‖m (Dχ − f)‖²: y = Dχ is split off, and its multiplier kept."""
 
-    def __init__(self, field: LocalField, rho: float) -> None:
+    def __init__(self, field: LocalField, rho: float, start: Tensor) -> None:
+        """`start` is the first χ [ppm]."""
         d, self.shape = dipole_kernel(field.grid, field.values.device), field.grid.shape
         denominator = _denominator(DATA_COUPLING * d.square(), field.grid, rho)
         self.of_source, self.of_field = twice(rho / denominator), twice(DATA_COUPLING * d / denominator)
         self.kernel = twice(d)
         self.values, self.weight = field.values, field.mask / (1.0 + DATA_COUPLING)
         self.multiplier = torch.zeros_like(field.values)
-        start = _whole(field, rho)
-        self.chi = start.chi
-        self.predicted = Filter(d, self.shape)(self.chi)
-        self.n_pairs = start.n_pairs + 1
+        self.chi = start
+        self.predicted = Filter(d, self.shape)(start)
+        self.n_pairs = 1.0
 
     def begin(self, source: Tensor, rows: slice) -> None:
         source[rows].zero_()
