@@ -38,6 +38,7 @@ FITTED = {
     "recovered, 40": replace(_HEAD, seed=917, surroundings=True, recovered=True),
     "recovered, 10": replace(_HEAD, seed=918, surroundings=True, recovered=True, power_snr=10.0),
     "thinner slices, 40": replace(_HEAD, seed=919, shape=(144, 176, 48), voxel_size=(1.0, 1.0, 3.0)),
+    "haemorrhage, 40": replace(_HEAD, seed=920, haemorrhage=2.0),
 }
 CHECKED = {
     **{f"check, {snr:g}": replace(_HEAD, seed=960, power_snr=snr) for snr in (math.inf, 40.0, 5.0)},
@@ -45,6 +46,7 @@ CHECKED = {
     "check, oblique, 40": replace(_HEAD, seed=962, tilt=30.0),
     "check, recovered, 40": replace(_HEAD, seed=963, surroundings=True, recovered=True),
     "check, thick slices, 40": replace(_HEAD, seed=964, shape=(116, 140, 40), voxel_size=(1.25, 1.25, 3.75)),
+    "check, haemorrhage, 40": replace(_HEAD, seed=965, haemorrhage=2.0),
 }
 """Heads of the held-out construction that the calibration is fitted on, and those that it is then checked on; neither
 are the benchmark's. The number is the power SNR. Cases of one head follow each other, as it is kept while they are

@@ -17,11 +17,13 @@ from IR2QSMLib.regional import distance_from
 
 FEATURES = (
     "log_sigma", "lacking", "log_residual", "log_spread", "log_above", "log_below", "edge", "log_voxel", "recovered",
-    "spared",
+    "spared", "log_noise", "log_around",
 )  # fmt: skip
 """What an error's size is told from, in the order of `features`."""
 NEAR, AROUND = 1.5, 4.0
 """σ [mm] of the blurs that a voxel's surroundings are judged by: of spread and residual, and of the contrast."""
+FAR = 10.0
+"""σ [mm] of the blur that strong sources are looked for with: their streaks reach as far."""
 FADING, DEPTH = 2.0, 8.0
 """Depth below the mask's edge in which its role falls to 1/e, and beyond which it is not looked for [mm]."""
 SMALL = 1e-3
@@ -37,10 +39,11 @@ def features(chi: Tensor, sigma: Tensor, fidelity: Fidelity, *, spared: bool) ->
     log σ; how surely the field lacks its harmonic part; logarithms of the root mean square of the field that χ leaves
     unexplained nearby, of χ's spread nearby, and of how far χ lies above and below what is around it (veins and
     calcified spots are small); exp(−depth/`FADING`); the logarithm of the voxel's edge, that of a cube of its volume;
-    whether the field's harmonic part is an estimate; whether edges of a magnitude were `spared`.
+    whether the field's harmonic part is an estimate; whether edges of a magnitude were `spared`; the logarithms of the
+    noise's share and of the root mean square of χ far around.
     """
-    field, mask = fidelity.field, fidelity.field.mask
-    weight = {width: blur(mask.float(), field.grid, width).clamp_min(1e-3) for width in (NEAR, AROUND)}
+    field, mask, log_noise = fidelity.field, fidelity.field.mask, math.log(fidelity.noise + SMALL)
+    weight = {width: blur(mask.float(), field.grid, width).clamp_min(1e-3) for width in (NEAR, AROUND, FAR)}
 
     def mean(x: Tensor, width: float) -> Tensor:
         return blur(torch.where(mask, x, 0.0), field.grid, width) / weight[width]
@@ -57,8 +60,9 @@ def features(chi: Tensor, sigma: Tensor, fidelity: Fidelity, *, spared: bool) ->
         torch.exp(-_depth(fidelity)[mask] / FADING),
         *(
             torch.full((n,), float(value), device=chi.device)
-            for value in (math.log(math.prod(field.grid.voxel_size)) / 3.0, field.recovered, spared)
+            for value in (math.log(math.prod(field.grid.voxel_size)) / 3.0, field.recovered, spared, log_noise)
         ),
+        (mean(chi.square(), FAR).clamp_min(0.0).sqrt()[mask] + SMALL).log(),
     )
     return torch.stack(found)
 

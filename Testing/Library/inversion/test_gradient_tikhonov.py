@@ -148,3 +148,32 @@ def test_in_a_mask_too_thin_for_a_sphere_all_of_the_residual_counts() -> None:
     field = LocalField(torch.where(mask, Dice(3).normal(*grid.shape), 0.0), mask, grid, recovered=True)
     measured = Fidelity(field).of_what_was_measured()
     assert measured.lacking == 0.0 and torch.equal(measured.residual(torch.zeros(grid.shape)), field.values)
+
+
+@pytest.mark.parametrize("removal", REMOVALS)
+def test_the_true_map_gives_a_field_the_harmonic_part_that_it_lacks(
+    removal: Removal, brain: tuple[Head, LocalField]
+) -> None:
+    head, field = brain
+    left = without_background(field, removal)
+    frame = Frame.around(left)
+    lacking = Fidelity(frame.prepare(left))
+    chi, whole = frame.bring(head.chi), frame.bring(torch.where(left.mask, field.values, 0.0))
+    found = lacking.completed(chi)
+    inside = lacking.field.mask
+
+    def off(values: torch.Tensor) -> float:
+        return float((values - whole)[inside].norm())
+
+    assert off(found.field.values) < 0.5 * off(lacking.field.values)
+    assert found.field.recovered and found.lacking == 0.0
+
+
+def test_an_estimate_of_the_harmonic_part_is_replaced_but_for_a_share(brain: tuple[Head, LocalField]) -> None:
+    field = Frame.around(brain[1]).prepare(brain[1])
+    measured = Fidelity(replace(field, recovered=True)).of_what_was_measured()
+    nothing = torch.zeros_like(field.values)
+    change = measured.completed(nothing).field.values - field.values
+    harmonic = measured.residual(nothing) - field.values
+    torch.testing.assert_close(change, 0.8 * harmonic)
+    assert Fidelity(field).completed(nothing).field is field

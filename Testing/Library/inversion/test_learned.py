@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,11 +20,12 @@ from IR2QSMLib.inversion import learned
 from IR2QSMLib.inversion.direct import Tikhonov
 from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
 from IR2QSMLib.inversion.learned import Learned, consistency_of
-from IR2QSMLib.inversion.loading import bundled
+from IR2QSMLib.inversion.loading import Loaded, bundled
 from IR2QSMLib.inversion.reading import Reading
 from IR2QSMLib.inversion.tiles import Maps
 from IR2QSMLib.io.weights import read_weights
 from IR2QSMLib.physics.dipole import DipoleOp
+from IR2QSMLib.runtime import Progress
 from IR2QSMLib.volumes import LocalField
 
 MakeWeights = Callable[..., Path]
@@ -192,6 +196,10 @@ def test_between_edges_more_is_smoothed_the_less_is_known() -> None:
     assert a.strength < b.strength < c.strength and a.cone == b.cone < c.cone
     assert first == second and third.per_noise < first.per_noise
     assert len({consistency_of(f, 0.01, edges=False) for f in (clean, noisy, lacking)}) == 1
+    recovered, firm = copy(lacking), c.strength
+    recovered.field = replace(lacking.field, recovered=True)
+    assert consistency_of(recovered, 0.01, edges=True)[0].strength < firm
+    assert third.n_steps > first.n_steps
 
 
 def test_an_estimated_harmonic_part_is_not_fitted(make_weights: MakeWeights) -> None:
@@ -200,6 +208,30 @@ def test_an_estimated_harmonic_part_is_not_fitted(make_weights: MakeWeights) -> 
     assert not torch.equal(chosen(field).values, chosen(estimated).values)
     alone = replace(chosen, consistency=0.0)
     assert torch.equal(alone(field).values, alone(estimated).values)
+
+
+def test_the_network_runs_again_where_the_harmonic_part_is_lacking(
+    make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time on a field that the map so far has completed; a whole field is read once."""
+    chosen, read = Learned(make_weights(Reading("tikhonov"), scale=0.0)), []
+    usual = Learned._run
+
+    def kept(self: Learned, loaded: Loaded, fidelities: Sequence[Fidelity], progress: Progress) -> Any:
+        read.append(fidelities[0].field.values)
+        return usual(self, loaded, fidelities, progress)
+
+    monkeypatch.setattr(Learned, "_run", kept)
+    field = simulated()
+    assert chosen(field).notes["passes"] == len(read) == 1
+    read.clear()
+    told: list[float] = []
+    estimated = replace(field, recovered=True)
+    assert chosen(estimated, lambda fraction, stage: told.append(fraction)).notes["passes"] == len(read) == 3
+    assert torch.equal(read[0], field.values) and told == sorted(told)
+    steps = [float((b - a).norm()) for a, b in pairwise(read)]
+    assert steps[0] > steps[1] > 0.0
+    assert replace(chosen, consistency=0.0)(estimated).notes["passes"] == 1
 
 
 def test_consistency_brings_the_map_nearer_to_the_measured_field(make_weights: MakeWeights) -> None:
