@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -114,14 +114,15 @@ class Learned:
         fidelities = [Fidelity(f) for f in (field, *others)]
         blind = loaded.reading.reads == "field" and not loaded.network.unrolled
         resampled = blind if self.resampled is None else self.resampled
-        run = self._on_aligned_grid if resampled else self._run
         measured, read = [f.of_what_was_measured() for f in fidelities], fidelities
         again = self.consistency > 0.0 and any(f.lacking > 0.0 for f in measured)
         n_passes, n_rounds = (N_PASSES, N_ROUNDS_A_PASS) if again else (1, N_ROUNDS)
-        chi = torch.zeros_like(field.values)
+        chi, fitting = torch.zeros_like(field.values), self
         for number in range(n_passes):
             told = part_of(progress, number / n_passes, (number + 1) / n_passes)
+            run = fitting._on_aligned_grid if resampled else fitting._run
             maps, notes = run(loaded, read, part_of(told, 0.0, NETWORK_SHARE))
+            fitting = replace(self, tile=notes["tile"])     # what memory did not hold once is not tried again
             estimate = torch.where(field.mask, maps.chi, 0.0)
             chi = estimate if number == 0 else torch.lerp(estimate, chi, KEPT)
             if self.consistency > 0.0:

@@ -132,7 +132,8 @@ def test_the_next_tile_is_tried_when_the_allocator_gives_up(
 
     monkeypatch.setattr(learned, "infer", failing)
     found = Learned(make_weights())(long_field())
-    assert tried == [None, 96, 64]
+    assert found.notes["passes"] > 1
+    assert tried == [None, 96] + [64] * found.notes["passes"]
     assert found.notes["tile"] == 64
 
 
