@@ -169,7 +169,7 @@ def test_the_uncertainty_is_a_positive_spread_inside_the_mask(make_weights: Make
 def test_consistency_leaves_the_exact_truth_nearly_alone(monkeypatch: pytest.MonkeyPatch, consistency: float) -> None:
     field = simulated()
     beyond = torch.where(field.mask, 0.0, 0.3)      # what a network says outside the mask must not matter
-    monkeypatch.setattr(Learned, "_run", lambda *_: (Maps(truth(GRID) + beyond), {}))
+    monkeypatch.setattr(Learned, "_run", lambda *_: (Maps(truth(GRID) + beyond), {"tile": None}))
     found = Learned(bundled(), consistency=consistency)(field).values
     # Total variation bears upon smooth sources where the field is weak; a map of sharp ones it would leave.
     assert (found - truth(GRID)).norm() < 0.15 * truth(GRID).norm()
