@@ -90,7 +90,8 @@ class Learned:
     edges: bool = True
     """Whether edges of the field's magnitude, where it has one, are spared when streaks are taken out."""
     calibrated: bool = True
-    """Whether the uncertainty is that of the final map, where the weights were calibrated; else the network's own."""
+    """Whether the uncertainty is that of the final map, where the weights were calibrated; else, and without data
+    consistency, the network's own."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.consistency < math.inf:
@@ -140,7 +141,7 @@ class Learned:
         notes["reading"] = asdict(loaded.reading)
         notes["magnitude_edges"] = edges is not None
         if sigma is not None:
-            calibration = loaded.calibration if self.calibrated else None
+            calibration = loaded.calibration if self.calibrated and self.consistency > 0.0 else None
             notes["uncertainty"] = "the network's own, not calibrated"
             if calibration is not None:
                 sigma = calibration(chi, sigma, fidelities[0], spared=edges is not None)

@@ -161,6 +161,12 @@ def test_calibrated_weights_say_what_was_done_and_keep_their_word(
     with_edges = samples_of("b", drawn, Learned(output), torch.Generator().manual_seed(0), spared=True)[0]
     assert covered(with_edges, None) == pytest.approx(told["coverage"]["b, magnitude"]["all"], abs=3.0)
 
+    # Without data consistency the map is the network's own, and so is what it may be off.
+    alone, own = (Learned(output, consistency=0.0, calibrated=c)(drawn.field) for c in (True, False))
+    assert alone.notes["uncertainty"] == "the network's own, not calibrated"
+    assert alone.uncertainty is not None and own.uncertainty is not None
+    assert torch.equal(alone.uncertainty, own.uncertainty)
+
     # Again gives the same bytes, and so does calibrating what was calibrated.
     again = tmp_path / "again.safetensors"
     assert ir2qsm("calibrate", output, "-o", again, "--device", "cpu").code == 0
