@@ -37,6 +37,9 @@ N_PASSES, N_ROUNDS_A_PASS, KEPT = 3, 2, 0.25
 """Where a field lacks its harmonic part: how often the network is run, the rounds after each run, and the weight of the
 map so far beside the network's next estimate. Chosen likewise; without a weight, or after more passes, smooth parts of
 some maps grow from pass to pass."""
+LED_ON = 0.6
+"""Weight of what `between_edges` makes of a map of a whole field beside the map itself: alone it is as good where the
+magnitude shows what there is, and worse where it does not; the mean of both is better than either."""
 
 
 def consistency_of(fidelity: Fidelity, floor: float, *, edges: bool) -> tuple[StreakRemoval, GradientTikhonov]:
@@ -64,8 +67,9 @@ class Learned:
     The network corrects a first inversion of the field, and its estimate is reconciled with the measured field: by
     turns, streaks are taken out near the cone where D vanishes (`StreakRemoval`; with a magnitude its edges, as MEDI
     finds them, are spared), and steps of the first inversion explain what the map leaves of the field
-    (`GradientTikhonov.refine`). With a magnitude, a few steps of total variation over all of k-space follow
-    (`between_edges`), as far as the field holds its harmonic part; without that, they would explain what no χ can.
+    (`GradientTikhonov.refine`). With a magnitude, the mean with what a few steps of total variation over all of
+    k-space make of the map follows (`between_edges`), as far as the field holds its harmonic part; without that, they
+    would explain what no χ can.
     Where the field lacks that part, or an estimate stands for it, the map tells it better (`Fidelity.completed`): the
     network is run again on what it then reads. Raises ParameterInvalid when the consistency is negative or the tile is
     not one of `TILES`, WeightsInvalid for weights that do not load, FieldInvalid for a magnitude without edges,
@@ -168,7 +172,7 @@ class Learned:
                 chi = again.refine(chi, fidelity)
         whole = 1.0 - fidelities[0].lacking
         if edges is not None and whole > 0.0 and len(fidelities) == 1:
-            chi = torch.lerp(chi, between_edges(field, chi, edges), whole)
+            chi = torch.lerp(chi, between_edges(field, chi, edges), LED_ON * whole)
         return chi
 
     @property

@@ -187,6 +187,23 @@ def test_edges_of_a_magnitude_are_spared_and_that_is_told(make_weights: MakeWeig
     assert bare.notes["magnitude_edges"] is False
 
 
+@pytest.mark.parametrize("recovered", [False, True])
+def test_what_total_variation_makes_of_a_whole_field_is_half_believed(
+    make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch, recovered: bool
+) -> None:
+    """Of one that lacks its harmonic part, or where that is an estimate, it is not believed at all."""
+    field, chosen = simulated(noise=1e-3), Learned(make_weights(Reading("tikhonov"), scale=0.0))
+    shown = replace(field, magnitude=torch.where(field.mask, 1.0 + 5.0 * truth(GRID), 0.0), recovered=recovered)
+    usual, share = chosen(shown).values, learned.LED_ON
+    assert 0.0 < share < 1.0
+    monkeypatch.setattr(learned, "LED_ON", 0.0)
+    before = chosen(shown).values
+    monkeypatch.setattr(learned, "LED_ON", 1.0)
+    after = chosen(shown).values
+    assert torch.equal(before, after) == recovered
+    torch.testing.assert_close(usual, torch.lerp(before, after, share))
+
+
 def test_between_edges_more_is_smoothed_the_less_is_known() -> None:
     """Noise and a missing harmonic part make the removal firmer; without a magnitude it stays as it is."""
     clean, noisy, lacking = (Fidelity(simulated()) for _ in range(3))
