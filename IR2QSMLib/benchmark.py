@@ -39,7 +39,7 @@ from IR2QSMLib.volumes import LocalField
 THRESHOLDS = (0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4)
 STRENGTHS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 TV_STRENGTHS = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4)
-MEDI_STRENGTHS = (300.0, 1000.0, 3000.0, 10000.0, 30000.0)
+MEDI_STRENGTHS = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0, 30000.0)
 NOISE_LEVELS = {f"held-out brain, {level}": level for level in ("noise-free", "SNR 40", "SNR 10", "SNR 5", "SNR 2")}
 """The cases of one head that differ in noise alone."""
 OTHER_NETWORKS = ("unet", "xqsm", "lpcnn", "modl-qsm")
