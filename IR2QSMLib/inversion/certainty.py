@@ -27,7 +27,7 @@ FAR = 10.0
 FADING, DEPTH = 2.0, 8.0
 """Depth below the mask's edge in which its role falls to 1/e, and beyond which it is not looked for [mm]."""
 SMALL = 1e-3
-"""Added to a susceptibility before its logarithm is taken [ppm]: below, size tells nothing."""
+"""Added to a susceptibility [ppm] and to the noise's share before the logarithm: below, size tells nothing."""
 BRIEF = 1e-9
 """The same for what is never zero but in made-up data."""
 

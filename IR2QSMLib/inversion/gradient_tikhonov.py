@@ -27,9 +27,9 @@ SMOOTH = 3.0
 UNEXPLAINED = (0.125, 0.145)
 """Smooth part that four steps leave unexplained, less 0.3 of the noise's share: below, a field is whole; above, its
 harmonic part is missing. Simulated whole fields have up to 0.128, those after V-SHARP or LBV from 0.169."""
-
 TRUSTED = 0.8
 """Weight of a map's harmonic part against an estimate of the field's own."""
+
 
 class Fidelity:
     """What of a residual counts: all of it in the mask, or what background removal leaves of a local field.

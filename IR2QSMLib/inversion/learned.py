@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import OutOfMemory, ParameterInvalid, WeightsInvalid
+from IR2QSMLib.errors import ParameterInvalid, WeightsInvalid
 from IR2QSMLib.inversion.gradient_tikhonov import Fidelity, GradientTikhonov
 from IR2QSMLib.inversion.loading import Loaded, bundled, load
 from IR2QSMLib.inversion.medi import magnitude_edges
 from IR2QSMLib.inversion.streaks import StreakRemoval
-from IR2QSMLib.inversion.tiles import TILES, Maps, bytes_per_voxel, infer
+from IR2QSMLib.inversion.tiles import TILES, Maps, infer_in_memory
 from IR2QSMLib.inversion.tv import between_edges
-from IR2QSMLib.networks.kinds import Network
 from IR2QSMLib.physics.dipole import DipoleStack
 from IR2QSMLib.physics.fourier import good_size
 from IR2QSMLib.physics.gradient import Gradient
 from IR2QSMLib.physics.resample import aligned_grid, resample
-from IR2QSMLib.runtime import Progress, half_precision, is_out_of_memory, memory_free, part_of, silent
+from IR2QSMLib.runtime import Progress, half_precision, part_of, silent
 from IR2QSMLib.volumes import LocalField, Susceptibility
 
 CONSISTENCY = 0.01
 """Floor of the data consistency's λ."""
-NETWORK_SHARE = 0.5
-"""Of the time, that of the network and its first inversion."""
+NETWORK_SHARE, LAST_SHARE = 0.5, 0.15
+"""Of a run's time, that of the network and its first inversion, and of the whole, that of `between_edges`."""
 N_ROUNDS, N_STEPS = 5, 2
 """Rounds of the data consistency, and steps of the first inversion in each: chosen, like `consistency_of`, on held-out
 heads of seeds that neither training nor the benchmark uses."""
@@ -47,8 +46,8 @@ def consistency_of(fidelity: Fidelity, floor: float, *, edges: bool) -> tuple[St
 
     Where the magnitude's edges are spared, what lies between them may be smoothed: twice as much in a noisy field, and
     three times as much, in a cone three times as wide, in one that lacks its harmonic part, whose errors are streaks at
-    every angle, and half of that where the part was recovered; the steps may then follow the field more closely, and be
-    one more. Without a magnitude, little is known for a streak.
+    every angle; half as much where the part was recovered. The steps may then follow the field more closely, and be one
+    more. Without a magnitude, little is known for a streak.
     """
     doubt = fidelity.lacking if edges else 0.0
     steps = GradientTikhonov(floor, 2.0 / (1.0 + doubt), N_STEPS + round(doubt))
@@ -67,13 +66,13 @@ class Learned:
     The network corrects a first inversion of the field, and its estimate is reconciled with the measured field: by
     turns, streaks are taken out near the cone where D vanishes (`StreakRemoval`; with a magnitude its edges, as MEDI
     finds them, are spared), and steps of the first inversion explain what the map leaves of the field
-    (`GradientTikhonov.refine`). With a magnitude, the mean with what a few steps of total variation over all of
-    k-space make of the map follows (`between_edges`), as far as the field holds its harmonic part; without that, they
-    would explain what no χ can.
-    Where the field lacks that part, or an estimate stands for it, the map tells it better (`Fidelity.completed`): the
-    network is run again on what it then reads. Raises ParameterInvalid when the consistency is negative or the tile is
-    not one of `TILES`, WeightsInvalid for weights that do not load, FieldInvalid for a magnitude without edges,
-    OutOfMemory when no tile fits.
+    (`GradientTikhonov.refine`). Where the field lacks its harmonic part, or an estimate stands for it, the map tells it
+    better (`Fidelity.completed`): the network is run again on what it then reads. With a magnitude, the result is a
+    mean with what a few steps of total variation over all of k-space make of it (`between_edges`), as far as the field
+    holds its harmonic part; without that, they would explain what no χ can.
+
+    Raises ParameterInvalid when the consistency is negative or the tile is not one of `TILES`, WeightsInvalid for
+    weights that do not load, FieldInvalid for a magnitude without edges, OutOfMemory when no tile fits.
 
     The other learned methods differ in their network, their weights and what these say they read.
     """
@@ -115,29 +114,38 @@ class Learned:
         loaded = load(self.weights or bundled(self.weights_name))
         self._require_use(loaded, field, others)
         progress(0.0, "first inversion")
-        edges = self._edges(field)
+        field, *others = (f.mapped(Tensor.contiguous, f.grid) for f in (field, *others))
         fidelities = [Fidelity(f) for f in (field, *others)]
+        edges = None if others else self._edges(field)          # no cone escapes several orientations
         blind = loaded.reading.reads == "field" and not loaded.network.unrolled
         resampled = blind if self.resampled is None else self.resampled
+        run = self._on_aligned_grid if resampled else self._run
         measured, read = [f.of_what_was_measured() for f in fidelities], fidelities
-        again = self.consistency > 0.0 and any(f.lacking > 0.0 for f in measured)
+        again = self.consistency > 0.0 and any(f.lacking > 0.5 for f in measured)
         n_passes, n_rounds = (N_PASSES, N_ROUNDS_A_PASS) if again else (1, N_ROUNDS)
-        chi, fitting = torch.zeros_like(field.values), self
+        believed = LED_ON * (1.0 - measured[0].lacking) if edges is not None else 0.0
+        last = part_of(progress, 1.0 - LAST_SHARE, 1.0) if believed > 0.0 else None
+        progress = progress if last is None else part_of(progress, 0.0, 1.0 - LAST_SHARE)
+        chi = torch.zeros_like(field.values)
+        tiles: list[int | None] = []
         for number in range(n_passes):
             told = part_of(progress, number / n_passes, (number + 1) / n_passes)
-            run = fitting._on_aligned_grid if resampled else fitting._run
-            maps, notes = run(loaded, read, part_of(told, 0.0, NETWORK_SHARE))
-            fitting = replace(self, tile=notes["tile"])     # what memory did not hold once is not tried again
+            maps = run(loaded, read, part_of(told, 0.0, NETWORK_SHARE), tiles)
             estimate = torch.where(field.mask, maps.chi, 0.0)
             chi = estimate if number == 0 else torch.lerp(estimate, chi, KEPT)
             if self.consistency > 0.0:
                 chi = self._reconciled(chi, measured, edges, n_rounds, part_of(told, NETWORK_SHARE, 1.0))
             if number + 1 < n_passes:
                 read = [f.completed(chi) for f in measured]
+        if edges is not None and last is not None:
+            chi = torch.lerp(chi, between_edges(measured[0].field, chi, edges, last), believed)
         sigma, unexplained = (
             None if x is None else torch.where(field.mask, x, 0.0) for x in (maps.sigma, maps.unexplained)
         )
-        notes = {"weights": loaded.name, "weights_sha256": loaded.sha256, "resampled": resampled, **notes}
+        precision = half_precision(str(field.values.device))
+        notes: dict[str, Any] = {"weights": loaded.name, "weights_sha256": loaded.sha256, "resampled": resampled}
+        notes["tile"] = tiles[-1]
+        notes["precision"] = "float32" if precision is None else str(precision).removeprefix("torch.")
         notes["noise_share"] = round(fidelities[0].noise, 6)
         notes["harmonic_part_lacking"] = round(fidelities[0].lacking, 3)
         notes["harmonic_part_recovered"] = field.recovered
@@ -166,13 +174,10 @@ class Learned:
         streaks, again = consistency_of(fidelities[0], self.consistency, edges=edges is not None)
         for number in range(n_rounds):
             progress(number / n_rounds, "data consistency")
-            if len(fidelities) == 1:                # several orientations leave no cone that none of them sees
+            if len(fidelities) == 1:
                 chi = streaks(chi, field.mask, field.grid, edges)
             for fidelity in fidelities:
                 chi = again.refine(chi, fidelity)
-        whole = 1.0 - fidelities[0].lacking
-        if edges is not None and whole > 0.0 and len(fidelities) == 1:
-            chi = torch.lerp(chi, between_edges(field, chi, edges), LED_ON * whole)
         return chi
 
     @property
@@ -201,8 +206,8 @@ class Learned:
             other.grid.require_match(field.grid, "An orientation", "the first")
 
     def _on_aligned_grid(
-        self, loaded: Loaded, fidelities: Sequence[Fidelity], progress: Progress
-    ) -> tuple[Maps, dict[str, Any]]:
+        self, loaded: Loaded, fidelities: Sequence[Fidelity], progress: Progress, tiles: list[int | None]
+    ) -> Maps:
         progress(0.0, "resampling")
         field = fidelities[0].field
         grid = aligned_grid(field.grid)
@@ -210,15 +215,15 @@ class Learned:
         grid = grid.cropped([-((m - n) // 2) for m, n in zip(shape, grid.shape, strict=True)], shape)
         mask = resample(field.mask.float(), field.grid, grid) > 0.5
         values = torch.where(mask, resample(field.values, field.grid, grid), 0.0)
-        maps, notes = self._run(loaded, [Fidelity(LocalField(values, mask, grid))], progress)
+        maps = self._run(loaded, [Fidelity(LocalField(values, mask, grid))], progress, tiles)
         progress(0.92, "resampling")
         chi = resample(torch.where(mask, maps.chi, 0.0), grid, field.grid)
-        return Maps(chi, None if maps.sigma is None else resample(maps.sigma, grid, field.grid)), notes
+        return Maps(chi, None if maps.sigma is None else resample(maps.sigma, grid, field.grid))
 
     def _run(
-        self, loaded: Loaded, fidelities: Sequence[Fidelity], progress: Progress
-    ) -> tuple[Maps, dict[str, Any]]:
-        """The network over the whole volume, or over the first tile size that memory holds."""
+        self, loaded: Loaded, fidelities: Sequence[Fidelity], progress: Progress, tiles: list[int | None]
+    ) -> Maps:
+        """The network over a volume, in tiles where memory asks for them; `tiles` then ends in their edge."""
         image = loaded.reading(fidelities[0], lambda done, _: progress(0.2 * done, "first inversion"))
         device = image.device
         network = loaded.network.to(device)
@@ -230,33 +235,7 @@ class Learned:
             grids = [f.grid for f in (*fields[1:], fields[0])]
             mask = torch.stack([f.mask for f in fields]).all(0)
             physics = (DipoleStack([grids], device=device), mask)
-        for tile in self._tiles(network, image, dtype):
-            try:
-                maps = infer(network, image, tile, dtype, part_of(progress, 0.2, 0.9), *physics)
-            except RuntimeError as error:       # torch.OutOfMemoryError on a GPU, RuntimeError from the CPU's allocator
-                if not is_out_of_memory(error):
-                    raise
-                continue
-            precision = "float32" if dtype is None else str(dtype).removeprefix("torch.")
-            return maps, {"tile": tile, "precision": precision}
-        raise OutOfMemory(
-            f"No tile size fits into the memory of '{device}' for a volume of "
-            f"{'×'.join(map(str, image.shape[1:]))} voxels; close other programs, or use --device cpu."
-        )
-
-    def _tiles(self, network: Network, image: Tensor, dtype: torch.dtype | None) -> Iterator[int | None]:
-        """None (the whole volume) and then the tile sizes below it, from the first that memory should hold."""
-        longest = max(image.shape[1:])
-        if self.tile is not None:
-            yield self.tile if self.tile < longest else None
-            return
-        free = 0.8 * memory_free(str(image.device))
-        per_voxel = bytes_per_voxel(network.config, dtype)
-        if image[0].numel() * per_voxel <= free or longest <= TILES[-1]:
-            yield None
-        for tile in TILES:
-            if tile < longest and (tile**3 * per_voxel <= free or tile == TILES[-1]):
-                yield tile
+        return infer_in_memory(network, image, self.tile, tiles, dtype, part_of(progress, 0.2, 0.9), *physics)
 
 
 @dataclass(frozen=True)
@@ -288,7 +267,7 @@ class LearnedLpcnn(Learned):
 class LearnedModlQsm(Learned):
     """MoDL-QSM (Feng 2021, doi 10.1016/j.neuroimage.2021.118376): unrolled descent that also tells what χ leaves.
 
-    The result's `unexplained` is the part of the field that it gives to no χ [ppm], before data consistency.
+    The result's `unexplained` is what of the field it last read it gives to no χ [ppm], before data consistency.
     """
 
     kind = weights_name = "modl-qsm"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count, product
 from typing import NamedTuple
@@ -10,9 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from IR2QSMLib.errors import OutOfMemory
 from IR2QSMLib.networks.blocks import Dipoles, Estimate
 from IR2QSMLib.networks.kinds import Config, Network, Unrolled
-from IR2QSMLib.runtime import Progress
+from IR2QSMLib.runtime import Progress, is_out_of_memory, memory_free
 
 TILES = (256, 192, 160, 128, 96, 64)
 """Edges of tiles [voxels], the only ones used, so that a result can be repeated."""
@@ -34,6 +35,56 @@ class Maps(NamedTuple):
 def bytes_per_voxel(config: Config, dtype: torch.dtype | None) -> float:
     """Memory that inference takes at its peak."""
     return config.n_peak * (4 if dtype is None else 2) + 40.0
+
+
+def infer_in_memory(
+    network: Network,
+    image: Tensor,
+    tile: int | None,
+    before: list[int | None],
+    dtype: torch.dtype | None,
+    progress: Progress,
+    dipole: Dipoles | None = None,
+    mask: Tensor | None = None,
+) -> Maps:
+    """`infer` in tiles of the given edge; for None, over the whole volume or in the largest tiles that memory holds.
+
+    The edge is added to `before`, those of earlier runs over such volumes, of which the last is where this one begins:
+    memory that they freed may not be told as free. Raises OutOfMemory when no tile fits.
+    """
+    for edge in _edges(network, image, tile, before, dtype):
+        try:
+            maps = infer(network, image, edge, dtype, progress, dipole, mask)
+        except RuntimeError as error:           # torch.OutOfMemoryError on a GPU, RuntimeError from the CPU's allocator
+            if not is_out_of_memory(error):
+                raise
+            continue
+        before.append(edge)
+        return maps
+    raise OutOfMemory(
+        f"No tile size fits into the memory of '{image.device}' for a volume of "
+        f"{'×'.join(map(str, image.shape[1:]))} voxels; close other programs, or use --device cpu."
+    )
+
+
+def _edges(
+    network: Network, image: Tensor, tile: int | None, before: Sequence[int | None], dtype: torch.dtype | None
+) -> Iterator[int | None]:
+    """Edges of tiles to try, None for the whole volume, from the first that memory should hold."""
+    longest = max(image.shape[1:])
+    if tile is not None:
+        yield tile if tile < longest else None
+        return
+    edges = [None, *(t for t in TILES if t < longest)]
+    if before:
+        yield from edges[edges.index(before[-1]) :]
+        return
+    free = 0.8 * memory_free(str(image.device))
+    per_voxel = bytes_per_voxel(network.config, dtype)
+    for edge in edges:
+        n_voxels = image[0].numel() if edge is None else edge**3
+        if n_voxels * per_voxel <= free or edge == edges[-1]:
+            yield edge
 
 
 @torch.inference_mode()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Protocol
 
 import torch
@@ -74,6 +73,8 @@ class TotalVariation:
         strength = tv_strength(field, free) if self.strength == AUTO else float(self.strength)
         closed = _whole(field, COUPLING * strength)
         fit = _InMask(field, COUPLING * strength, closed.chi) if free else closed
+        n_before = closed.n_pairs if free else 0.0
+        del closed                      # two volumes
         chi, change, n = fit.chi, math.inf, 1
         steps = alternations(fit, Gradient(grid, "periodic"), 1.0 / COUPLING)
         while n < self.max_iterations and change > self.tolerance:
@@ -85,20 +86,24 @@ class TotalVariation:
             "outside": "free" if free else "zero",
             "iterations": n,
             "relative_change": change if math.isfinite(change) else None,      # one step changes nothing yet
-            "fft_pairs": fit.n_pairs + (closed.n_pairs if free else 0.0),
+            "fft_pairs": fit.n_pairs + n_before,
         }
 
 
-def between_edges(field: LocalField, chi: Tensor, edges: Sequence[Tensor]) -> Tensor:
+def between_edges(field: LocalField, chi: Tensor, edges: Sequence[Tensor], progress: Progress = silent) -> Tensor:
     """An estimate [ppm] led on by total variation that spares edges, 0 outside the mask: (x, y, z) to the same.
 
-    A few steps to min ½‖m (D χ − f)‖² + λ‖M ∇χ‖₁, what MEDI minimises for small phases, with λ as noise asks for; the
-    `edges` M, (x, y, z) along each axis, are 0 where a difference is known for an edge, else 1. Led on to the end, the
-    estimate would be forgotten; after so few steps, part of what the field hardly determines is still its own.
+    A few steps to min ½‖m (D χ − f)‖² + λ‖M ∇χ‖₁, ∇ periodic, λ by the noise found in the field: MEDI's terms (Liu
+    2013, doi 10.1002/mrm.24272) for small phases and even noise. The `edges` M, (x, y, z) along each axis, are 0 where
+    a difference is known for an edge, else 1. Led on to the end, the estimate would be forgotten; after so few steps,
+    part of what the field hardly determines is still its own.
     """
     rho = COUPLING * SPARED * tv_strength(field, free=True)
     maps = alternations(_InMask(field, rho, chi), Gradient(field.grid, "periodic"), 1.0 / COUPLING, edges)
-    return torch.where(field.mask, next(islice(maps, N_SPARED - 1, None)), 0.0)
+    for number in range(N_SPARED):
+        progress(number / N_SPARED, "total variation")
+        chi = next(maps)
+    return torch.where(field.mask, chi, 0.0)
 
 
 def alternations(

@@ -25,7 +25,7 @@ from IR2QSMLib.errors import (
     OutputUnwritable,
     ParameterInvalid,
 )
-from IR2QSMLib.inversion import learned
+from IR2QSMLib.inversion import learned, tiles
 from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
 from IR2QSMLib.inversion.learned import Learned
 from IR2QSMLib.inversion.methods import Method
@@ -247,7 +247,7 @@ def test_a_callback_that_raises_cancelled_ends_the_run(run: Run) -> None:
 
 
 def test_little_memory_means_tiles_and_a_warning(case: Any, whole: Result, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learned, "memory_free", lambda kind: 0)
+    monkeypatch.setattr(tiles, "memory_free", lambda kind: 0)
     found = reconstruct(case.local.values, case.local.mask, grid=case.local.grid, margin=24)
     assert found.provenance["Method"]["tile"] == 64
     assert found.provenance["Warnings"] == ["The volume was inverted in blended tiles of 64 voxels."]

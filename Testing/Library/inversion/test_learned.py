@@ -16,13 +16,14 @@ import torch
 
 from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion import learned
+from IR2QSMLib.inversion import gradient_tikhonov, learned
 from IR2QSMLib.inversion.direct import Tikhonov
 from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
 from IR2QSMLib.inversion.learned import Learned, consistency_of
 from IR2QSMLib.inversion.loading import Loaded, bundled
 from IR2QSMLib.inversion.reading import Reading
 from IR2QSMLib.inversion.tiles import Maps
+from IR2QSMLib.inversion.tv import between_edges
 from IR2QSMLib.io.weights import read_weights
 from IR2QSMLib.physics.dipole import DipoleOp
 from IR2QSMLib.runtime import Progress
@@ -169,7 +170,7 @@ def test_the_uncertainty_is_a_positive_spread_inside_the_mask(make_weights: Make
 def test_consistency_leaves_the_exact_truth_nearly_alone(monkeypatch: pytest.MonkeyPatch, consistency: float) -> None:
     field = simulated()
     beyond = torch.where(field.mask, 0.0, 0.3)      # what a network says outside the mask must not matter
-    monkeypatch.setattr(Learned, "_run", lambda *_: (Maps(truth(GRID) + beyond), {"tile": None}))
+    monkeypatch.setattr(learned, "infer_in_memory", lambda *args: args[3].append(None) or Maps(truth(GRID) + beyond))
     found = Learned(bundled(), consistency=consistency)(field).values
     # Total variation bears upon smooth sources where the field is weak; a map of sharp ones it would leave.
     assert (found - truth(GRID)).norm() < 0.15 * truth(GRID).norm()
@@ -187,21 +188,36 @@ def test_edges_of_a_magnitude_are_spared_and_that_is_told(make_weights: MakeWeig
     assert bare.notes["magnitude_edges"] is False
 
 
-@pytest.mark.parametrize("recovered", [False, True])
-def test_what_total_variation_makes_of_a_whole_field_is_half_believed(
-    make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch, recovered: bool
+def test_total_variation_between_edges_is_believed_in_part_and_less_the_more_of_the_field_is_lacking(
+    make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of one that lacks its harmonic part, or where that is an estimate, it is not believed at all."""
     field, chosen = simulated(noise=1e-3), Learned(make_weights(Reading("tikhonov"), scale=0.0))
-    shown = replace(field, magnitude=torch.where(field.mask, 1.0 + 5.0 * truth(GRID), 0.0), recovered=recovered)
-    usual, share = chosen(shown).values, learned.LED_ON
-    assert 0.0 < share < 1.0
-    monkeypatch.setattr(learned, "LED_ON", 0.0)
-    before = chosen(shown).values
-    monkeypatch.setattr(learned, "LED_ON", 1.0)
-    after = chosen(shown).values
-    assert torch.equal(before, after) == recovered
-    torch.testing.assert_close(usual, torch.lerp(before, after, share))
+    shown = replace(field, magnitude=torch.where(field.mask, 1.0 + 5.0 * truth(GRID), 0.0))
+    calls: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def kept(field: LocalField, chi: torch.Tensor, edges: Sequence[torch.Tensor], progress: Progress) -> torch.Tensor:
+        assert all(bool((e == 0.0).any()) and bool((e == 1.0).any()) for e in edges)
+        calls.append((chi, between_edges(field, chi, edges, progress)))
+        return calls[-1][1]
+
+    def believed(lacking: float) -> float:
+        """How far the map goes from what it was to what total variation makes of it."""
+        unexplained = Fidelity(shown)._unexplained() - 0.3 * Fidelity(shown).noise
+        monkeypatch.setattr(gradient_tikhonov, "UNEXPLAINED", (unexplained - lacking, unexplained - lacking + 1.0))
+        found = chosen(shown)
+        assert found.notes["harmonic_part_lacking"] == pytest.approx(lacking, abs=1e-3)
+        if not calls:
+            return 0.0
+        before, after = calls.pop()
+        share = ((found.values - before) * (after - before)).sum() / (after - before).square().sum()
+        torch.testing.assert_close(found.values, before + share * (after - before))
+        return float(share)
+
+    monkeypatch.setattr(learned, "between_edges", kept)
+    assert 0.5 < believed(0.0) < 0.7
+    assert believed(0.4) == pytest.approx(0.6 * believed(0.0), rel=0.01)
+    assert believed(1.0) == 0.0
+    assert chosen(replace(shown, recovered=True)).notes["passes"] == 3 and not calls
 
 
 def test_between_edges_more_is_smoothed_the_less_is_known() -> None:
@@ -234,9 +250,9 @@ def test_the_network_runs_again_where_the_harmonic_part_is_lacking(
     chosen, read = Learned(make_weights(Reading("tikhonov"), scale=0.0)), []
     usual = Learned._run
 
-    def kept(self: Learned, loaded: Loaded, fidelities: Sequence[Fidelity], progress: Progress) -> Any:
+    def kept(self: Learned, loaded: Loaded, fidelities: Sequence[Fidelity], *rest: Any) -> Any:
         read.append(fidelities[0].field.values)
-        return usual(self, loaded, fidelities, progress)
+        return usual(self, loaded, fidelities, *rest)
 
     monkeypatch.setattr(Learned, "_run", kept)
     field = simulated()
@@ -249,6 +265,28 @@ def test_the_network_runs_again_where_the_harmonic_part_is_lacking(
     steps = [float((b - a).norm()) for a, b in pairwise(read)]
     assert steps[0] > steps[1] > 0.0
     assert replace(chosen, consistency=0.0)(estimated).notes["passes"] == 1
+
+
+def test_after_every_run_of_the_network_the_measured_field_counts(make_weights: MakeWeights) -> None:
+    weights = make_weights(Reading("tikhonov", 0.3, per_noise=0.0, n_steps=1), scale=0.0)
+    field = replace(simulated(noise=1e-3), recovered=True)
+    measured = Fidelity(field).of_what_was_measured()
+    alone, found = (measured.residual(Learned(weights, consistency=c)(field).values).norm() for c in (0.0, 0.01))
+    assert found < 0.9 * alone
+
+
+def test_a_later_run_of_the_network_does_not_have_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the last run alone adds comes through, but not whole."""
+    field, added = replace(simulated(), recovered=True), torch.where(truth(GRID) > 0.0, 0.05, 0.0)
+    monkeypatch.setattr(learned, "N_ROUNDS_A_PASS", 0)
+
+    def found(last: torch.Tensor) -> torch.Tensor:
+        says = iter([torch.zeros(GRID.shape), torch.zeros(GRID.shape), last])
+        monkeypatch.setattr(learned, "infer_in_memory", lambda *args: args[3].append(None) or Maps(next(says)))
+        return Learned(bundled())(field).values
+
+    share = (found(added) - found(torch.zeros(GRID.shape))).norm() / added.norm()
+    assert 0.6 < share < 0.9
 
 
 def test_consistency_brings_the_map_nearer_to_the_measured_field(make_weights: MakeWeights) -> None:

@@ -100,7 +100,7 @@ def test_a_volume_no_longer_than_the_tile_is_run_whole_and_says_so(make_weights:
 
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learned, "memory_free", lambda kind: 1)
+    monkeypatch.setattr(tiles, "memory_free", lambda kind: 1)
 
 
 @pytest.mark.usefixtures("little_memory")
@@ -130,11 +130,33 @@ def test_the_next_tile_is_tried_when_the_allocator_gives_up(
             raise RuntimeError(message)
         return infer(network, image, tile, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(learned, "infer", failing)
+    monkeypatch.setattr(tiles, "infer", failing)
     found = Learned(make_weights())(long_field())
     assert found.notes["passes"] > 1
     assert tried == [None, 96] + [64] * found.notes["passes"]
     assert found.notes["tile"] == 64
+
+
+@pytest.mark.parametrize(
+    ("fails", "expected"), [((), [None] * 3), ((1,), [None, None, 96, 96]), ((0, 2), [None, 96, 96, 64, 64])]
+)
+def test_a_later_pass_begins_with_the_tile_of_the_one_before_and_may_end_with_a_smaller_one(
+    make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch, fails: tuple[int, ...], expected: list[int | None]
+) -> None:
+    """Whatever is told to be free then, as what a pass has freed may still be held."""
+    tried: list[int | None] = []
+
+    def failing(network: object, image: object, tile: int | None, *rest: object) -> object:
+        tried.append(tile)
+        monkeypatch.setattr(tiles, "memory_free", lambda kind: 1)
+        if len(tried) - 1 in fails:
+            raise RuntimeError("out of memory")
+        return infer(network, image, tile, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tiles, "infer", failing)
+    found = Learned(make_weights())(long_field())
+    assert tried == expected and found.notes["passes"] == 3
+    assert found.notes["tile"] == expected[-1]
 
 
 def test_no_tile_that_fits_is_an_error_that_says_what_to_do(
@@ -143,7 +165,7 @@ def test_no_tile_that_fits_is_an_error_that_says_what_to_do(
     def failing(*_: object) -> object:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(learned, "infer", failing)
+    monkeypatch.setattr(tiles, "infer", failing)
     with pytest.raises(OutOfMemory, match=r"memory of 'cpu' for a volume of 24×16×104 voxels; close other programs"):
         Learned(make_weights())(long_field())
 
@@ -154,6 +176,6 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(
     def failing(*_: object) -> object:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(learned, "infer", failing)
+    monkeypatch.setattr(tiles, "infer", failing)
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         Learned(make_weights())(long_field())
