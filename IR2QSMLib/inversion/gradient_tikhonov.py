@@ -62,7 +62,11 @@ class Fidelity:
         return found
 
     def completed(self, chi: Tensor) -> Fidelity:
-        """The field with the harmonic part that `chi` [ppm] gives it, for what it lacks or for most of an estimate."""
+        """The field with the harmonic part that `chi` [ppm] gives it, for what it lacks or for most of an estimate.
+
+        Near the mask's edge, where no sphere fits, all of the field is what `chi` gives: background removal is least
+        right there, and maps were better for it.
+        """
         field, left = self.field, self._left(chi)
         if self.spheres is None:
             return self
