@@ -37,8 +37,8 @@ N_PASSES, N_ROUNDS_A_PASS, KEPT = 3, 2, 0.25
 map so far beside the network's next estimate. Chosen likewise; without a weight, or after more passes, smooth parts of
 some maps grow from pass to pass."""
 LED_ON = 0.6
-"""Weight of what `between_edges` makes of a map of a whole field beside the map itself: alone it is as good where the
-magnitude shows what there is, and worse where it does not; the mean of both is better than either."""
+"""Weight of what `between_edges` makes of a map beside the map itself: alone it is as good where the magnitude shows
+what there is, and worse where it does not; the mean of both is better than either."""
 
 
 def consistency_of(fidelity: Fidelity, floor: float, *, edges: bool) -> tuple[StreakRemoval, GradientTikhonov]:
@@ -68,8 +68,8 @@ class Learned:
     finds them, are spared), and steps of the first inversion explain what the map leaves of the field
     (`GradientTikhonov.refine`). Where the field lacks its harmonic part, or an estimate stands for it, the map tells it
     better (`Fidelity.completed`): the network is run again on what it then reads. With a magnitude, the result is a
-    mean with what a few steps of total variation over all of k-space make of it (`between_edges`), as far as the field
-    holds its harmonic part; without that, they would explain what no χ can.
+    mean with what a few steps of total variation over all of k-space make of it (`between_edges`), on the field that it
+    completes.
 
     Raises ParameterInvalid when the consistency is negative or the tile is not one of `TILES`, WeightsInvalid for
     weights that do not load, FieldInvalid for a magnitude without edges, OutOfMemory when no tile fits.
@@ -123,13 +123,11 @@ class Learned:
         measured, read = [f.of_what_was_measured() for f in fidelities], fidelities
         again = self.consistency > 0.0 and any(f.lacking > 0.5 for f in measured)
         n_passes, n_rounds = (N_PASSES, N_ROUNDS_A_PASS) if again else (1, N_ROUNDS)
-        believed = LED_ON * (1.0 - measured[0].lacking) if edges is not None else 0.0
-        last = part_of(progress, 1.0 - LAST_SHARE, 1.0) if believed > 0.0 else None
-        progress = progress if last is None else part_of(progress, 0.0, 1.0 - LAST_SHARE)
+        end = 1.0 if edges is None else 1.0 - LAST_SHARE
         chi = torch.zeros_like(field.values)
         tiles: list[int | None] = []
         for number in range(n_passes):
-            told = part_of(progress, number / n_passes, (number + 1) / n_passes)
+            told = part_of(progress, end * number / n_passes, end * (number + 1) / n_passes)
             maps = run(loaded, read, part_of(told, 0.0, NETWORK_SHARE), tiles)
             estimate = torch.where(field.mask, maps.chi, 0.0)
             chi = estimate if number == 0 else torch.lerp(estimate, chi, KEPT)
@@ -137,8 +135,9 @@ class Learned:
                 chi = self._reconciled(chi, measured, edges, n_rounds, part_of(told, NETWORK_SHARE, 1.0))
             if number + 1 < n_passes:
                 read = [f.completed(chi) for f in measured]
-        if edges is not None and last is not None:
-            chi = torch.lerp(chi, between_edges(measured[0].field, chi, edges, last), believed)
+        if edges is not None:
+            completed = measured[0].completed(chi).field
+            chi = torch.lerp(chi, between_edges(completed, chi, edges, part_of(progress, end, 1.0)), LED_ON)
         sigma, unexplained = (
             None if x is None else torch.where(field.mask, x, 0.0) for x in (maps.sigma, maps.unexplained)
         )
