@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from torch import Tensor
 
 from IR2QSMLib.errors import Cancelled
@@ -57,6 +59,7 @@ def test_noise_outside_the_mask_does_no_harm() -> None:
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**16), st.floats(0.1, 12.0))
+@example(200, 11.5)          # an even number of voxels, the middle two of which lie on both sides of −π
 def test_any_phase_is_changed_by_whole_turns_only(seed: int, spread: float) -> None:
     """Noise included, in which no unwrapping is right."""
     generator = torch.Generator().manual_seed(seed)
@@ -65,7 +68,9 @@ def test_any_phase_is_changed_by_whole_turns_only(seed: int, spread: float) -> N
     found = unwrap_in_space(phase, mask)
     turns = (found - phase)[mask] / TURN
     assert float((turns - turns.round()).abs().max()) < 1e-5
-    assert float(found[mask].median().abs()) <= math.pi + 1e-4
+    pieces, n = ndimage.label(mask.numpy())
+    medians = [np.median(found.numpy()[pieces == k]) for k in range(1, n + 1)]
+    assert max(map(abs, medians)) <= math.pi + 1e-4
 
 
 def test_the_same_phase_is_unwrapped_to_the_same_bits() -> None:
