@@ -61,17 +61,17 @@ class Fidelity:
         found._leave_out_harmonic_part(1.0)
         return found
 
-    def completed(self, chi: Tensor) -> Fidelity:
+    def completed(self, chi: Tensor) -> LocalField:
         """The field with the harmonic part that `chi` [ppm] gives it, for what it lacks or for most of an estimate.
 
-        Near the mask's edge, where no sphere fits, all of the field is what `chi` gives: background removal is least
-        right there, and maps were better for it.
+        Near the mask's edge, where no sphere fits, that share of the whole field is what `chi` gives: background
+        removal is least right there, and maps were better for it.
         """
-        field, left = self.field, self._left(chi)
         if self.spheres is None:
-            return self
+            return self.field
+        field, left = self.field, self._left(chi)
         share = self.lacking * (TRUSTED if field.recovered else 1.0)
-        return Fidelity(replace(field, values=field.values - share * (left - self.spheres(left)), recovered=True))
+        return replace(field, values=field.values - share * (left - self.spheres(left)), recovered=True)
 
     def residual(self, chi: Tensor) -> Tensor:
         """What `chi` [ppm] leaves of the field [ppm], zero outside the mask: (x, y, z) to the same."""

@@ -116,7 +116,7 @@ class Learned:
         progress(0.0, "first inversion")
         field, *others = (f.mapped(Tensor.contiguous, f.grid) for f in (field, *others))
         fidelities = [Fidelity(f) for f in (field, *others)]
-        edges = None if others else self._edges(field)          # no cone escapes several orientations
+        edges = None if others else self._edges(field)          # together they leave no cone unseen
         blind = loaded.reading.reads == "field" and not loaded.network.unrolled
         resampled = blind if self.resampled is None else self.resampled
         run = self._on_aligned_grid if resampled else self._run
@@ -134,9 +134,9 @@ class Learned:
             if self.consistency > 0.0:
                 chi = self._reconciled(chi, measured, edges, n_rounds, part_of(told, NETWORK_SHARE, 1.0))
             if number + 1 < n_passes:
-                read = [f.completed(chi) for f in measured]
+                read = [Fidelity(f.completed(chi)) for f in measured]
         if edges is not None:
-            completed = measured[0].completed(chi).field
+            completed = measured[0].completed(chi)
             chi = torch.lerp(chi, between_edges(completed, chi, edges, part_of(progress, end, 1.0)), LED_ON)
         sigma, unexplained = (
             None if x is None else torch.where(field.mask, x, 0.0) for x in (maps.sigma, maps.unexplained)
@@ -256,7 +256,7 @@ class LearnedLpcnn(Learned):
     """LPCNN (Lai 2020, doi 10.1007/978-3-030-59713-9_13): unrolled descent with a learned proximal operator.
 
     It takes fields of the same head in several orientations. In what several orientations measure, only voxels of
-    every one's mask count.
+    every one's mask count, and no magnitude does.
     """
 
     kind = weights_name = "lpcnn"

@@ -165,15 +165,15 @@ def test_the_true_map_gives_a_field_the_harmonic_part_that_it_lacks(
     def off(values: torch.Tensor) -> float:
         return float((values - whole)[inside].norm())
 
-    assert off(found.field.values) < 0.5 * off(lacking.field.values)
-    assert found.field.recovered and found.lacking == 0.0
+    assert off(found.values) < 0.5 * off(lacking.field.values)
+    assert found.recovered and Fidelity(found).lacking == 0.0
 
 
 def test_an_estimate_of_the_harmonic_part_is_replaced_but_for_a_share(brain: tuple[Head, LocalField]) -> None:
     field = Frame.around(brain[1]).prepare(brain[1])
     measured = Fidelity(replace(field, recovered=True)).of_what_was_measured()
     nothing = torch.zeros_like(field.values)
-    change = measured.completed(nothing).field.values - field.values
+    change = measured.completed(nothing).values - field.values
     harmonic = measured.residual(nothing) - field.values
     torch.testing.assert_close(change, 0.8 * harmonic)
-    assert Fidelity(field).completed(nothing).field is field
+    assert Fidelity(field).completed(nothing) is field

@@ -259,12 +259,22 @@ def test_the_network_runs_again_where_the_harmonic_part_is_lacking(
     assert replace(chosen, consistency=0.0)(estimated).notes["passes"] == 1
 
 
-def test_after_every_run_of_the_network_the_measured_field_counts(make_weights: MakeWeights) -> None:
+def test_after_every_run_of_the_network_the_measured_field_counts(
+    make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
     weights = make_weights(Reading("tikhonov", 0.3, per_noise=0.0, n_steps=1), scale=0.0)
+    usual, nearer = Learned._reconciled, []
+
+    def kept(self: Learned, chi: torch.Tensor, fidelities: Sequence[Fidelity], *rest: Any) -> torch.Tensor:
+        found = usual(self, chi, fidelities, *rest)
+        nearer.append(bool(fidelities[0].residual(found).norm() < fidelities[0].residual(chi).norm()))
+        return found
+
+    monkeypatch.setattr(Learned, "_reconciled", kept)
     field = replace(simulated(noise=1e-3), recovered=True)
     measured = Fidelity(field).of_what_was_measured()
     alone, found = (measured.residual(Learned(weights, consistency=c)(field).values).norm() for c in (0.0, 0.01))
-    assert found < 0.9 * alone
+    assert found < 0.9 * alone and nearer == [True] * 3
 
 
 def test_a_later_run_of_the_network_does_not_have_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,15 +318,23 @@ def test_the_notes_name_the_weights_that_were_used(make_weights: MakeWeights) ->
 
 
 @pytest.mark.parametrize("resampled", [False, True])
-def test_progress_rises_through_named_stages(make_weights: MakeWeights, resampled: bool) -> None:
+@pytest.mark.parametrize("shown", [False, True])
+@pytest.mark.parametrize("recovered", [False, True])
+def test_progress_rises_through_named_stages(
+    make_weights: MakeWeights, resampled: bool, shown: bool, recovered: bool
+) -> None:
     told: list[tuple[float, str]] = []
-    method = Learned(make_weights(), consistency=0.1, resampled=resampled)
-    method(simulated(), lambda *event: told.append(event))
+    method, field = Learned(make_weights(), consistency=0.1, resampled=resampled), simulated()
+    magnitude = torch.where(field.mask, 1.0 + 5.0 * truth(GRID), 0.0) if shown else None
+    method(replace(field, magnitude=magnitude, recovered=recovered), lambda *event: told.append(event))
     fractions = [fraction for fraction, _ in told]
     assert fractions == sorted(fractions)
     assert fractions[0] == 0.0 and fractions[-1] <= 1.0
     stages = {stage for _, stage in told}
-    assert stages == {"first inversion", "inversion", "data consistency"} | ({"resampling"} if resampled else set())
+    expected = {"first inversion", "inversion", "data consistency"} | ({"resampling"} if resampled else set())
+    assert stages == expected | ({"total variation"} if shown else set())
+    last = [fraction for fraction, stage in told if stage == "total variation"]
+    assert not shown or (last[0] == pytest.approx(1.0 - learned.LAST_SHARE) and last[-1] > 0.95 and len(last) > 10)
     assert len(told) > 20
 
 

@@ -151,6 +151,9 @@ def test_lpcnn_takes_a_pair_of_orientations(make_weights: MakeWeights) -> None:
     consistent = replace(chosen, consistency=0.01)
     pair = consistent(fields[0], silent, fields[1:])
     assert not torch.equal(pair.values, consistent(fields[0]).values)
+    magnitude = torch.where(fields[0].mask, 1.0 + chi.abs(), 0.0)
+    shown = consistent(replace(fields[0], magnitude=magnitude), silent, fields[1:])
+    assert torch.equal(pair.values, shown.values) and shown.notes["magnitude_edges"] is False
 
 
 def test_other_networks_refuse_a_second_orientation(made: Callable[..., Learned]) -> None:
