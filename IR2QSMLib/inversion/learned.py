@@ -38,7 +38,7 @@ map so far beside the network's next estimate. Chosen likewise; without a weight
 some maps grow from pass to pass."""
 LED_ON = 0.6
 """Weight of what `between_edges` makes of a map beside the map itself: alone it is as good where the magnitude shows
-what there is, and worse where it does not; the mean of both is better than either."""
+what there is, and worse where it does not; the mean of both is better than either, or nearly as good as the better."""
 
 
 def consistency_of(fidelity: Fidelity, floor: float, *, edges: bool) -> tuple[StreakRemoval, GradientTikhonov]:
