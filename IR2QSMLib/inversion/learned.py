@@ -91,7 +91,7 @@ class Learned:
     resampled: bool | None = None
     """Whether the network sees a 1 mm grid along B0; None for those that read the field alone and know no B0."""
     edges: bool = True
-    """Whether edges of the field's magnitude, where it has one, are spared when streaks are taken out."""
+    """Whether the field's magnitude, where it has one, is used: its edges spared, and total variation between them."""
     calibrated: bool = True
     """Whether the uncertainty is that of the final map, where the weights were calibrated; else, and without data
     consistency, the network's own."""
@@ -125,10 +125,10 @@ class Learned:
         n_passes, n_rounds = (N_PASSES, N_ROUNDS_A_PASS) if again else (1, N_ROUNDS)
         end = 1.0 if edges is None else 1.0 - LAST_SHARE
         chi = torch.zeros_like(field.values)
-        tiles: list[int | None] = []
+        before: Maps | None = None
         for number in range(n_passes):
             told = part_of(progress, end * number / n_passes, end * (number + 1) / n_passes)
-            maps = run(loaded, read, part_of(told, 0.0, NETWORK_SHARE), tiles)
+            maps = before = run(loaded, read, part_of(told, 0.0, NETWORK_SHARE), before)
             estimate = torch.where(field.mask, maps.chi, 0.0)
             chi = estimate if number == 0 else torch.lerp(estimate, chi, KEPT)
             if self.consistency > 0.0:
@@ -143,7 +143,7 @@ class Learned:
         )
         precision = half_precision(str(field.values.device))
         notes: dict[str, Any] = {"weights": loaded.name, "weights_sha256": loaded.sha256, "resampled": resampled}
-        notes["tile"] = tiles[-1]
+        notes["tile"] = maps.tile
         notes["precision"] = "float32" if precision is None else str(precision).removeprefix("torch.")
         notes["noise_share"] = round(fidelities[0].noise, 6)
         notes["harmonic_part_lacking"] = round(fidelities[0].lacking, 3)
@@ -205,7 +205,7 @@ class Learned:
             other.grid.require_match(field.grid, "An orientation", "the first")
 
     def _on_aligned_grid(
-        self, loaded: Loaded, fidelities: Sequence[Fidelity], progress: Progress, tiles: list[int | None]
+        self, loaded: Loaded, fidelities: Sequence[Fidelity], progress: Progress, before: Maps | None
     ) -> Maps:
         progress(0.0, "resampling")
         field = fidelities[0].field
@@ -214,15 +214,15 @@ class Learned:
         grid = grid.cropped([-((m - n) // 2) for m, n in zip(shape, grid.shape, strict=True)], shape)
         mask = resample(field.mask.float(), field.grid, grid) > 0.5
         values = torch.where(mask, resample(field.values, field.grid, grid), 0.0)
-        maps = self._run(loaded, [Fidelity(LocalField(values, mask, grid))], progress, tiles)
+        maps = self._run(loaded, [Fidelity(LocalField(values, mask, grid))], progress, before)
         progress(0.92, "resampling")
         chi = resample(torch.where(mask, maps.chi, 0.0), grid, field.grid)
-        return Maps(chi, None if maps.sigma is None else resample(maps.sigma, grid, field.grid))
+        return maps._replace(chi=chi, sigma=None if maps.sigma is None else resample(maps.sigma, grid, field.grid))
 
     def _run(
-        self, loaded: Loaded, fidelities: Sequence[Fidelity], progress: Progress, tiles: list[int | None]
+        self, loaded: Loaded, fidelities: Sequence[Fidelity], progress: Progress, before: Maps | None
     ) -> Maps:
-        """The network over a volume, in tiles where memory asks for them; `tiles` then ends in their edge."""
+        """The network over a volume, in tiles where memory asks for them, after what it said `before`."""
         image = loaded.reading(fidelities[0], lambda done, _: progress(0.2 * done, "first inversion"))
         device = image.device
         network = loaded.network.to(device)
@@ -234,7 +234,7 @@ class Learned:
             grids = [f.grid for f in (*fields[1:], fields[0])]
             mask = torch.stack([f.mask for f in fields]).all(0)
             physics = (DipoleStack([grids], device=device), mask)
-        return infer_in_memory(network, image, self.tile, tiles, dtype, part_of(progress, 0.2, 0.9), *physics)
+        return infer_in_memory(network, image, self.tile, before, dtype, part_of(progress, 0.2, 0.9), *physics)
 
 
 @dataclass(frozen=True)

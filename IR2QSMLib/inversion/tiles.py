@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count, product
 from typing import NamedTuple
@@ -22,7 +22,7 @@ OVERLAP = 24
 
 
 class Maps(NamedTuple):
-    """What a network says of a volume; every tensor is (x, y, z)."""
+    """What a network says of a volume, and how it was run; every tensor is (x, y, z)."""
 
     chi: Tensor
     """Susceptibility [ppm]."""
@@ -30,6 +30,8 @@ class Maps(NamedTuple):
     """Its standard error [ppm], of a network that gives one."""
     unexplained: Tensor | None = None
     """Part of the field that no χ explains [ppm], of a network that tells it."""
+    tile: int | None = None
+    """Edge of the tiles [voxels]; None for the whole volume."""
 
 
 def bytes_per_voxel(config: Config, dtype: torch.dtype | None) -> float:
@@ -41,7 +43,7 @@ def infer_in_memory(
     network: Network,
     image: Tensor,
     tile: int | None,
-    before: list[int | None],
+    before: Maps | None,
     dtype: torch.dtype | None,
     progress: Progress,
     dipole: Dipoles | None = None,
@@ -49,18 +51,15 @@ def infer_in_memory(
 ) -> Maps:
     """`infer` in tiles of the given edge; for None, over the whole volume or in the largest tiles that memory holds.
 
-    The edge is added to `before`, those of earlier runs over such volumes, of which the last is where this one begins:
-    memory that they freed may not be told as free. Raises OutOfMemory when no tile fits.
+    After a run `before` over such a volume, none larger than its own are tried, and those at once: memory that it freed
+    may not be told as free. Raises OutOfMemory when no tile fits.
     """
     for edge in _edges(network, image, tile, before, dtype):
         try:
-            maps = infer(network, image, edge, dtype, progress, dipole, mask)
+            return infer(network, image, edge, dtype, progress, dipole, mask)._replace(tile=edge)
         except RuntimeError as error:           # torch.OutOfMemoryError on a GPU, RuntimeError from the CPU's allocator
             if not is_out_of_memory(error):
                 raise
-            continue
-        before.append(edge)
-        return maps
     raise OutOfMemory(
         f"No tile size fits into the memory of '{image.device}' for a volume of "
         f"{'×'.join(map(str, image.shape[1:]))} voxels; close other programs, or use --device cpu."
@@ -68,7 +67,7 @@ def infer_in_memory(
 
 
 def _edges(
-    network: Network, image: Tensor, tile: int | None, before: Sequence[int | None], dtype: torch.dtype | None
+    network: Network, image: Tensor, tile: int | None, before: Maps | None, dtype: torch.dtype | None
 ) -> Iterator[int | None]:
     """Edges of tiles to try, None for the whole volume, from the first that memory should hold."""
     longest = max(image.shape[1:])
@@ -76,8 +75,8 @@ def _edges(
         yield tile if tile < longest else None
         return
     edges = [None, *(t for t in TILES if t < longest)]
-    if before:
-        yield from edges[edges.index(before[-1]) :]
+    if before is not None:
+        yield from edges[edges.index(before.tile) :]
         return
     free = 0.8 * memory_free(str(image.device))
     per_voxel = bytes_per_voxel(network.config, dtype)
