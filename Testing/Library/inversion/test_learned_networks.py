@@ -30,12 +30,6 @@ GRID = Grid((24, 32, 16), (1.0, 1.0, 1.5), b0_given=(0.0, 0.3, 0.9))
 TILTED = replace(GRID, b0_given=(0.7, 0.1, 0.7))
 
 
-@pytest.fixture(autouse=True)
-def single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the processor: half precision would hide small differences."""
-    monkeypatch.setattr(learned, "half_precision", lambda kind: None)
-
-
 def head(grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
     """Smooth sources of both signs [ppm] and the mask they fill."""
     x, y, z = (torch.linspace(-1, 1, n).view([-1 if a == i else 1 for a in range(3)]) for i, n in enumerate(grid.shape))

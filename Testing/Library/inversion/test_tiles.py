@@ -12,7 +12,7 @@ import torch
 
 from IR2QSMLib.errors import OutOfMemory, ParameterInvalid
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion import learned, tiles
+from IR2QSMLib.inversion import tiles
 from IR2QSMLib.inversion.learned import Learned
 from IR2QSMLib.inversion.loading import load
 from IR2QSMLib.inversion.reading import Reading
@@ -21,12 +21,6 @@ from IR2QSMLib.runtime import silent
 from IR2QSMLib.volumes import LocalField
 
 MakeWeights = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True)
-def single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the processor: half precision would hide small differences."""
-    monkeypatch.setattr(learned, "half_precision", lambda kind: None)
 
 
 def long_field() -> LocalField:
