@@ -22,7 +22,7 @@ class IR2QSM(ScriptedLoadableModule):
         super().__init__(parent)
         parent.title = "IR2QSM"
         parent.categories = [translate("qSlicerAbstractCoreModule", "Quantification")]
-        parent.dependencies = []
+        parent.dependencies = ["Colors", "Segmentations", "Sequences", "SubjectHierarchy", "Volumes"]
         parent.contributors = ["IR2QSM developers"]
         parent.helpText = _(
             "Turns phase and magnitude of an MRI scan, or a field that was made of them, into a map of magnetic "

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IR2QSMLib.errors import IR2QSMError
     from IR2QSMLib.grid import Grid
-    from IR2QSMLib.pipeline import Result, reconstruct
+    from IR2QSMLib.pipeline import reconstruct
+    from IR2QSMLib.result import Result
     from IR2QSMLib.volumes import LocalField, Susceptibility
 
 __version__ = "0.1.0"
@@ -21,7 +22,7 @@ _HOME = {
     "Grid": "grid",
     "IR2QSMError": "errors",
     "LocalField": "volumes",
-    "Result": "pipeline",
+    "Result": "result",
     "Susceptibility": "volumes",
     "reconstruct": "pipeline",
 }

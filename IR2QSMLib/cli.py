@@ -84,9 +84,11 @@ def _raise(error: Exception) -> NoReturn:
 
 
 def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
+    from IR2QSMLib.given import REFERENCES
     from IR2QSMLib.inversion.methods import method
     from IR2QSMLib.io.outputs import check_writable
-    from IR2QSMLib.pipeline import REFERENCES, reconstruct, require_apart, sidecar_of
+    from IR2QSMLib.pipeline import reconstruct
+    from IR2QSMLib.result import require_apart, sidecar_of
     from IR2QSMLib.runtime import keep_freed_memory, part_of
 
     keep_freed_memory()

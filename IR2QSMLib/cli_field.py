@@ -108,8 +108,8 @@ def files_read(args: argparse.Namespace) -> list[Path]:
 
 def require_kept_apart(read: list[Path], folder: Path) -> None:
     """Raise OutputUnwritable for a folder that cannot be, or in which what is on the way would replace an input."""
-    from IR2QSMLib.pipeline import require_apart
     from IR2QSMLib.prepared import files_in
+    from IR2QSMLib.result import require_apart
 
     if folder.exists() and not folder.is_dir():
         raise OutputUnwritable(f"{folder.name} is a file; give a folder for the local field and the rest.")

@@ -16,9 +16,9 @@ from IR2QSMLib.errors import Cancelled, IR2QSMError, OutputUnwritable, Parameter
 from IR2QSMLib.inversion.methods import METHODS, Method, describe, method, offered
 from IR2QSMLib.io.outputs import Outputs, check_writable
 from IR2QSMLib.page import page
-from IR2QSMLib.pipeline import Result, require_apart, sidecar_of
 from IR2QSMLib.regional import Region
 from IR2QSMLib.report import WINDOW, Panel, figure, require_matplotlib
+from IR2QSMLib.result import Result, require_apart, sidecar_of
 from IR2QSMLib.runtime import Progress, part_of, silent
 from IR2QSMLib.yardstick import Compared, Inputs, Yardstick
 

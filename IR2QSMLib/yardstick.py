@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import FieldInvalid, MaskInvalid
+from IR2QSMLib.given import REFERENCES
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.frame import Frame
 from IR2QSMLib.inversion.methods import Method
@@ -18,8 +19,9 @@ from IR2QSMLib.io.images import read_labels, read_mask, read_volume
 from IR2QSMLib.io.sidecars import read_local_field
 from IR2QSMLib.metrics import score
 from IR2QSMLib.physics.dipole import simulate_field
-from IR2QSMLib.pipeline import REFERENCES, Result, reconstruct
+from IR2QSMLib.pipeline import reconstruct
 from IR2QSMLib.regional import Region, noise_level, region_values
+from IR2QSMLib.result import Result
 from IR2QSMLib.runtime import Progress
 from IR2QSMLib.units import ppm_per_unit
 from IR2QSMLib.volumes import LocalField

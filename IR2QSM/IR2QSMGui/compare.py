@@ -142,7 +142,7 @@ class Comparison(VTKObservationMixin):
         self._ui, self._changed, self._parameters, self._window = ui, changed, None, SameWindow()
         self._ticks = Ticks(ui.compareList, self._ticked)
         self._shortcut, self._turn = None, False
-        self._shown = ()
+        self._shown, self._named = (), scene.Watch(self._nodes_changed)
         ui.compareButton.clicked.connect(self.lay_out)
         ui.blinkButton.clicked.connect(self.blink)
 
@@ -171,6 +171,7 @@ class Comparison(VTKObservationMixin):
     def detach(self):
         """Let the scene go."""
         self.removeObservers()
+        self._named.hold([])
         self._window.hold([])
         self._parameters, self._shown = None, ()
 
@@ -198,9 +199,7 @@ class Comparison(VTKObservationMixin):
         if parameters is None:
             return
         ticked, every = self.ticked(), maps_of_scene()
-        for node in every:
-            if not self.hasObserver(node, vtk.vtkCommand.ModifiedEvent, self._nodes_changed):       # its name
-                self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._nodes_changed)
+        self._named.hold(every)
         self._ticks.show([(n.GetID(), n.GetName(), "") for n in every], [n.GetID() for n in ticked])
         few = len(ticked) < 2
         many = len(ticked) > layouts.MOST

@@ -3,7 +3,11 @@
 from pathlib import Path
 
 import slicer
-import slicer.packaging
+
+try:
+    import slicer.packaging
+except ImportError as error:
+    raise ImportError("IR2QSM needs Slicer 5.12 or newer.") from error
 from slicer.i18n import tr as _
 
 TORCH = "torch>=2.3"
@@ -36,8 +40,8 @@ def require(phase=False):
         )  # fmt: skip
 
 
-def install(phase=False, ask=True):
-    """Install what is missing after one question; returns whether anything was.
+def install(phase=False, ask=True, on_begin=None):
+    """Install what is missing after one question; returns whether anything was. `on_begin(names)` is told before.
 
     Raises DependenciesMissing when declined or failed.
 
@@ -57,6 +61,8 @@ def install(phase=False, ask=True):
         _("IR2QSM: install Python packages"),
     ):  # fmt: skip
         raise DependenciesMissing(_("Nothing was installed, so nothing can be reconstructed yet."))
+    if on_begin is not None:
+        on_begin(lacking)
     try:
         if TORCH in lacking:
             _install_torch()

@@ -42,6 +42,8 @@ def _problem_of_mask(mask, part, field):
         return _("Choose the mask: a segmentation, a labelmap or a volume.")
     if field is not None and not masks.overlap(mask, field):
         return _("'{name}' does not overlap the field; choose another mask.").format(name=mask.GetName())
+    if masks.n_values(mask) > 1:
+        return _("'{name}' has several values a voxel; choose another mask.").format(name=mask.GetName())
     parts = masks.parts_of(mask)
     if not parts:
         return _("'{name}' is empty; choose another mask.").format(name=mask.GetName())

@@ -25,7 +25,7 @@ class IR2QSMLogic(ScriptedLoadableModuleLogic):
         `field` is a scalar volume, or a list of the phases of several echoes; `mask` a segmentation, a labelmap or a
         volume, which of phase is made from the magnitude where None; `options` are those of `Options`. What `keep`
         keeps are the map's references "IR2QSM.totalfield", "IR2QSM.localfield", "IR2QSM.mask" and so on.
-        With `wait` the map's node is returned, and Ctrl-C ends the worker; without, a `Reconstruction` that tells
+        With `wait` Slicer stands still until the map's node is returned; without, a `Reconstruction` is that tells
         `on_progress(fraction, stage)` and `on_end(reconstruction)`. The map replaces that of `output` if given.
         Raises InputProblem for inputs that cannot be, WorkerFailed and Cancelled for what happens on the way.
         """

@@ -61,6 +61,14 @@ def parts_of(node):
     return known[1]
 
 
+def n_values(node):
+    """Values a voxel: 1 of a segmentation, and of a volume that can be a mask."""
+    image = None if node.IsA("vtkMRMLSegmentationNode") else node.GetImageData()
+    if image is None:
+        return 1
+    return image.GetNumberOfScalarComponents() if image.GetPointData().GetScalars() is not None else 9
+
+
 _parts = {}
 """What was found in the images that were looked at, by ID, with the time of the image."""
 

@@ -1,6 +1,7 @@
 """One run of the library's command line in a process of its own, heard line by line."""
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -69,11 +70,13 @@ class Worker:
 
     def start(self, wait=False):
         """Run it: at once and in the background, or until its end when `wait`, for scripts. Returns itself."""
+        self._waited_for = wait
         command = [shutil.which("PythonSlicer") or sys.executable, "-u", "-m", "IR2QSMLib", *self._words]
         paths = [str(library_folder()), *filter(None, [os.environ.get("PYTHONPATH")])]
         settings = {
             "useStartupEnvironment": False,
-            "updateEnvironment": {"PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"},
+            "updateEnvironment": {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1",
+                                  "PYTHONIOENCODING": "ascii:backslashreplace"},
         }
         try:
             if wait:
@@ -81,7 +84,7 @@ class Worker:
                 try:
                     for line in self._process.stdout:
                         self._heard(line.rstrip())
-                except BaseException:       # Ctrl-C in the console must not leave the worker behind
+                except BaseException:       # what a script's callback raises must not leave the worker behind
                     self.kill()
                     raise
                 self._done(self._process.wait())
@@ -130,9 +133,18 @@ class Worker:
                 self.lines.append(line)
         elif event["event"] == "progress":
             if not self._cancelled:
-                self._on_progress(event["fraction"], event["stage"])
+                self._told(event["fraction"], event["stage"])
         else:
             self._event = event
+
+    def _told(self, fraction, stage):
+        if self._waited_for:
+            self._on_progress(fraction, stage)
+            return
+        try:
+            self._on_progress(fraction, stage)
+        except Exception:       # Slicer would stop to listen, and the run would have no end
+            logging.exception("IR2QSM: a script's on_progress failed")
 
     def _done(self, code):
         self._process.stdout.close()

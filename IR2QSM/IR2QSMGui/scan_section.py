@@ -3,7 +3,6 @@
 import re
 
 import slicer
-import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
@@ -31,6 +30,7 @@ class ScanSection(VTKObservationMixin):
     def __init__(self, ui, changed):
         VTKObservationMixin.__init__(self)
         self._ui, self._changed, self._parameters = ui, changed, None
+        self._volumes = scene.Watch(self._nodes_changed)
         self._lists = {ECHOES: Ticks(ui.echoList, lambda ids: self._ticked(ECHOES, ids)),
                        MAGNITUDES: Ticks(ui.magnitudeList, lambda ids: self._ticked(MAGNITUDES, ids))}  # fmt: skip
         ui.maskNote.linkActivated.connect(lambda name: slicer.util.selectModule(name))
@@ -46,6 +46,7 @@ class ScanSection(VTKObservationMixin):
     def detach(self):
         """Let the scene go."""
         self.removeObservers()
+        self._volumes.hold([])
         self._parameters = None
 
     def phases(self):
@@ -63,9 +64,7 @@ class ScanSection(VTKObservationMixin):
         for name in ("echoLabel", "echoList", "magnitudesLabel", "magnitudeList", "echoTimesLabel", "echoTimesEdit",
                      "bipolarCheck", "phaseRangeLabel", "phaseRangeEdit"):  # fmt: skip
             getattr(ui, name).setVisible(phase)
-        for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-            if not self.hasObserver(node, vtk.vtkCommand.ModifiedEvent, self._nodes_changed):   # its name, its grid
-                self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._nodes_changed)
+        self._volumes.hold(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"))      # their names, their grids
         if not phase:
             return
         self._settle()

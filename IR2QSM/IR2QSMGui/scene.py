@@ -11,6 +11,23 @@ from vtk.util import numpy_support
 from IR2QSMGui import masks
 from IR2QSMGui.parameters import InputProblem
 
+
+class Watch:
+    """Calls `heard` when one of the nodes that it holds changes; a node that it does not hold can be freed."""
+
+    def __init__(self, heard):
+        self._heard, self._held = heard, []
+
+    def hold(self, nodes):
+        """Watch these nodes and no others."""
+        for node, tag in self._held:
+            if node not in nodes:
+                node.RemoveObserver(tag)
+        held = [pair for pair in self._held if pair[0] in nodes]
+        known = [node for node, _tag in held]
+        new = [node for node in nodes if node not in known]
+        self._held = held + [(node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._heard)) for node in new]
+
 QUANTITY = ("126396", "DCM", "Magnetic Susceptibility")
 PPM = ("ppm", "UCUM", "ppm")
 

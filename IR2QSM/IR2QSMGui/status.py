@@ -73,13 +73,14 @@ class Log:
 
     def __init__(self, text, nodes):
         self._text, self._nodes = text, nodes
+        self._known = {}
 
     def add(self, *lines):
-        """Add lines; the names of the chosen volumes become what they are."""
+        """Add lines; the names of volumes that are chosen, or were when a line was added, become what they are."""
+        self._known |= {node.GetName(): role for role, node in reversed(self._nodes().items()) if node}
         for line in lines:
-            for name, node in self._nodes().items():
-                if node is not None and node.GetName():
-                    line = line.replace(f"'{node.GetName()}'", f"'{name}'")
+            for name, role in self._known.items():
+                line = line.replace(f"'{name}'", f"'{role}'")
             self._text.appendPlainText(plain(line))
 
     def copy(self, *_args):

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -33,6 +34,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent=None):
         self.logic = self.ui = None
         self._parameters = self._gui = self._run = None
+        self._installing = False
         self._watched, self._complaint, self._closed = [], "", False
         VTKObservationMixin.__init__(self)
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -152,8 +154,6 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             for name in names:
                 getattr(ui, name).setVisible(shown)
         ui.fieldLabel.setText(_("Phase:") if phase else _("Field:"))
-        nothing = _("From magnitude") if phase else _("Choose a mask")
-        ui.maskSelector.setProperty("noneDisplay", nothing)     # in PythonQt its setter is no method
         ui.automaticCheck.setEnabled(self._methods.takes(chosen, "strength"))
         self._fill_parts("mask", True)
         self._fill_parts("region", parameters.reference is Reference.REGION)
@@ -243,6 +243,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.methodsSection.setText(_("Methods: {listed}").format(listed=listed))
         running = self._run is not None
         looking = not of_field and (self._recognition.looking() or self._installation.looking())
+        looking = looking or self._installing
         fit = not (of_field or of_scan or of_mask or of_methods or other or problem or looking)
         ui.applyButton.setText(_("Cancel") if running else _("Apply"))
         ui.applyButton.setEnabled(running or fit)
@@ -270,16 +271,28 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._status.say(_("Cancelling…"))
             self._run.cancel()
             return
+        said, bad, self._installing = "", False, True
         try:
-            if dependencies.install(phase=self._parameters.input is not Input.LOCAL):
-                self._update()      # now the field can be looked at
-                self._status.say(_("Installed. Press Apply again once the field was looked at."))
-                return
-            self._start()
-        except (InputProblem, RuntimeError) as problem:
+            if dependencies.install(phase=self._parameters.input is not Input.LOCAL, on_begin=self._wait):
+                said = _("Installed. Press Apply again once the field was looked at.")
+            else:
+                self._start()
+        except (InputProblem, RuntimeError, OSError) as problem:
             self._run = None
-            self._judge()
-            self._status.say(str(problem), bad=True)
+            said, bad = str(problem), True
+        finally:
+            self._installing = False
+            self.ui.applyButton.unsetCursor()
+        self._update()              # now the field can be looked at, unless another module was entered meanwhile
+        if said:
+            self._status.say(said, bad)
+
+    def _wait(self, names):
+        """Packages are about to be installed, which holds up the window and may take minutes."""
+        self.ui.applyButton.setEnabled(False)
+        self.ui.applyButton.setCursor(qt.QCursor(qt.Qt.WaitCursor))
+        self._status.say(_("Installing {names}. This takes minutes…").format(names=", ".join(names)))
+        slicer.app.processEvents()
 
     def _start(self):
         parameters, options = self._parameters, self._options()

@@ -32,10 +32,9 @@ NETWORK_SHARE, LAST_SHARE = 0.5, 0.15
 N_ROUNDS, N_STEPS = 5, 2
 """Rounds of the data consistency, and steps of the first inversion in each: chosen, like `consistency_of`, on held-out
 heads of seeds that neither training nor the benchmark uses."""
-N_PASSES, N_ROUNDS_A_PASS, KEPT = 3, 2, 0.25
+N_PASSES, N_ROUNDS_A_PASS, KEPT = 5, 2, 0.25
 """Where a field lacks its harmonic part: how often the network is run, the rounds after each run, and the weight of the
-map so far beside the network's next estimate. Chosen likewise; without a weight, or after more passes, smooth parts of
-some maps grow from pass to pass."""
+map so far beside the network's next estimate. Chosen likewise; after more passes, smooth parts of some maps grow."""
 LED_ON = 0.6
 """Weight of what `between_edges` makes of a map beside the map itself: alone it is as good where the magnitude shows
 what there is, and worse where it does not; the mean of both is better than either, or nearly as good as the better."""
@@ -67,12 +66,13 @@ class Learned:
     turns, streaks are taken out near the cone where D vanishes (`StreakRemoval`; with a magnitude its edges, as MEDI
     finds them, are spared), and steps of the first inversion explain what the map leaves of the field
     (`GradientTikhonov.refine`). Where the field lacks its harmonic part, or an estimate stands for it, the map tells it
-    better (`Fidelity.completed`): the network is run again on what it then reads. With a magnitude, the result is a
-    mean with what a few steps of total variation over all of k-space make of it (`between_edges`), on the field that it
-    completes.
+    better (`Fidelity.completed`): the network is run again and again on what it then reads. With a magnitude, the
+    result is a mean with what a few steps of total variation over all of k-space make of it (`between_edges`), on the
+    field that it completes.
 
-    Raises ParameterInvalid when the consistency is negative or the tile is not one of `TILES`, WeightsInvalid for
-    weights that do not load, FieldInvalid for a magnitude without edges, OutOfMemory when no tile fits.
+    Raises ParameterInvalid when the consistency is negative, the passes are none or the tile is not one of `TILES`,
+    WeightsInvalid for weights that do not load, FieldInvalid for a magnitude without edges, OutOfMemory when no tile
+    fits.
 
     The other learned methods differ in their network, their weights and what these say they read.
     """
@@ -92,6 +92,8 @@ class Learned:
     """Whether the network sees a 1 mm grid along B0; None for those that read the field alone and know no B0."""
     edges: bool = True
     """Whether the field's magnitude, where it has one, is used: its edges spared, and total variation between them."""
+    n_passes: int | None = None
+    """How often the network is run; None for five times where the field lacks its harmonic part, and once elsewhere."""
     calibrated: bool = True
     """Whether the uncertainty is that of the final map, where the weights were calibrated; else, and without data
     consistency, the network's own."""
@@ -99,6 +101,8 @@ class Learned:
     def __post_init__(self) -> None:
         if not 0.0 <= self.consistency < math.inf:
             raise ParameterInvalid(f"The data consistency is {self.consistency:g}; expected a λ, or 0 for none.")
+        if self.n_passes is not None and self.n_passes < 1:
+            raise ParameterInvalid(f"The network is to be run {self.n_passes} times; expected 1 or more, or None.")
         if self.tile is not None and self.tile not in TILES:
             raise ParameterInvalid(f"The tile is {self.tile} voxels; expected one of {', '.join(map(str, TILES))}.")
 
@@ -122,13 +126,14 @@ class Learned:
         run = self._on_aligned_grid if resampled else self._run
         measured, read = [f.of_what_was_measured() for f in fidelities], fidelities
         again = self.consistency > 0.0 and any(f.lacking > 0.5 for f in measured)
-        n_passes, n_rounds = (N_PASSES, N_ROUNDS_A_PASS) if again else (1, N_ROUNDS)
+        usual, n_rounds = (N_PASSES, N_ROUNDS_A_PASS) if again else (1, N_ROUNDS)
+        n_passes = self.n_passes or usual
         end = 1.0 if edges is None else 1.0 - LAST_SHARE
         chi = torch.zeros_like(field.values)
         before: Maps | None = None
         for number in range(n_passes):
             told = part_of(progress, end * number / n_passes, end * (number + 1) / n_passes)
-            maps = before = run(loaded, read, part_of(told, 0.0, NETWORK_SHARE), before)
+            maps = before = run(loaded, read, chi, part_of(told, 0.0, NETWORK_SHARE), before)
             estimate = torch.where(field.mask, maps.chi, 0.0)
             chi = estimate if number == 0 else torch.lerp(estimate, chi, KEPT)
             if self.consistency > 0.0:
@@ -205,7 +210,7 @@ class Learned:
             other.grid.require_match(field.grid, "An orientation", "the first")
 
     def _on_aligned_grid(
-        self, loaded: Loaded, fidelities: Sequence[Fidelity], progress: Progress, before: Maps | None
+        self, loaded: Loaded, fidelities: Sequence[Fidelity], chi: Tensor, progress: Progress, before: Maps | None
     ) -> Maps:
         progress(0.0, "resampling")
         field = fidelities[0].field
@@ -214,16 +219,20 @@ class Learned:
         grid = grid.cropped([-((m - n) // 2) for m, n in zip(shape, grid.shape, strict=True)], shape)
         mask = resample(field.mask.float(), field.grid, grid) > 0.5
         values = torch.where(mask, resample(field.values, field.grid, grid), 0.0)
-        maps = self._run(loaded, [Fidelity(LocalField(values, mask, grid))], progress, before)
+        chi = resample(chi, field.grid, grid)
+        maps = self._run(loaded, [Fidelity(LocalField(values, mask, grid))], chi, progress, before)
         progress(0.92, "resampling")
         chi = resample(torch.where(mask, maps.chi, 0.0), grid, field.grid)
         return maps._replace(chi=chi, sigma=None if maps.sigma is None else resample(maps.sigma, grid, field.grid))
 
     def _run(
-        self, loaded: Loaded, fidelities: Sequence[Fidelity], progress: Progress, before: Maps | None
+        self, loaded: Loaded, fidelities: Sequence[Fidelity], chi: Tensor, progress: Progress, before: Maps | None
     ) -> Maps:
-        """The network over a volume, in tiles where memory asks for them, after what it said `before`."""
-        image = loaded.reading(fidelities[0], lambda done, _: progress(0.2 * done, "first inversion"))
+        """The network over a volume, of which the map so far is `chi`, in tiles where memory asks for them.
+
+        `before` is what it said in the run before.
+        """
+        image = loaded.reading(fidelities[0], chi, lambda done, _: progress(0.2 * done, "first inversion"))
         device = image.device
         network = loaded.network.to(device)
         dtype = half_precision(str(device))

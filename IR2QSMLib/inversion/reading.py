@@ -40,13 +40,17 @@ class Reading:
         """What makes χ₀."""
         return GradientTikhonov(self.floor, self.per_noise, self.n_steps)
 
-    def __call__(self, fidelity: Fidelity, progress: Progress = silent) -> Tensor:
-        """The input for a prepared field [ppm]: (n_channels, x, y, z) [ppm], zero outside the mask."""
+    def __call__(self, fidelity: Fidelity, chi: Tensor | None = None, progress: Progress = silent) -> Tensor:
+        """The input for a prepared field [ppm]: (n_channels, x, y, z) [ppm], zero outside the mask.
+
+        χ₀ starts from the map so far, `chi` [ppm], or where there is none, from zero.
+        """
         field, channels = fidelity.field, []
         if self.reads != "tikhonov":
             channels.append(torch.where(field.mask, field.values, 0.0))
         if self.reads != "field":
-            channels.append(self.first_inversion.refine(torch.zeros_like(field.values), fidelity, progress))
+            start = torch.zeros_like(field.values) if chi is None else chi
+            channels.append(self.first_inversion.refine(start, fidelity, progress))
         return torch.stack(channels)
 
 

@@ -31,7 +31,8 @@ from IR2QSMLib.inversion.learned import Learned
 from IR2QSMLib.inversion.methods import Method
 from IR2QSMLib.io.images import read_volume
 from IR2QSMLib.io.weights import read_weights
-from IR2QSMLib.pipeline import Result, reconstruct, sidecar_of
+from IR2QSMLib.pipeline import reconstruct
+from IR2QSMLib.result import Result, sidecar_of
 from IR2QSMLib.runtime import Progress, silent
 from IR2QSMLib.units import GYROMAGNETIC_RATIO
 from IR2QSMLib.volumes import LocalField, Susceptibility
@@ -187,7 +188,7 @@ def test_the_sidecar_tells_all_and_nothing_of_the_machine(whole: Result, case: A
     assert told["Method"]["name"] == "ir2qsm"
     assert told["Method"]["weights"] == bundled.name and told["Method"]["weights_sha256"] == bundled.sha256
     assert set(told["Method"]["parameters"]) == {
-        "weights", "consistency", "tile", "resampled", "edges", "calibrated",
+        "weights", "consistency", "tile", "resampled", "edges", "n_passes", "calibrated",
     }
     assert told["Inputs"] == {
         "field": "field.nii.gz", "mask": "mask.nii.gz", "unit": "ppm", "b0_t": None, "echo_time_s": None

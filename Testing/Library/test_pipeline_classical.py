@@ -22,7 +22,8 @@ from IR2QSMLib.inversion.methods import METHODS
 from IR2QSMLib.inversion.tv import TotalVariation
 from IR2QSMLib.metrics import correlation
 from IR2QSMLib.physics import gradient
-from IR2QSMLib.pipeline import Result, reconstruct
+from IR2QSMLib.pipeline import reconstruct
+from IR2QSMLib.result import Result
 from IR2QSMLib.runtime import devices
 from IR2QSMLib.simulation.cases import Case, simulate
 

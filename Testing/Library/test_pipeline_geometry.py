@@ -15,7 +15,8 @@ from torch import Tensor
 from IR2QSMLib.errors import GridInvalid, GridMismatch, ParameterInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.io.images import read_volume
-from IR2QSMLib.pipeline import Result, reconstruct
+from IR2QSMLib.pipeline import reconstruct
+from IR2QSMLib.result import Result
 from IR2QSMLib.simulation.cases import Case, simulate
 
 METHODS = ["ir2qsm", "tkd"]

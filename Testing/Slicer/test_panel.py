@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import qt
 import slicer
+import vtk
 from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QAbstractButton, QComboBox, QLabel, QWidget
 
@@ -88,6 +90,26 @@ def test_a_mask_somewhere_else_is_refused(ready: Any, sample: Any) -> None:
     ready.ui.maskSelector.setCurrentNode(away)
     assert ready.ui.maskNote.text() == "'away' does not overlap the field; choose another mask."
     assert not ready.ui.applyButton.isEnabled()
+
+
+def test_a_mask_with_several_values_a_voxel_is_refused(ready: Any, sample: Any) -> None:
+    shape = slicer.util.arrayFromVolume(sample[1]).shape
+    colours = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "colours")
+    slicer.util.updateVolumeFromArray(colours, np.ones((*shape, 3), np.uint8))
+    ready.ui.maskSelector.setCurrentNode(colours)
+    assert ready.ui.maskNote.text() == "'colours' has several values a voxel; choose another mask."
+    assert not ready.ui.applyButton.isEnabled()
+
+
+def test_a_volume_that_is_deleted_is_freed(ready: Any) -> None:
+    node = slicer.util.addVolumeFromArray(np.zeros((16, 20, 24), np.float32), name="gone")
+    held = vtk.vtkWeakReference()
+    held.Set(node)
+    ready.ui.inputSelector.setCurrentIndex(0)
+    slicer.mrmlScene.RemoveNode(node)
+    del node
+    gc.collect()
+    assert held.Get() is None
 
 
 def test_a_thin_or_empty_volume_is_refused(ready: Any) -> None:
@@ -300,7 +322,10 @@ def test_the_report_holds_no_name_and_no_folder(ready: Any, sample: Any, wait_un
     shift.SetAndObserveMatrixTransformToParent(slicer.util.vtkMatrixFromArray(np.diag([1.01, 1, 1, 1])))
     sample[1].SetAndObserveTransformNodeID(shift.GetID())
     ready.ui.uncertaintyCheck.click()
-    apply(ready, wait_until)
+    ready.ui.applyButton.click()
+    ready.exit()                            # another module is entered meanwhile
+    wait_until(lambda: ready._run is None, 120)
+    ready.enter()
     ready.ui.copyReportButton.click()
     report = slicer.app.clipboard().text()
     assert report.startswith("IR2QSM, Slicer 5.12") and "--units ppm" in report and "Done in" in report
@@ -336,6 +361,33 @@ def test_a_declined_installation_leaves_slicer_as_it_was(
     assert "torch>=2.3" in dialogs.texts[2] and "torchvision" in dialogs.texts[2] and "3 GB" in dialogs.texts[2]
     monkeypatch.undo()
     ready.ui.uncertaintyCheck.click()
+
+
+def test_nothing_is_started_twice_while_packages_are_installed(
+    ready: Any, dialogs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = slicer.packaging.pip_check
+    installing: list[str] = []
+
+    def install(*_args: Any, **_more: Any) -> None:       # pip's output lets Slicer hear clicks
+        installing.append(ready.ui.statusLabel.text())
+        assert not ready.ui.applyButton.isEnabled()
+        ready._update()
+        ready.ui.applyButton.click()
+        ready.exit()
+        raise RuntimeError("no network")
+
+    monkeypatch.setattr(
+        slicer.packaging, "pip_check", lambda r, *more: "safetensors" not in str(r) and check(r, *more)
+    )
+    monkeypatch.setattr(slicer.packaging, "pip_install", install)
+    dialogs.answer("OK")
+    ready.ui.applyButton.click()
+    assert len(installing) == 1 and installing[0].startswith("Installing safetensors")
+    assert "The installation failed" in ready.ui.statusLabel.text() and "no network" in ready.ui.statusLabel.text()
+    monkeypatch.undo()
+    ready.enter()
+    assert ready.ui.applyButton.isEnabled()
 
 
 # -- how it looks -----------------------------------------------------------------------------------------------------

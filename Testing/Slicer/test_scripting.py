@@ -239,3 +239,15 @@ def test_what_the_panel_installs_is_what_a_reconstruction_needs() -> None:
     assert not needed & heavy
     assert {name.lower() for name in installed} <= needed
     assert not {name.lower() for name in installed} & {name.lower() for name in slicer_s_own}
+
+
+def test_a_callback_that_fails_does_not_keep_a_run_from_its_end(
+    logic: Any, sample: tuple[Any, Any], wait_until: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(fraction: float, stage: str) -> None:
+        raise ValueError("a script's mistake")
+
+    ended: list[Any] = []
+    run = logic.reconstruct(*sample, wait=False, method="tkd", on_progress=fails, on_end=ended.append)
+    wait_until(lambda: ended, 60)
+    assert run.error is None and run.chi is not None and "a script's mistake" in caplog.text

@@ -120,11 +120,15 @@ def test_the_network_runs_again_where_the_harmonic_part_is_lacking(
     read.clear()
     told: list[float] = []
     estimated = replace(field, recovered=True)
-    assert chosen(estimated, lambda fraction, stage: told.append(fraction)).notes["passes"] == len(read) == 3
+    assert chosen(estimated, lambda fraction, stage: told.append(fraction)).notes["passes"] == len(read) == 5
     assert torch.equal(read[0], field.values) and told == sorted(told)
     steps = [float((b - a).norm()) for a, b in pairwise(read)]
     assert steps[0] > steps[1] > 0.0
     assert replace(chosen, consistency=0.0)(estimated).notes["passes"] == 1
+    twice, once = (replace(chosen, n_passes=n)(estimated) for n in (2, 1))
+    assert twice.notes["passes"] == 2 and once.notes["passes"] == 1 and not torch.equal(twice.values, once.values)
+    with pytest.raises(ParameterInvalid, match="The network is to be run 0 times; expected 1 or more, or None"):
+        Learned(n_passes=0)
 
 
 def test_after_every_run_of_the_network_the_measured_field_counts(
@@ -142,7 +146,7 @@ def test_after_every_run_of_the_network_the_measured_field_counts(
     field = replace(simulated(noise=1e-3), recovered=True)
     measured = Fidelity(field).of_what_was_measured()
     alone, found = (measured.residual(Learned(weights, consistency=c)(field).values).norm() for c in (0.0, 0.01))
-    assert found < 0.9 * alone and nearer == [True] * 3
+    assert found < 0.9 * alone and nearer == [True] * 5
 
 
 def test_a_later_run_of_the_network_does_not_have_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +155,7 @@ def test_a_later_run_of_the_network_does_not_have_the_last_word(monkeypatch: pyt
     monkeypatch.setattr(learned, "N_ROUNDS_A_PASS", 0)
 
     def found(last: torch.Tensor) -> torch.Tensor:
-        says = iter([torch.zeros(GRID.shape), torch.zeros(GRID.shape), last])
+        says = iter([torch.zeros(GRID.shape)] * 4 + [last])
         monkeypatch.setattr(learned, "infer_in_memory", lambda *_: Maps(next(says)))
         return Learned(bundled())(field).values
 

@@ -132,7 +132,7 @@ def test_the_next_tile_is_tried_when_the_allocator_gives_up(
 
 
 @pytest.mark.parametrize(
-    ("fails", "expected"), [((), [None] * 3), ((1,), [None, None, 96, 96]), ((0, 2), [None, 96, 96, 64, 64])]
+    ("fails", "expected"), [((), [None] * 5), ((1,), [None, None, *[96] * 4]), ((0, 2), [None, 96, 96, *[64] * 4])]
 )
 def test_a_later_pass_begins_with_the_tile_of_the_one_before_and_may_end_with_a_smaller_one(
     make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch, fails: tuple[int, ...], expected: list[int | None]
@@ -149,7 +149,7 @@ def test_a_later_pass_begins_with_the_tile_of_the_one_before_and_may_end_with_a_
 
     monkeypatch.setattr(tiles, "infer", failing)
     found = Learned(make_weights())(long_field())
-    assert tried == expected and found.notes["passes"] == 3
+    assert tried == expected and found.notes["passes"] == 5
     assert found.notes["tile"] == expected[-1]
 
 

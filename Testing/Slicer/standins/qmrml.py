@@ -46,6 +46,8 @@ class qMRMLNodeComboBox(QWidget):
 
     def _set(self, name, value):
         self._state[name] = list(value) if isinstance(value, (list, tuple)) else value
+        if name == "noneDisplay" and not self._id() and self._n_nodes:
+            self._box.setCurrentIndex(1)        # Slicer takes the row of none away first, and a node is chosen
         self._fill()
 
     for _name, _default in STATE.items():
