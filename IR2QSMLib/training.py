@@ -17,7 +17,6 @@ import torch
 from IR2QSMLib.errors import PackageMissing, ParameterInvalid, WeightsInvalid
 from IR2QSMLib.inversion.frame import MARGIN, Frame
 from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
-from IR2QSMLib.inversion.loading import load
 from IR2QSMLib.inversion.reading import Reading, require_fit
 from IR2QSMLib.inversion.tiles import infer
 from IR2QSMLib.io.weights import fit, model_card, read_weights, weights_bytes
@@ -31,8 +30,6 @@ from IR2QSMLib.simulation.acquisition import acquire
 from IR2QSMLib.training_data import Feed, Patches, Stock, draw_round, validation_cases
 from IR2QSMLib.training_loss import LOSSES, loss_of
 
-START = "start.safetensors"
-"""A copy of the weights that a run began from."""
 SETTLING = 4
 """Heads on which the statistics of batch normalisation are settled."""
 
@@ -118,8 +115,7 @@ class Run:
     `minutes` is the run's whole time over all its sittings, and `sitting` that of this one; both include the writing
     and judging of checkpoints. A run that is in the folder goes on where it stopped, with the recipe it has there.
     Several devices run through Lightning Fabric; the first of them tells the progress of this sitting, batch by
-    batch. `start` names weights that a new run begins from, and after whose runs some fields are read (see
-    `cut_patches`; not for the unrolled networks), `stock` a folder for heads that several runs are
+    batch. `start` names weights that a new run begins from, `stock` a folder for heads that several runs are
     cut from. Raises PackageMissing without Fabric, ParameterInvalid for
     times or a number of devices that cannot be, WeightsInvalid for weights that do not fit.
     """
@@ -151,13 +147,10 @@ class Run:
             raise ParameterInvalid(f"The number of devices is {n_devices}; expected 1 or more.")
         self.folder, self.recipe, self.minutes = folder, recipe, minutes
         self.sitting, self.save_every = sitting or minutes, save_every
-        self.clock, self.progress = clock, progress
+        self.clock, self.progress, self.first = clock, progress, start
+        self.stock, self.settling = Stock(stock), Stock(stock)
         if (folder / "recipe.json").exists():
             self.recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
-            start = folder / START if (folder / START).exists() else None
-        self.first = start
-        earlier = None if build(self.recipe.network).unrolled else start
-        self.stock, self.settling = Stock(stock, earlier), Stock(stock, earlier)
         bf16 = half_precision(device) is not None
         kind, _, index = device.partition(":")
         self.fabric = Fabric(
@@ -302,8 +295,6 @@ class Run:
             beside = self.folder / "checkpoint.pt.part"
             torch.save(state, beside)
             if not (self.folder / "recipe.json").exists():      # only now is there a run that can be resumed
-                if self.first is not None:
-                    _write(self.folder / START, self.first.read_bytes())
                 _write(self.folder / "recipe.json", json.dumps(self.recipe.to_dict(), indent=2).encode())
             os.replace(beside, self.folder / "checkpoint.pt")
         self.fabric.barrier()
@@ -327,7 +318,6 @@ class Run:
     def _header(self) -> dict[str, Any]:
         return {
             "network": kind_of(self.recipe.network),
-            **({} if self.first is None else {"start_sha256": load(self.first).sha256}),
             "config": asdict(self.recipe.network.quiet),
             "reading": asdict(self.recipe.reading),
             "recipe": self.recipe.to_dict(),

@@ -21,8 +21,6 @@ from IR2QSMLib.field.background import LaplacianBoundaryValue, Removal, VSharp
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.frame import Frame
 from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
-from IR2QSMLib.inversion.learned import Learned
-from IR2QSMLib.inversion.loading import load
 from IR2QSMLib.inversion.reading import Reading
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.fourier import pad
@@ -105,35 +103,18 @@ def remove_background(field: LocalField, dice: Dice) -> LocalField:
     return found if float(found.mask.float().mean()) > 0.02 else field
 
 
-def read_again(field: LocalField, weights: Path, dice: Dice) -> tuple[Fidelity, Tensor | None]:
-    """A prepared field as the network's first run reads it or, for half of those that it reads again, a later one.
-
-    See `Learned`; the runs before are those of a network with `weights`. The map so far stands beside it.
-    """
-    fidelity = Fidelity(field)
-    if fidelity.lacking <= 0.5 or not dice.chance(0.55):
-        return fidelity, None
-    kind = load(weights).kind
-    methods: tuple[type[Learned], ...] = (Learned, *Learned.__subclasses__())
-    chosen = next(method for method in methods if method.kind == kind)
-    chi = chosen(weights, n_passes=dice.integer(1, 2), calibrated=False)(field).values
-    return Fidelity(fidelity.completed(chi)), chi
-
-
-def cut_patches(reading: Reading, feed: Feed, dice: Dice, earlier: Path | None = None) -> Patches:
-    """Patches of one new head, half of those after background removal read as after runs with the `earlier` weights."""
+def cut_patches(reading: Reading, feed: Feed, dice: Dice) -> Patches:
+    """Patches of one new head."""
     head = draw_head(dice, draw_training_grid(dice))
     field = acquire(head, draw_discrepancy(dice), dice)
-    if dice.chance(0.5 if earlier is None else 0.65):
+    if dice.chance(0.5):
         field = remove_background(field, dice)
     frame = Frame.around(field, margin=dice.integer(8, 24))
     prepared = frame.prepare(field)
-    fidelity, so_far = (Fidelity(prepared), None) if earlier is None else read_again(prepared, earlier, dice)
-    prepared = fidelity.field
     chi = torch.where(field.mask, head.chi - head.chi[field.mask].mean(), 0.0)
     chi = frame.bring(chi)
     left = torch.where(prepared.mask, prepared.values - simulate_field(chi, frame.grid), 0.0)
-    volume = torch.cat([reading(fidelity, so_far), chi[None], prepared.mask[None].float(), left[None]])
+    volume = torch.cat([reading(Fidelity(prepared)), chi[None], prepared.mask[None].float(), left[None]])
     volume = pad(volume, [max(n, feed.patch) for n in volume.shape[1:]])
     flipped = [dice.chance(0.5) for _ in range(3)]
     volume = volume.flip([a + 1 for a in range(3) if flipped[a]])
@@ -154,11 +135,10 @@ class Stock:
     """The heads that rounds are cut from: the last set is at hand, and where a folder is given, all of them for good.
 
     Other runs that read and cut alike find them there and need not draw them again; the patches are the very same.
-    `earlier` are the weights of the runs after which some are read (see `cut_patches`).
     """
 
-    def __init__(self, folder: Path | None = None, earlier: Path | None = None) -> None:
-        self.folder, self.earlier = folder, earlier
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
         self.key: tuple[Any, ...] = ()
         self.heads: list[Patches] = []
 
@@ -173,12 +153,11 @@ class Stock:
 
     def _head(self, reading: Reading, feed: Feed, seed: int, device: torch.device) -> Patches:
         if self.folder is None:
-            return _halved(cut_patches(reading, feed, Dice(seed, device), self.earlier))
-        runs = [] if self.earlier is None else [load(self.earlier).sha256]
-        cut = json.dumps([asdict(reading), feed.patch, feed.patches, device.type, *runs])
+            return _halved(cut_patches(reading, feed, Dice(seed, device)))
+        cut = json.dumps([asdict(reading), feed.patch, feed.patches, device.type])
         path = self.folder / f"{hashlib.sha256(cut.encode()).hexdigest()[:12]}-{seed}.safetensors"
         if not path.exists():
-            found = _halved(cut_patches(reading, feed, Dice(seed, device), self.earlier))
+            found = _halved(cut_patches(reading, feed, Dice(seed, device)))
             grid = {"grid": json.dumps(asdict(found.grids[0]))}
             self.folder.mkdir(parents=True, exist_ok=True)
             beside = path.with_suffix(f".{os.getpid()}.part")

@@ -70,9 +70,8 @@ class Learned:
     result is a mean with what a few steps of total variation over all of k-space make of it (`between_edges`), on the
     field that it completes.
 
-    Raises ParameterInvalid when the consistency is negative, the passes are none or the tile is not one of `TILES`,
-    WeightsInvalid for weights that do not load, FieldInvalid for a magnitude without edges, OutOfMemory when no tile
-    fits.
+    Raises ParameterInvalid when the consistency is negative or the tile is not one of `TILES`, WeightsInvalid for
+    weights that do not load, FieldInvalid for a magnitude without edges, OutOfMemory when no tile fits.
 
     The other learned methods differ in their network, their weights and what these say they read.
     """
@@ -92,8 +91,6 @@ class Learned:
     """Whether the network sees a 1 mm grid along B0; None for those that read the field alone and know no B0."""
     edges: bool = True
     """Whether the field's magnitude, where it has one, is used: its edges spared, and total variation between them."""
-    n_passes: int | None = None
-    """How often the network is run; None for five times where the field lacks its harmonic part, and once elsewhere."""
     calibrated: bool = True
     """Whether the uncertainty is that of the final map, where the weights were calibrated; else, and without data
     consistency, the network's own."""
@@ -101,8 +98,6 @@ class Learned:
     def __post_init__(self) -> None:
         if not 0.0 <= self.consistency < math.inf:
             raise ParameterInvalid(f"The data consistency is {self.consistency:g}; expected a λ, or 0 for none.")
-        if self.n_passes is not None and self.n_passes < 1:
-            raise ParameterInvalid(f"The network is to be run {self.n_passes} times; expected 1 or more, or None.")
         if self.tile is not None and self.tile not in TILES:
             raise ParameterInvalid(f"The tile is {self.tile} voxels; expected one of {', '.join(map(str, TILES))}.")
 
@@ -126,8 +121,7 @@ class Learned:
         run = self._on_aligned_grid if resampled else self._run
         measured, read = [f.of_what_was_measured() for f in fidelities], fidelities
         again = self.consistency > 0.0 and any(f.lacking > 0.5 for f in measured)
-        usual, n_rounds = (N_PASSES, N_ROUNDS_A_PASS) if again else (1, N_ROUNDS)
-        n_passes = self.n_passes or usual
+        n_passes, n_rounds = (N_PASSES, N_ROUNDS_A_PASS) if again else (1, N_ROUNDS)
         end = 1.0 if edges is None else 1.0 - LAST_SHARE
         chi = torch.zeros_like(field.values)
         before: Maps | None = None

@@ -188,7 +188,7 @@ def test_the_sidecar_tells_all_and_nothing_of_the_machine(whole: Result, case: A
     assert told["Method"]["name"] == "ir2qsm"
     assert told["Method"]["weights"] == bundled.name and told["Method"]["weights_sha256"] == bundled.sha256
     assert set(told["Method"]["parameters"]) == {
-        "weights", "consistency", "tile", "resampled", "edges", "n_passes", "calibrated",
+        "weights", "consistency", "tile", "resampled", "edges", "calibrated",
     }
     assert told["Inputs"] == {
         "field": "field.nii.gz", "mask": "mask.nii.gz", "unit": "ppm", "b0_t": None, "echo_time_s": None

@@ -9,25 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from IR2QSMLib import training, training_data
 from IR2QSMLib.errors import ParameterInvalid, WeightsInvalid
-from IR2QSMLib.field.background import LaplacianBoundaryValue
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion.frame import Frame
-from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
-from IR2QSMLib.inversion.learned import Learned
 from IR2QSMLib.inversion.loading import load
 from IR2QSMLib.inversion.reading import Reading
-from IR2QSMLib.io.weights import read_weights
 from IR2QSMLib.networks.blocks import Estimate
 from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
-from IR2QSMLib.runtime import silent
-from IR2QSMLib.simulation.acquisition import Discrepancy, acquire
 from IR2QSMLib.simulation.dice import Dice
-from IR2QSMLib.simulation.shapes import draw_shapes
 from IR2QSMLib.training import Recipe, Run, take_over
-from IR2QSMLib.training_data import Feed, Stock, read_again, remove_background
-from IR2QSMLib.volumes import LocalField, TotalField
+from IR2QSMLib.training_data import remove_background
+from IR2QSMLib.volumes import LocalField
 
 CONFIG = {"width": 0.125, "n_passes": 2, "uncertainty": True}
 
@@ -68,60 +59,6 @@ def test_a_run_begins_from_the_weights_it_is_given(weights: Path, tmp_path: Path
     network = IR2Unet(recipe.network)
     take_over(weights, network)
     assert torch.allclose(estimates(run.network).chi, estimates(network).chi, atol=1e-6)
-
-
-def test_a_run_keeps_what_it_began_from_for_its_later_sittings(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(training_data, "SHAPES", ((32, 32, 32),))
-    monkeypatch.setattr(training_data, "draw_brain", draw_shapes)
-    monkeypatch.setattr(training, "validate", lambda *_: {"xsim": 0.5})
-    recipe = Recipe(load(weights).network.config, Reading("tikhonov"), Feed(24, 2, 1, 2))
-    run = Run(tmp_path / "run", recipe, 1.0, start=weights)
-    run.fabric.launch()
-    run._set_up()
-    run.start = run.clock()
-    run._save()
-    kept = tmp_path / "run" / "start.safetensors"
-    assert kept.read_bytes() == weights.read_bytes()
-    again = Run(tmp_path / "run", recipe, 1.0)
-    assert again.first == again.stock.earlier == again.settling.earlier == kept
-    assert read_weights(tmp_path / "run" / "weights.safetensors").header["start_sha256"] == load(weights).sha256
-
-
-def whole_and_lacking() -> tuple[LocalField, LocalField]:
-    """A field and what background removal leaves of it."""
-    dice = Dice(0)
-    field = acquire(draw_shapes(dice, Grid((48, 48, 48))), Discrepancy(40.0), dice)
-    removed = LaplacianBoundaryValue()(TotalField(field.values, field.mask, field.grid), silent)
-    return Frame.around(field, margin=8).prepare(field), Frame.around(removed, margin=8).prepare(removed)
-
-
-def test_half_of_the_fields_that_are_read_again_are_read_as_in_a_later_run(weights: Path) -> None:
-    (whole, field), reading = whole_and_lacking(), load(weights).reading
-    found = [read_again(field, weights, Dice(seed)) for seed in range(12)]
-    first, later = ([(f, chi) for f, chi in found if (chi is not None) is again] for again in (False, True))
-    assert 4 <= len(later) <= 9
-    assert all(torch.equal(f.field.values, field.values) for f, _ in first)
-    maps = [Learned(weights, n_passes=n, calibrated=False)(field).values for n in (1, 2)]
-    for fidelity, chi in later:
-        number = next(n for n, one in enumerate(maps) if torch.equal(one, chi))
-        assert torch.equal(fidelity.field.values, Fidelity(field).completed(maps[number]).values)
-        afresh = reading(fidelity)
-        assert torch.equal(reading(fidelity, chi), reading.first_inversion.refine(chi, fidelity)[None])
-        assert not torch.allclose(reading(fidelity, chi), afresh, atol=1e-4)
-    assert {n for _, chi in later for n, one in enumerate(maps) if torch.equal(one, chi)} == {0, 1}
-    assert all(read_again(whole, weights, Dice(seed))[1] is None for seed in range(8))
-
-
-def test_heads_that_are_read_again_are_other_heads_in_stock(weights: Path, make_weights: Callable[..., Path],
-                                                            tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_data, "SHAPES", ((32, 32, 32),))
-    monkeypatch.setattr(training_data, "draw_brain", draw_shapes)
-    feed, cpu = Feed(24, 2, 1, 2), torch.device("cpu")
-    for earlier in (None, weights, make_weights(Reading("tikhonov"), seed=2, **CONFIG), weights):
-        Stock(tmp_path, earlier)(Reading("tikhonov"), feed, 7, cpu)
-    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_network_starts_from_its_input_whatever_its_unit() -> None:

@@ -107,28 +107,36 @@ def test_the_network_runs_again_where_the_harmonic_part_is_lacking(
     make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each time on a field that the map so far has completed; a whole field is read once."""
-    chosen, read = Learned(make_weights(Reading("tikhonov"), scale=0.0)), []
+    chosen, read, begun = Learned(make_weights(Reading("tikhonov"), scale=0.0)), [], []
     usual = Learned._run
 
-    def kept(self: Learned, loaded: Loaded, fidelities: Sequence[Fidelity], *rest: Any) -> Any:
+    def kept(self: Learned, loaded: Loaded, fidelities: Sequence[Fidelity], chi: torch.Tensor, *rest: Any) -> Any:
         read.append(fidelities[0].field.values)
-        return usual(self, loaded, fidelities, *rest)
+        begun.append(bool(chi.any()))
+        return usual(self, loaded, fidelities, chi, *rest)
 
     monkeypatch.setattr(Learned, "_run", kept)
     field = simulated()
     assert chosen(field).notes["passes"] == len(read) == 1
     read.clear()
+    begun.clear()
     told: list[float] = []
     estimated = replace(field, recovered=True)
     assert chosen(estimated, lambda fraction, stage: told.append(fraction)).notes["passes"] == len(read) == 5
+    assert begun == [False, True, True, True, True]
     assert torch.equal(read[0], field.values) and told == sorted(told)
     steps = [float((b - a).norm()) for a, b in pairwise(read)]
     assert steps[0] > steps[1] > 0.0
     assert replace(chosen, consistency=0.0)(estimated).notes["passes"] == 1
-    twice, once = (replace(chosen, n_passes=n)(estimated) for n in (2, 1))
-    assert twice.notes["passes"] == 2 and once.notes["passes"] == 1 and not torch.equal(twice.values, once.values)
-    with pytest.raises(ParameterInvalid, match="The network is to be run 0 times; expected 1 or more, or None"):
-        Learned(n_passes=0)
+
+
+def test_a_later_run_reads_a_first_inversion_that_goes_on_from_the_map_so_far() -> None:
+    field, reading = simulated(), Reading(floor=0.3, per_noise=0.0, n_steps=1)
+    fidelity, chi = Fidelity(field), 0.5 * truth(GRID)
+    values, first = reading(fidelity, chi)
+    assert torch.equal(values, field.values)
+    assert torch.equal(first, reading.first_inversion.refine(chi, fidelity))
+    assert (first - truth(GRID)).norm() < 0.9 * (reading(fidelity)[1] - truth(GRID)).norm()
 
 
 def test_after_every_run_of_the_network_the_measured_field_counts(
