@@ -292,7 +292,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.applyButton.setEnabled(False)
         self.ui.applyButton.setCursor(qt.QCursor(qt.Qt.WaitCursor))
         self._status.say(_("Installing {names}. This takes minutes…").format(names=", ".join(names)))
-        slicer.app.processEvents()
+        self.ui.statusLabel.repaint()       # what follows holds up the window
 
     def _start(self):
         parameters, options = self._parameters, self._options()

@@ -46,8 +46,7 @@ class qMRMLNodeComboBox(QWidget):
 
     def _set(self, name, value):
         self._state[name] = list(value) if isinstance(value, (list, tuple)) else value
-        if name == "noneDisplay" and not self._id() and self._n_nodes:
-            self._box.setCurrentIndex(1)        # Slicer takes the row of none away first, and a node is chosen
+        self._box.setCurrentIndex(self._box.currentIndex() or int(name == "noneDisplay" and self._n_nodes > 0))
         self._fill()
 
     for _name, _default in STATE.items():
@@ -67,8 +66,7 @@ class qMRMLNodeComboBox(QWidget):
             return
         nodes = [scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes())] if scene is not None else []
         nodes = [node for node in nodes if self._fits(node)]
-        rows = [(state["noneDisplay"], "")] if state["noneEnabled"] else []
-        rows += [(node.GetName() or "", node.GetID()) for node in nodes]
+        rows = [(state["noneDisplay"], "")] * state["noneEnabled"] + [(n.GetName() or "", n.GetID()) for n in nodes]
         ids, self._n_nodes = [identifier for _, identifier in rows], len(nodes)
         if state["addEnabled"] and state["nodeTypes"] and scene is not None:
             rows.append((f"Create new {scene.GetTagByClassName(state['nodeTypes'][0])}", ADD))
