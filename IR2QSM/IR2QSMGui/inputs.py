@@ -32,7 +32,7 @@ def _problem_of_field(field):
         return _("'{name}' has {size} voxels; a volume of at least {least} along each axis is needed.").format(
             name=field.GetName(), size=size, least=SMALLEST
         )
-    if image.GetNumberOfScalarComponents() != 1:
+    if masks.n_values(field) > 1:
         return _("'{name}' has several values a voxel; choose a volume with one.").format(name=field.GetName())
     return ""
 

@@ -62,7 +62,7 @@ def parts_of(node):
 
 
 def n_values(node):
-    """Values a voxel: 1 of a segmentation, and of a volume that can be a mask."""
+    """Values a voxel: 1 of a segmentation, and of a volume that can be a field or a mask; a tensor has 9."""
     image = None if node.IsA("vtkMRMLSegmentationNode") else node.GetImageData()
     if image is None:
         return 1

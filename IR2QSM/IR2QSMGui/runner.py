@@ -70,7 +70,6 @@ class Worker:
 
     def start(self, wait=False):
         """Run it: at once and in the background, or until its end when `wait`, for scripts. Returns itself."""
-        self._waited_for = wait
         command = [shutil.which("PythonSlicer") or sys.executable, "-u", "-m", "IR2QSMLib", *self._words]
         paths = [str(library_folder()), *filter(None, [os.environ.get("PYTHONPATH")])]
         settings = {
@@ -89,6 +88,7 @@ class Worker:
                     raise
                 self._done(self._process.wait())
             else:
+                self._on_progress = _logged(self._on_progress)
                 self._process = slicer.util.launchConsoleProcess(
                     command, blocking=False, logCallback=self._heard, completedCallback=self._done, **settings
                 )
@@ -133,18 +133,9 @@ class Worker:
                 self.lines.append(line)
         elif event["event"] == "progress":
             if not self._cancelled:
-                self._told(event["fraction"], event["stage"])
+                self._on_progress(event["fraction"], event["stage"])
         else:
             self._event = event
-
-    def _told(self, fraction, stage):
-        if self._waited_for:
-            self._on_progress(fraction, stage)
-            return
-        try:
-            self._on_progress(fraction, stage)
-        except Exception:       # Slicer would stop to listen, and the run would have no end
-            logging.exception("IR2QSM: a script's on_progress failed")
 
     def _done(self, code):
         self._process.stdout.close()
@@ -163,6 +154,18 @@ class Worker:
         self.error = error
         self.ended = True
         self.on_end(self)
+
+
+def _logged(told):
+    """The callback, whose errors go to the log: Slicer would stop to listen, and the run would have no end."""
+
+    def safely(fraction, stage):
+        try:
+            told(fraction, stage)
+        except Exception:
+            logging.exception("IR2QSM: a script's on_progress failed")
+
+    return safely
 
 
 def _event(line):
