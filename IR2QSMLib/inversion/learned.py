@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import ParameterInvalid, WeightsInvalid
+from IR2QSMLib.inversion.edges import magnitude_edges, own_edges
 from IR2QSMLib.inversion.gradient_tikhonov import Fidelity, GradientTikhonov
 from IR2QSMLib.inversion.loading import Loaded, bundled, load
-from IR2QSMLib.inversion.medi import magnitude_edges
 from IR2QSMLib.inversion.streaks import StreakRemoval
 from IR2QSMLib.inversion.tiles import TILES, Maps, infer_in_memory
 from IR2QSMLib.inversion.tv import between_edges
@@ -32,30 +32,28 @@ NETWORK_SHARE, LAST_SHARE = 0.5, 0.15
 N_ROUNDS, N_STEPS = 5, 2
 """Rounds of the data consistency, and steps of the first inversion in each: chosen, like `consistency_of`, on held-out
 heads of seeds that neither training nor the benchmark uses."""
-N_PASSES, N_ROUNDS_A_PASS, KEPT = 5, 2, 0.25
-"""Where a field lacks its harmonic part: how often the network is run, the rounds after each run, and the weight of the
-map so far beside the network's next estimate. Chosen likewise; after more passes, smooth parts of some maps grow."""
+N_PASSES, N_ROUNDS_A_PASS = 5, 2
+"""Where a field lacks its harmonic part: how often the network is run, and the rounds after each run. Chosen likewise;
+after more passes, smooth parts of some maps grow."""
 LED_ON = 0.6
-"""Weight of what `between_edges` makes of a map beside the map itself: alone it is as good where the magnitude shows
-what there is, and worse where it does not; the mean of both is better than either, or nearly as good as the better."""
+"""Weight of what `between_edges` makes of a map beside the map itself: alone it is as good where all edges are seen,
+and worse where they are not; the mean of both is better than either, or nearly as good as the better."""
 
 
-def consistency_of(fidelity: Fidelity, floor: float, *, edges: bool) -> tuple[StreakRemoval, GradientTikhonov]:
+def consistency_of(fidelity: Fidelity, floor: float, *, magnitude: bool) -> tuple[StreakRemoval, GradientTikhonov]:
     """The removal of streaks and the steps on the field that suit a field and the floor of λ.
 
-    Where the magnitude's edges are spared, what lies between them may be smoothed: twice as much in a noisy field, and
-    three times as much, in a cone three times as wide, in one that lacks its harmonic part, whose errors are streaks at
-    every angle; half as much where the part was recovered. The steps may then follow the field more closely, and be one
-    more. Without a magnitude, little is known for a streak.
+    What lies between edges may be smoothed: twice as much in a noisy field, and in one that lacks its harmonic part,
+    whose errors are streaks at every angle, in a cone three times as wide; there three times as much between a
+    `magnitude`'s edges, and a little less between the map's own, which such streaks hide; half as much where the part
+    was recovered. The steps may then follow the field more closely, and be one more.
     """
-    doubt = fidelity.lacking if edges else 0.0
-    steps = GradientTikhonov(floor, 2.0 / (1.0 + doubt), N_STEPS + round(doubt))
-    if not edges:
-        return StreakRemoval(), steps
-    strength = 2e-3 * (1.0 + min(1.0, 10.0 * fidelity.noise)) * 3.0**doubt
+    lacking = fidelity.lacking
+    strength = 2e-3 * (1.0 + min(1.0, 10.0 * fidelity.noise)) * (3.0 if magnitude else 0.75) ** lacking
     if fidelity.field.recovered:
         strength *= 0.5
-    return StreakRemoval(strength, StreakRemoval.cone * 3.0**doubt), steps
+    steps = GradientTikhonov(floor, 2.0 / (1.0 + lacking), N_STEPS + round(lacking))
+    return StreakRemoval(strength, StreakRemoval.cone * 3.0**lacking), steps
 
 
 @dataclass(frozen=True)
@@ -63,12 +61,12 @@ class Learned:
     """IR2QSM (Li 2025, doi 10.1002/mp.17747): a U-net run T times with reverse concatenations.
 
     The network corrects a first inversion of the field, and its estimate is reconciled with the measured field: by
-    turns, streaks are taken out near the cone where D vanishes (`StreakRemoval`; with a magnitude its edges, as MEDI
-    finds them, are spared), and steps of the first inversion explain what the map leaves of the field
-    (`GradientTikhonov.refine`). Where the field lacks its harmonic part, or an estimate stands for it, the map tells it
-    better (`Fidelity.completed`): the network is run again and again on what it then reads. With a magnitude, the
-    result is a mean with what a few steps of total variation over all of k-space make of it (`between_edges`), on the
-    field that it completes.
+    turns, streaks are taken out near the cone where D vanishes (`StreakRemoval`), and steps of the first inversion
+    explain what the map leaves of the field (`GradientTikhonov.refine`). Where the field lacks its harmonic part, or an
+    estimate stands for it, the map tells it better (`Fidelity.completed`): the network is run again and again on what
+    it then reads. The result is a mean with what a few steps of total variation over all of k-space make of it
+    (`between_edges`), on the field that it completes. Both spare edges: those of a magnitude, as MEDI finds them, or
+    without one those that the network has drawn (`own_edges`).
 
     Raises ParameterInvalid when the consistency is negative or the tile is not one of `TILES`, WeightsInvalid for
     weights that do not load, FieldInvalid for a magnitude without edges, OutOfMemory when no tile fits.
@@ -90,7 +88,7 @@ class Learned:
     resampled: bool | None = None
     """Whether the network sees a 1 mm grid along B0; None for those that read the field alone and know no B0."""
     edges: bool = True
-    """Whether the field's magnitude, where it has one, is used: its edges spared, and total variation between them."""
+    """Whether the edges that are spared are those of the field's magnitude, where it has one."""
     calibrated: bool = True
     """Whether the uncertainty is that of the final map, where the weights were calibrated; else, and without data
     consistency, the network's own."""
@@ -115,27 +113,27 @@ class Learned:
         progress(0.0, "first inversion")
         field, *others = (f.mapped(Tensor.contiguous, f.grid) for f in (field, *others))
         fidelities = [Fidelity(f) for f in (field, *others)]
-        edges = None if others else self._edges(field)          # together they leave no cone unseen
+        seen = self._magnitude_edges(field)
+        led_on = self.consistency > 0.0 and not others          # together they leave no cone unseen
         blind = loaded.reading.reads == "field" and not loaded.network.unrolled
         resampled = blind if self.resampled is None else self.resampled
         run = self._on_aligned_grid if resampled else self._run
         measured, read = [f.of_what_was_measured() for f in fidelities], fidelities
         again = self.consistency > 0.0 and any(f.lacking > 0.5 for f in measured)
         n_passes, n_rounds = (N_PASSES, N_ROUNDS_A_PASS) if again else (1, N_ROUNDS)
-        end = 1.0 if edges is None else 1.0 - LAST_SHARE
+        end = 1.0 - LAST_SHARE if led_on else 1.0
         chi = torch.zeros_like(field.values)
         before: Maps | None = None
         for number in range(n_passes):
             told = part_of(progress, end * number / n_passes, end * (number + 1) / n_passes)
             maps = before = run(loaded, read, chi, part_of(told, 0.0, NETWORK_SHARE), before)
-            estimate = torch.where(field.mask, maps.chi, 0.0)
-            chi = estimate if number == 0 else torch.lerp(estimate, chi, KEPT)
+            chi = torch.where(field.mask, maps.chi, 0.0)
             if self.consistency > 0.0:
-                chi = self._reconciled(chi, measured, edges, n_rounds, part_of(told, NETWORK_SHARE, 1.0))
+                chi = self._reconciled(chi, measured, seen, n_rounds, part_of(told, NETWORK_SHARE, 1.0))
             if number + 1 < n_passes:
                 read = [Fidelity(f.completed(chi)) for f in measured]
-        if edges is not None:
-            completed = measured[0].completed(chi)
+        if led_on:
+            completed, edges = measured[0].completed(chi), seen or own_edges(chi, field.mask, field.grid)
             chi = torch.lerp(chi, between_edges(completed, chi, edges, part_of(progress, end, 1.0)), LED_ON)
         sigma, unexplained = (
             None if x is None else torch.where(field.mask, x, 0.0) for x in (maps.sigma, maps.unexplained)
@@ -149,30 +147,34 @@ class Learned:
         notes["harmonic_part_recovered"] = field.recovered
         notes["passes"] = n_passes
         notes["reading"] = asdict(loaded.reading)
-        notes["magnitude_edges"] = edges is not None
+        notes["magnitude_edges"] = led_on and seen is not None
         if sigma is not None:
             calibration = loaded.calibration if self.calibrated and self.consistency > 0.0 else None
             notes["uncertainty"] = "the network's own, not calibrated"
             if calibration is not None:
-                sigma = calibration(chi, sigma, fidelities[0], spared=edges is not None)
+                sigma = calibration(chi, sigma, fidelities[0], spared=seen is not None)
                 notes["uncertainty"] = "calibrated on simulated heads"
         return Susceptibility(chi, sigma, notes, unexplained=unexplained)
 
-    def _edges(self, field: LocalField) -> list[Tensor] | None:
+    def _magnitude_edges(self, field: LocalField) -> list[Tensor] | None:
         """Where the magnitude has edges along each axis, or None where there is none or none is asked for."""
         if self.consistency == 0.0 or not self.edges or field.magnitude is None:
             return None
         return magnitude_edges(field.magnitude, field.mask, Gradient(field.grid, "periodic"))
 
     def _reconciled(
-        self, chi: Tensor, fidelities: Sequence[Fidelity], edges: list[Tensor] | None, n_rounds: int, progress: Progress
+        self, chi: Tensor, fidelities: Sequence[Fidelity], seen: list[Tensor] | None, n_rounds: int, progress: Progress
     ) -> Tensor:
-        """The network's estimate [ppm] and the measured fields, by turns: (x, y, z) to the same."""
+        """The network's estimate [ppm] and the measured fields, by turns: (x, y, z) to the same.
+
+        Edges `seen` in a magnitude are spared, or those of the estimate.
+        """
         field = fidelities[0].field
-        streaks, again = consistency_of(fidelities[0], self.consistency, edges=edges is not None)
+        edges = None if len(fidelities) > 1 else seen or own_edges(chi, field.mask, field.grid)
+        streaks, again = consistency_of(fidelities[0], self.consistency, magnitude=seen is not None)
         for number in range(n_rounds):
             progress(number / n_rounds, "data consistency")
-            if len(fidelities) == 1:
+            if edges is not None:
                 chi = streaks(chi, field.mask, field.grid, edges)
             for fidelity in fidelities:
                 chi = again.refine(chi, fidelity)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import FieldInvalid, MaskInvalid, ParameterInvalid
+from IR2QSMLib.inversion.edges import magnitude_edges
 from IR2QSMLib.inversion.strength import AUTO, Strength, medi_strength, require_strength
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import Filter
@@ -22,8 +22,6 @@ from IR2QSMLib.volumes import LocalField, Susceptibility
 
 SMOOTHING = 1e-6
 """ε [rad²/mm²] of |·| ≈ √(·² + ε)."""
-EDGE_SHARE = 0.9
-"""Edges, counted over the three axes, for each voxel of the mask."""
 INNER_TOLERANCE, N_INNER = 0.01, 100
 WHOLE_SPHERE = 0.999
 """Least mean of the mask over the sphere for a voxel to stay."""
@@ -208,32 +206,3 @@ def _squared_weights(noise: Tensor, mask: Tensor, sphere: Tensor | None) -> Tens
     if not mean > 0.0:
         raise FieldInvalid("The noise map holds no positive number inside the mask; give the field's standard error.")
     return (inverse / mean.float()).square_()
-
-
-def magnitude_edges(magnitude: Tensor, mask: Tensor, gradient: Gradient) -> list[Tensor]:
-    """M along each axis: 0 where the magnitude has an edge, else 1.
-
-    A level starts at 1 % of the largest magnitude and moves by factors of 1.05 or 0.95 until the components of
-    |∇(magnitude·mask)| above it number `EDGE_SHARE` of the mask's voxels. Raises FieldInvalid for a magnitude without
-    enough of them.
-    """
-    inside = torch.where(mask, magnitude.float(), 0.0)
-    slopes = gradient.forward(inside).abs_()
-    n_positive, wanted = int((slopes > 0.0).sum()), EDGE_SHARE * int(mask.sum())
-    level = 0.01 * float(magnitude.nan_to_num(0.0, 0.0, 0.0).max())
-    if not (level > 0.0 and bool(inside.isfinite().all())) or n_positive <= wanted:
-        raise FieldInvalid("The magnitude is empty, flat or not finite inside the mask; give the image of the echoes.")
-
-    def largest(n: int) -> float:
-        rank = slopes.numel() - n
-        return float(np.partition(slopes.cpu().numpy(), rank, axis=None)[rank])
-
-    # More than n slopes are above the level while the (n + 1)th largest is: nothing need be counted at each step.
-    above, at_least = largest(math.floor(wanted) + 1), largest(math.ceil(wanted))
-    if above > level:
-        while above > level:
-            level *= 1.05
-    else:
-        while at_least <= level:
-            level *= 0.95
-    return list((slopes <= level).float())

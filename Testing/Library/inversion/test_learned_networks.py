@@ -110,11 +110,14 @@ def test_b0_is_told_to_every_network(made: Callable[..., Learned], name: str, re
 
 @pytest.mark.parametrize("name", NAMES)
 def test_progress_rises_and_ends_with_the_network(made: Callable[..., Learned], name: str) -> None:
-    told: list[float] = []
-    made(name)(simulated(), lambda fraction, stage: told.append(fraction))
-    assert told == sorted(told) and told[0] == 0.0 and len(told) > 20
-    assert max(f for f in told if f < 0.5) == pytest.approx(0.45)       # then the field has its turns
-    assert sum(f >= 0.5 for f in told) == learned.N_ROUNDS
+    told: list[tuple[float, str]] = []
+    made(name)(simulated(), lambda *event: told.append(event))
+    fractions = [fraction for fraction, _ in told]
+    assert fractions == sorted(fractions) and fractions[0] == 0.0 and len(told) > 20
+    turns = [stage for _, stage in told].index("data consistency")      # when the network is done, the field's
+    share = (1.0 - learned.LAST_SHARE) * learned.NETWORK_SHARE
+    assert fractions[turns - 1] == pytest.approx(0.9 * share) and fractions[turns] == pytest.approx(share)
+    assert sum(stage == "data consistency" for _, stage in told) == learned.N_ROUNDS
 
 
 # The second channel.

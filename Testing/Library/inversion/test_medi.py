@@ -14,7 +14,8 @@ from torch import Tensor
 
 from IR2QSMLib.errors import Cancelled, FieldInvalid, MaskInvalid, ParameterInvalid
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion.medi import Medi, magnitude_edges
+from IR2QSMLib.inversion.edges import magnitude_edges
+from IR2QSMLib.inversion.medi import Medi
 from IR2QSMLib.physics.dipole import DipoleOp
 from IR2QSMLib.physics.gradient import Gradient
 from IR2QSMLib.units import GYROMAGNETIC_RATIO
