@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import FieldInvalid
+from IR2QSMLib.errors import FieldInvalid, MaskInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.physics.fourier import blur
 from IR2QSMLib.physics.gradient import Gradient
@@ -48,14 +48,17 @@ def own_edges(chi: Tensor, mask: Tensor, grid: Grid) -> list[Tensor]:
     """M along each axis: 0 where an estimate of the map [ppm] has an edge, else 1: (x, y, z) each.
 
     As many as `magnitude_edges` finds: the mask's edge, where every map ends, and inside it the steepest differences of
-    the blurred estimate. What is flat has none.
+    the blurred estimate; a map of zeros has none there. Raises MaskInvalid for an empty mask.
     """
+    if not bool(mask.any()):
+        raise MaskInvalid("The mask is empty; give one that marks the brain.")
     gradient = Gradient(grid, "periodic")
     seen = blur(torch.where(mask, chi, 0.0), grid, FINEST) / blur(mask.float(), grid, FINEST).clamp_min(1e-3)
     slopes = gradient.forward(seen).abs_()
     inside = gradient.forward(mask.float()) == 0.0
     slopes = torch.where(inside, slopes * mask, math.inf)
-    return list((slopes <= _largest(slopes, math.ceil(EDGE_SHARE * int(mask.sum())))).float())
+    level = _largest(slopes, math.ceil(EDGE_SHARE * int(mask.sum())))
+    return list((slopes <= level).logical_and_(slopes.isfinite()).float())      # a thin mask is nearly all edge
 
 
 def _largest(slopes: Tensor, n: int) -> float:

@@ -34,7 +34,7 @@ N_ROUNDS, N_STEPS = 5, 2
 heads of seeds that neither training nor the benchmark uses."""
 N_PASSES, N_ROUNDS_A_PASS = 5, 2
 """Where a field lacks its harmonic part: how often the network is run, and the rounds after each run. Chosen likewise;
-after more passes, smooth parts of some maps grow."""
+after more passes, wide streaks of some maps grow."""
 LED_ON = 0.6
 """Weight of what `between_edges` makes of a map beside the map itself: alone it is as good where all edges are seen,
 and worse where they are not; the mean of both is better than either, or nearly as good as the better."""
@@ -45,8 +45,8 @@ def consistency_of(fidelity: Fidelity, floor: float, *, magnitude: bool) -> tupl
 
     What lies between edges may be smoothed: twice as much in a noisy field, and in one that lacks its harmonic part,
     whose errors are streaks at every angle, in a cone three times as wide; there three times as much between a
-    `magnitude`'s edges, and a little less between the map's own, which such streaks hide; half as much where the part
-    was recovered. The steps may then follow the field more closely, and be one more.
+    `magnitude`'s edges, and three quarters as much between the map's own, which such streaks hide; half of that where
+    the part was recovered. The steps may then follow the field more closely, and be one more.
     """
     lacking = fidelity.lacking
     strength = 2e-3 * (1.0 + min(1.0, 10.0 * fidelity.noise)) * (3.0 if magnitude else 0.75) ** lacking
@@ -66,7 +66,8 @@ class Learned:
     estimate stands for it, the map tells it better (`Fidelity.completed`): the network is run again and again on what
     it then reads. The result is a mean with what a few steps of total variation over all of k-space make of it
     (`between_edges`), on the field that it completes. Both spare edges: those of a magnitude, as MEDI finds them, or
-    without one those that the network has drawn (`own_edges`).
+    without one those of the network's estimate and, in the last step, of the map so far (`own_edges`). Several
+    orientations leave no streaks, and neither follows.
 
     Raises ParameterInvalid when the consistency is negative or the tile is not one of `TILES`, WeightsInvalid for
     weights that do not load, FieldInvalid for a magnitude without edges, OutOfMemory when no tile fits.
@@ -113,7 +114,7 @@ class Learned:
         progress(0.0, "first inversion")
         field, *others = (f.mapped(Tensor.contiguous, f.grid) for f in (field, *others))
         fidelities = [Fidelity(f) for f in (field, *others)]
-        seen = self._magnitude_edges(field)
+        seen = None if others else self._magnitude_edges(field)
         led_on = self.consistency > 0.0 and not others          # together they leave no cone unseen
         blind = loaded.reading.reads == "field" and not loaded.network.unrolled
         resampled = blind if self.resampled is None else self.resampled
@@ -147,7 +148,7 @@ class Learned:
         notes["harmonic_part_recovered"] = field.recovered
         notes["passes"] = n_passes
         notes["reading"] = asdict(loaded.reading)
-        notes["magnitude_edges"] = led_on and seen is not None
+        notes["magnitude_edges"] = seen is not None
         if sigma is not None:
             calibration = loaded.calibration if self.calibrated and self.consistency > 0.0 else None
             notes["uncertainty"] = "the network's own, not calibrated"
@@ -167,7 +168,7 @@ class Learned:
     ) -> Tensor:
         """The network's estimate [ppm] and the measured fields, by turns: (x, y, z) to the same.
 
-        Edges `seen` in a magnitude are spared, or those of the estimate.
+        Edges `seen` in a magnitude are spared, or those of the estimate; of several fields no streaks are taken out.
         """
         field = fidelities[0].field
         edges = None if len(fidelities) > 1 else seen or own_edges(chi, field.mask, field.grid)

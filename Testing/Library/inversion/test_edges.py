@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from IR2QSMLib.errors import MaskInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion import learned
 from IR2QSMLib.inversion.edges import EDGE_SHARE, own_edges
@@ -57,8 +58,21 @@ def test_edges_are_seen_through_a_blur_of_a_millimetre() -> None:
     assert x[10:13, 14:26, 14:26].mean() < 0.2 < x[18:21, 14:26, 14:26].mean()
 
 
-def test_a_flat_map_has_no_edges() -> None:
+def test_a_map_of_zeros_has_no_edges() -> None:
     assert all(bool((e == 1.0).all()) for e in own_edges(torch.zeros(CUBE.shape), everywhere(CUBE), CUBE))
+
+
+@pytest.mark.parametrize("thick", [1, 2])
+def test_a_thin_mask_is_nearly_all_edge(thick: int) -> None:
+    mask = torch.zeros(CUBE.shape, dtype=torch.bool)
+    mask[:, :, :thick] = True
+    _, _, z = own_edges(torch.randn(CUBE.shape, generator=torch.Generator().manual_seed(3)), mask, CUBE)
+    assert z[:, :, -1].sum() == z[:, :, thick - 1].sum() == 0.0
+
+
+def test_an_empty_mask_is_refused() -> None:
+    with pytest.raises(MaskInvalid, match="empty"):
+        own_edges(box(), box() < 0.0, CUBE)
 
 
 def test_the_map_s_own_edges_are_spared_where_there_is_no_magnitude(monkeypatch: pytest.MonkeyPatch) -> None:
