@@ -35,21 +35,23 @@ heads of seeds that neither training nor the benchmark uses."""
 N_PASSES, N_ROUNDS_A_PASS = 5, 2
 """Where a field lacks its harmonic part: how often the network is run, and the rounds after each run. Chosen likewise;
 after more passes, wide streaks of some maps grow."""
-LED_ON = 0.6
-"""Weight of what `between_edges` makes of a map beside the map itself: alone it is as good where all edges are seen,
-and worse where they are not; the mean of both is better than either, or nearly as good as the better."""
+LED_ON, LED_ON_ALONE = 0.6, 0.45
+"""Weight of what `between_edges` makes of a map beside the map itself, with a magnitude and without: alone it is as good
+where all edges are seen, and worse where they are not; the mean of both is better than either, or nearly as good."""
 
 
 def consistency_of(fidelity: Fidelity, floor: float, *, magnitude: bool) -> tuple[StreakRemoval, GradientTikhonov]:
     """The removal of streaks and the steps on the field that suit a field and the floor of λ.
 
-    What lies between edges may be smoothed: twice as much in a noisy field, and in one that lacks its harmonic part,
-    whose errors are streaks at every angle, in a cone three times as wide; there three times as much between a
-    `magnitude`'s edges, and three quarters as much between the map's own, which such streaks hide; half of that where
-    the part was recovered. The steps may then follow the field more closely, and be one more.
+    What lies between edges may be smoothed: between a `magnitude`'s four times as much as between the map's own, which
+    are less sure, and twice that in a noisy field; three times as much, in a cone three times as wide, in a field that
+    lacks its harmonic part, whose errors are streaks at every angle; half of that where the part was recovered. The
+    steps may then follow the field more closely, and be one more.
     """
     lacking = fidelity.lacking
-    strength = 2e-3 * (1.0 + min(1.0, 10.0 * fidelity.noise)) * (3.0 if magnitude else 0.75) ** lacking
+    strength = StreakRemoval.strength * 3.0**lacking
+    if magnitude:
+        strength *= 4.0 * (1.0 + min(1.0, 10.0 * fidelity.noise))
     if fidelity.field.recovered:
         strength *= 0.5
     steps = GradientTikhonov(floor, 2.0 / (1.0 + lacking), N_STEPS + round(lacking))
@@ -135,7 +137,8 @@ class Learned:
                 read = [Fidelity(f.completed(chi)) for f in measured]
         if led_on:
             completed, edges = measured[0].completed(chi), seen or own_edges(chi, field.mask, field.grid)
-            chi = torch.lerp(chi, between_edges(completed, chi, edges, part_of(progress, end, 1.0)), LED_ON)
+            led = between_edges(completed, chi, edges, part_of(progress, end, 1.0))
+            chi = torch.lerp(chi, led, LED_ON_ALONE if seen is None else LED_ON)
         sigma, unexplained = (
             None if x is None else torch.where(field.mask, x, 0.0) for x in (maps.sigma, maps.unexplained)
         )
