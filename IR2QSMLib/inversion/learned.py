@@ -36,8 +36,8 @@ N_PASSES, N_ROUNDS_A_PASS = 5, 2
 """Where a field lacks its harmonic part: how often the network is run, and the rounds after each run. Chosen likewise;
 after more passes, wide streaks of some maps grow."""
 LED_ON, LED_ON_ALONE = 0.6, 0.45
-"""Weight of what `between_edges` makes of a map beside the map itself, with a magnitude and without: alone it is as good
-where all edges are seen, and worse where they are not; the mean of both is better than either, or nearly as good."""
+"""Weight of what `between_edges` makes of a map beside the map itself, with a magnitude and without: alone it is as
+good where all edges are seen, and worse where they are not; the mean of both is better than either, or nearly."""
 
 
 def consistency_of(fidelity: Fidelity, floor: float, *, magnitude: bool) -> tuple[StreakRemoval, GradientTikhonov]:
