@@ -17,6 +17,9 @@ EDGE_SHARE = 0.9
 """Edges, counted over the three axes, for each voxel of the mask."""
 FINEST = 1.0
 """σ [mm] of the blur that an estimate is seen through: finer, noise and streaks pass for edges."""
+RAMP = 1.0
+"""Of the level from which on a difference of an estimate is an edge, the width over which it becomes one: at a sharp
+level, rounding in the network, in half precision, would decide here and there."""
 
 
 def magnitude_edges(magnitude: Tensor, mask: Tensor, gradient: Gradient) -> list[Tensor]:
@@ -45,10 +48,10 @@ def magnitude_edges(magnitude: Tensor, mask: Tensor, gradient: Gradient) -> list
 
 
 def own_edges(chi: Tensor, mask: Tensor, grid: Grid) -> list[Tensor]:
-    """M along each axis: 0 where an estimate of the map [ppm] has an edge, else 1: (x, y, z) each.
+    """M along each axis: 0 where an estimate of the map [ppm] has an edge, 1 where it has none: (x, y, z) each.
 
     As many as `magnitude_edges` finds: the mask's edge, where every map ends, and inside it the steepest differences of
-    the blurred estimate; a map of zeros has none there. Raises MaskInvalid for an empty mask.
+    the blurred estimate, over a ramp; a map of zeros has none there. Raises MaskInvalid for an empty mask.
     """
     if not bool(mask.any()):
         raise MaskInvalid("The mask is empty; give one that marks the brain.")
@@ -58,7 +61,9 @@ def own_edges(chi: Tensor, mask: Tensor, grid: Grid) -> list[Tensor]:
     inside = gradient.forward(mask.float()) == 0.0
     slopes = torch.where(inside, slopes * mask, math.inf)
     level = _largest(slopes, math.ceil(EDGE_SHARE * int(mask.sum())))
-    return list((slopes <= level).logical_and_(slopes.isfinite()).float())      # a thin mask is nearly all edge
+    if not 0.0 < level < math.inf:              # a map with hardly a slope, or a thin mask, which is nearly all edge
+        return list((slopes <= level).logical_and_(slopes.isfinite()).float())
+    return list((0.5 + (level - slopes) / (RAMP * level)).clamp_(0.0, 1.0))
 
 
 def _largest(slopes: Tensor, n: int) -> float:

@@ -31,7 +31,7 @@ def test_edges_lie_where_the_map_steps() -> None:
     noise = 0.002 * torch.randn(CUBE.shape, generator=torch.Generator().manual_seed(0))
     x, y, z = own_edges(box() + noise, everywhere(CUBE), CUBE)
     for edges, face in ((x, (11, 20, 20)), (y, (20, 27, 20)), (z, (20, 20, 11))):
-        assert edges[face] == 0.0 and edges.unique().tolist() == [0.0, 1.0]
+        assert edges[face] == 0.0 and edges[4:8, 4:8, 4:8].mean() > 0.5
     assert x[11, 14:26, 14:26].sum() == 0.0 and x[27, 14:26, 14:26].sum() == 0.0
 
 
@@ -40,8 +40,16 @@ def test_edges_are_as_many_as_are_asked_for() -> None:
     mask[:8] = False
     rough = torch.randn(CUBE.shape, generator=torch.Generator().manual_seed(1))
     found = torch.stack(own_edges(rough, mask, CUBE))
-    assert abs(int((found == 0.0).sum()) - EDGE_SHARE * int(mask.sum())) <= 1.0
-    assert bool((found[:, :7] == 1.0).all())
+    inside = found[:, 8:]                               # the mask's own faces count, too
+    assert abs(int((found < 0.5).sum()) - EDGE_SHARE * int(mask.sum())) <= 2.0
+    assert bool((found[:, :7] == 1.0).all()) and inside.amin() == 0.0 and inside.amax() == 1.0
+
+
+def test_a_little_more_of_a_step_is_only_a_little_more_of_an_edge() -> None:
+    rough = torch.randn(CUBE.shape, generator=torch.Generator().manual_seed(4))
+    close = rough * (1.0 + 1e-3 * torch.randn(CUBE.shape, generator=torch.Generator().manual_seed(5)))
+    found, again = (torch.stack(own_edges(x, everywhere(CUBE), CUBE)) for x in (rough, close))
+    assert 0.0 < (found - again).abs().max() < 0.01
 
 
 def test_what_lies_outside_the_mask_makes_no_edge() -> None:
