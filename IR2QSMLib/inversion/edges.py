@@ -17,7 +17,7 @@ EDGE_SHARE = 0.9
 """Edges, counted over the three axes, for each voxel of the mask."""
 FINEST = 1.0
 """σ [mm] of the blur that an estimate is seen through: finer, noise and streaks pass for edges."""
-RAMP = 1.0
+RAMP = 0.5
 """Of the level from which on a difference of an estimate is an edge, the width over which it becomes one: at a sharp
 level, rounding in the network, in half precision, would decide here and there."""
 

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.field.background import VSharp
+from IR2QSMLib.field.background import LaplacianBoundaryValue, VSharp
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import blur, fft, frequencies, ifft
 from IR2QSMLib.physics.noise import noise_share
 from IR2QSMLib.physics.sphere import SphericalMeanFilter
+from IR2QSMLib.regional import distance_from
 from IR2QSMLib.runtime import Progress, silent
-from IR2QSMLib.volumes import LocalField, Susceptibility
+from IR2QSMLib.volumes import LocalField, Susceptibility, TotalField
 
 K0 = 0.25
 """The frequency at which the gradient's penalty counts once [cycles/mm]."""
@@ -24,9 +25,16 @@ SPHERES = VSharp(largest=8.0, smallest=1.0, step=3.0)
 """The filter for harmonic parts: few radii, as it is applied at every step."""
 SMOOTH = 3.0
 """σ [mm] of the blur that leaves what noise there is out of the unexplained part."""
-UNEXPLAINED = (0.125, 0.145)
-"""Smooth part that four steps leave unexplained, less 0.3 of the noise's share: below, a field is whole; above, its
-harmonic part is missing. Simulated whole fields have up to 0.128, those after V-SHARP or LBV from 0.169."""
+DOUBTED = 0.06
+"""Smooth part that four steps leave unexplained, less 0.3 of the noise's share, up to which a field is whole."""
+LACKING = (0.65, 0.9)
+"""That part over the harmonic part's share of the field deep inside: below, a field is whole; above, its harmonic part
+is missing. Simulated whole fields, of heads that the volume cuts through, too, have up to 0.58, or 0.9 where smooth
+errors are nearly as large as the field; those after V-SHARP, LBV or RESHARP (10⁻⁴ to 10⁻²) mostly from 0.96."""
+DEEP = 4.0
+"""Depth below the mask's edge from which on the harmonic part is looked at [mm]: nearer, noise passes for it."""
+HARMONIC = LaplacianBoundaryValue()
+"""Whose background is the harmonic part."""
 TRUSTED = 0.8
 """Weight of a map's harmonic part against an estimate of the field's own."""
 
@@ -34,10 +42,11 @@ TRUSTED = 0.8
 class Fidelity:
     """What of a residual counts: all of it in the mask, or what background removal leaves of a local field.
 
-    V-SHARP and LBV take the harmonic part of the local field away together with the background: no χ explains what is
-    left, and steps that try are led astray. Where a field lacks that part, it is taken out of the residual, too, so
-    that it plays no role. Whether it does is judged from the field: of a whole one, a few plain steps explain all that
-    is smooth. Of a field whose harmonic part is an estimate (`recovered`), see `of_what_was_measured`.
+    Background removal takes the harmonic part of the local field away together with the background: no χ explains
+    what is left, and steps that try are led astray. Where a field lacks that part, it is taken out of the residual,
+    too, so that it plays no role. Whether it does is judged from the field: of a whole one, a few plain steps explain
+    nearly all that is smooth, or the field of Laplace's equation inside, with its values at the mask's edge, is a large
+    part of it. Of a field whose harmonic part is an estimate (`recovered`), see `of_what_was_measured`.
     """
 
     def __init__(self, field: LocalField) -> None:
@@ -48,8 +57,7 @@ class Fidelity:
         self.lacking = 0.0
         """How surely the field lacks its harmonic part, 0 to 1."""
         self.spheres: SphericalMeanFilter | None = None
-        low, high = UNEXPLAINED
-        lacking = min(max((self._unexplained() - 0.3 * self.noise - low) / (high - low), 0.0), 1.0)
+        lacking = 0.0 if field.recovered else self._judged()
         if lacking > 0.0:
             self._leave_out_harmonic_part(lacking)
 
@@ -87,6 +95,18 @@ class Fidelity:
         spheres = SphericalMeanFilter(field.mask, field.grid, SPHERES.radii(field.grid), SPHERES.threshold)
         if spheres.parts:                       # in a mask too thin for any, nothing can be told apart
             self.lacking, self.spheres = share, spheres
+
+    def _judged(self) -> float:
+        """How surely the harmonic part is missing, 0 to 1."""
+        unexplained = self._unexplained() - 0.3 * self.noise
+        field = self.field
+        deep = distance_from(~field.mask, field.grid, DEEP).isinf()
+        if unexplained <= DOUBTED or not bool(deep.any()):
+            return 0.0
+        local = HARMONIC(TotalField(field.values, field.mask, field.grid)).values
+        share = (field.values - local)[deep].norm() / field.values[deep].norm().clamp_min(1e-30)
+        low, high = LACKING
+        return min(max((unexplained / max(float(share), 1e-9) - low) / (high - low), 0.0), 1.0)
 
     def _unexplained(self) -> float:
         steps = GradientTikhonov(n_steps=4)
