@@ -26,7 +26,7 @@ class Frame:
 
     The z axis of the frame is the voxel axis nearest to B0 and x the one nearest to the patient's left, so that
     an array that was permuted or flipped (its direction following) is inverted as the very same numbers. Its voxel
-    sizes and directions have `DIGITS` digits, so that a header in single precision makes no other map of a field.
+    sizes and directions have `DIGITS` digits, so that a header in single precision hardly ever makes another map.
     """
 
     outer: Grid

@@ -25,16 +25,22 @@ SPHERES = VSharp(largest=8.0, smallest=1.0, step=3.0)
 """The filter for harmonic parts: few radii, as it is applied at every step."""
 SMOOTH = 3.0
 """σ [mm] of the blur that leaves what noise there is out of the unexplained part."""
-DOUBTED = 0.06
-"""Smooth part that four steps leave unexplained, less 0.3 of the noise's share, up to which a field is whole."""
+DOUBTED = (0.05, 0.07)
+"""Smooth part that four steps leave unexplained, less 0.3 of the noise's share: below, a field is whole."""
 LACKING = (0.65, 0.9)
 """That part over the harmonic part's share of the field deep inside: below, a field is whole; above, its harmonic part
 is missing. Simulated whole fields, of heads that the volume cuts through, too, have up to 0.58, or 0.9 where smooth
-errors are nearly as large as the field; those after V-SHARP, LBV or RESHARP (10⁻⁴ to 10⁻²) mostly from 0.96."""
+errors are nearly as large as the field; those after V-SHARP, LBV or RESHARP (10⁻⁴ to 10⁻²) mostly from 0.96, and less
+in much noise."""
 DEEP = 4.0
-"""Depth below the mask's edge from which on the harmonic part is looked at [mm]: nearer, noise passes for it."""
-HARMONIC = LaplacianBoundaryValue()
-"""Whose background is the harmonic part."""
+"""Depth below the mask's edge, one voxel at least, from which on the harmonic part is looked at [mm]: nearer, noise
+passes for it."""
+HARMONIC = LaplacianBoundaryValue(tolerance=1e-3)
+"""Whose background is the harmonic part. `LACKING` goes with its tolerance."""
+THIN = 0.2
+"""The harmonic part's share where nothing lies deep inside: between what whole and lacking fields have elsewhere."""
+HOLES = 2.0
+"""σ [mm] of the blur that fills holes of the mask, each of which would be an edge."""
 TRUSTED = 0.8
 """Weight of a map's harmonic part against an estimate of the field's own."""
 
@@ -99,20 +105,31 @@ class Fidelity:
     def _judged(self) -> float:
         """How surely the harmonic part is missing, 0 to 1."""
         unexplained = self._unexplained() - 0.3 * self.noise
-        field = self.field
-        deep = distance_from(~field.mask, field.grid, DEEP).isinf()
-        if unexplained <= DOUBTED or not bool(deep.any()):
-            return 0.0
-        local = HARMONIC(TotalField(field.values, field.mask, field.grid)).values
-        share = (field.values - local)[deep].norm() / field.values[deep].norm().clamp_min(1e-30)
-        low, high = LACKING
-        return min(max((unexplained / max(float(share), 1e-9) - low) / (high - low), 0.0), 1.0)
+        doubt = _between(unexplained, DOUBTED)
+        return doubt and doubt * _between(unexplained / max(self._harmonic_share(), 1e-9), LACKING)
+
+    def _harmonic_share(self) -> float:
+        """The harmonic part over the field, deep inside the mask."""
+        field, grid = self.field, self.field.grid
+        weight = blur(field.mask.float(), grid, HOLES)
+        mask = field.mask | (weight > 0.5)
+        values = torch.where(field.mask, field.values, blur(field.values, grid, HOLES) / weight.clamp_min(1e-3))
+        deep = distance_from(~mask, grid, max(DEEP, *grid.voxel_size)).isinf()
+        if not bool(deep.any()):
+            return THIN
+        local = HARMONIC(TotalField(values, mask, grid)).values
+        return float((values - local)[deep].norm() / values[deep].norm().clamp_min(1e-30))
 
     def _unexplained(self) -> float:
         steps = GradientTikhonov(n_steps=4)
         left = self.residual(steps.refine(torch.zeros_like(self.field.values), self))
         smooth, whole = (blur(x, self.field.grid, SMOOTH)[self.field.mask].norm() for x in (left, self.field.values))
         return float(smooth / whole.clamp_min(1e-30))
+
+
+def _between(x: float, ends: tuple[float, float]) -> float:
+    """0 at the lower end, 1 at the upper one."""
+    return min(max((x - ends[0]) / (ends[1] - ends[0]), 0.0), 1.0)
 
 
 @dataclass(frozen=True)

@@ -220,7 +220,8 @@ class Learned:
         mask = resample(field.mask.float(), field.grid, grid) > 0.5
         values = torch.where(mask, resample(field.values, field.grid, grid), 0.0)
         chi = resample(chi, field.grid, grid)
-        maps = self._run(loaded, [Fidelity(LocalField(values, mask, grid))], chi, progress, before)
+        coarse = LocalField(values, mask, grid, recovered=field.recovered)
+        maps = self._run(loaded, [Fidelity(coarse)], chi, progress, before)
         progress(0.92, "resampling")
         chi = resample(torch.where(mask, maps.chi, 0.0), grid, field.grid)
         return maps._replace(chi=chi, sigma=None if maps.sigma is None else resample(maps.sigma, grid, field.grid))

@@ -50,7 +50,7 @@ class StreakRemoval:
     def __call__(self, chi: Tensor, mask: Tensor, grid: Grid, edges: Sequence[Tensor] | None = None) -> Tensor:
         """The map [ppm] without streaks, zero outside the mask: (x, y, z) to the same.
 
-        `edges`, (x, y, z) along each axis, are 0 where a difference is known for an edge and costs nothing, else 1.
+        `edges`, (x, y, z) along each axis, are 0 where a difference is an edge and costs nothing, 1 where it is none.
         """
         weight = (dipole_kernel(grid, chi.device).abs() / self.cone).clamp_(max=1.0).square_()
         data = fft(torch.where(mask, chi, 0.0))

@@ -95,7 +95,7 @@ def between_edges(field: LocalField, chi: Tensor, edges: Sequence[Tensor], progr
 
     A few steps to min ½‖m (D χ − f)‖² + λ‖M ∇χ‖₁, ∇ periodic, λ by the noise found in the field: MEDI's terms (Liu
     2013, doi 10.1002/mrm.24272) for small phases and even noise. The `edges` M, (x, y, z) along each axis, are 0 where
-    a difference is known for an edge, else 1. Led on to the end, the estimate would be forgotten; after so few steps,
+    a difference is an edge, 1 where it is none. Led on to the end, the estimate would be forgotten; after so few steps,
     part of what the field hardly determines is still its own.
     """
     rho = COUPLING * SPARED * tv_strength(field, free=True)
@@ -112,7 +112,7 @@ def alternations(
     """χ [ppm] after each step of the method of multipliers: gradients less their shrinkage by `limit`, then the `fit`.
 
     z = shrink(∇χ + u, limit), u ← u + ∇χ − z, and the χ of the fit to ρ ∇ᵀ(z − u); `limit` is in the gradient's unit.
-    Where `edges`, one volume along each axis, are 0 instead of 1, the gradient is not shrunk.
+    Where `edges`, one volume along each axis, are 0, the gradient is not shrunk, and where they are 1, in full.
     """
     chi, voxels = fit.chi, gradient.grid.voxel_size
     dual, source = [torch.zeros_like(chi) for _ in range(3)], torch.empty_like(chi)     # u·voxel along each axis
