@@ -19,7 +19,7 @@ from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
 from IR2QSMLib.inversion.learned import Learned
 from IR2QSMLib.inversion.loading import load
 from IR2QSMLib.io.weights import read_weights, weights_bytes
-from IR2QSMLib.physics.dipole import simulate_field
+from IR2QSMLib.physics.dipole import DipoleOp, simulate_field
 from IR2QSMLib.volumes import LocalField
 
 MakeWeights = Callable[..., Path]
@@ -42,9 +42,9 @@ def inside(grid: Grid = GRID) -> torch.Tensor:
 def known(
     chi: torch.Tensor, noise: float = 0.0, sigma: float = 0.02, *, recovered: bool = False, spared: bool = False
 ) -> dict[str, torch.Tensor]:
-    """Features as maps, by name, of a map whose own field with noise is the measured one."""
+    """Features as maps, by name, of a map whose own (periodic) field with noise is the measured one."""
     mask, generator = inside(), torch.Generator().manual_seed(0)
-    values = simulate_field(torch.where(mask, chi, 0.0), GRID) + noise * torch.randn(GRID.shape, generator=generator)
+    values = DipoleOp(GRID)(torch.where(mask, chi, 0.0)) + noise * torch.randn(GRID.shape, generator=generator)
     field = LocalField(torch.where(mask, values, 0.0), mask, GRID, recovered=recovered)
     found = features(torch.where(mask, chi, 0.0), torch.full(GRID.shape, sigma), Fidelity(field), spared=spared)
     maps = {}
