@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -15,20 +15,17 @@ from typing import Any
 import torch
 
 from IR2QSMLib.errors import PackageMissing, ParameterInvalid, WeightsInvalid
-from IR2QSMLib.inversion.frame import MARGIN, Frame
-from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
+from IR2QSMLib.inversion.frame import MARGIN
 from IR2QSMLib.inversion.reading import Reading, require_fit
-from IR2QSMLib.inversion.tiles import infer
 from IR2QSMLib.io.weights import fit, model_card, read_weights, weights_bytes
-from IR2QSMLib.metrics import nrmse, xsim
 from IR2QSMLib.networks.blocks import settle_batch_norm
 from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
 from IR2QSMLib.networks.kinds import KINDS, Config, Network, build, kind_of
 from IR2QSMLib.physics.dipole import DipoleStack
 from IR2QSMLib.runtime import Progress, half_precision, keep_freed_memory, silent
-from IR2QSMLib.simulation.acquisition import acquire
-from IR2QSMLib.training_data import Feed, Patches, Stock, draw_round, validation_cases
+from IR2QSMLib.training_data import Feed, Patches, Stock, draw_round
 from IR2QSMLib.training_loss import LOSSES, loss_of
+from IR2QSMLib.training_validation import Judged, judged_heads, validate
 
 SETTLING = 4
 """Heads on which the statistics of batch normalisation are settled."""
@@ -64,27 +61,6 @@ class Recipe:
         kind, rest = values.get("kind", "ir2unet"), {k: v for k, v in values.items() if k != "kind"}
         parts: dict[str, Callable[..., Any]] = {"network": KINDS[kind].config, "reading": Reading, "feed": Feed}
         return cls(**{k: parts[k](**v) if k in parts else v for k, v in rest.items()})
-
-
-@torch.inference_mode()
-def validate(network: Network, reading: Reading, device: torch.device) -> dict[str, Any]:
-    """Mean XSIM and demeaned NRMSE [%] over the validation cases, without data consistency."""
-    network.eval()
-    scores = []
-    for head, discrepancy, dice in validation_cases(device):
-        field = acquire(head, discrepancy, dice)
-        frame = Frame.around(field)
-        prepared = frame.prepare(field)
-        physics = (DipoleStack([[frame.grid]], device=device), prepared.mask) if network.unrolled else ()
-        image = reading(Fidelity(prepared))
-        found = infer(network, image, None, half_precision(str(device)), silent, *physics).chi
-        chi = torch.where(head.mask, frame.restore(found), 0.0)
-        scores.append((xsim(chi, head.chi, head.mask), nrmse(chi, head.chi, head.mask)))
-    return {
-        "xsim": sum(s[0] for s in scores) / len(scores),
-        "nrmse": sum(s[1] for s in scores) / len(scores),
-        "xsims": [round(float(s[0]), 4) for s in scores],
-    }
 
 
 def learning_rate(recipe: Recipe, fraction: float, step: int) -> float:
@@ -163,6 +139,7 @@ class Run:
         self.elapsed = self.reserve = 0.0       # seconds
         self.slowest_round = self.slowest_save = 0.0
         self.scores: dict[str, Any] = {}
+        self.judged: list[Judged] = []
 
     def __call__(self) -> dict[str, Any]:
         """Train until the time is used up; return the last validation."""
@@ -208,6 +185,9 @@ class Run:
         self.average = {k: v.detach().clone() for k, v in network.named_parameters()}
         if (self.folder / "checkpoint.pt").exists():
             self._resume()
+        if self.fabric.is_global_zero:          # drawn before the first checkpoint, whose time is held in reserve
+            self.judged = judged_heads(self.recipe.reading, self.fabric.device)
+            next(self._settling_round())
 
     def _train_round(self) -> float:
         """All batches of the next round; return their mean loss."""
@@ -274,7 +254,7 @@ class Run:
         if self.fabric.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
             averaged = self.averaged()
-            self.scores = validate(averaged, self.recipe.reading, self.fabric.device)
+            self.scores = validate(averaged, self.judged, self.fabric.device)
             header = self._header()
             content = weights_bytes(averaged.state_dict(), header)
             _write(self.folder / "weights.safetensors", content)
@@ -302,18 +282,20 @@ class Run:
 
     def averaged(self) -> Network:
         """A copy of the network with the averaged weights, its statistics settled on heads of their own."""
-        device, reading = self.fabric.device, self.recipe.reading
+        device = self.fabric.device
         network = build(self.recipe.network.quiet).to(device)
         network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         network.load_state_dict({**self.network.state_dict(), **self.average})
-        feed = replace(self.recipe.feed, volumes=SETTLING, turns=1, seed=self.recipe.feed.seed + 500)
-        batches = [
-            self._arguments(p)
-            for p in draw_round(reading, feed, 0, device, alone=network.unrolled, stock=self.settling)
-        ]
+        batches = [self._arguments(patches) for patches in self._settling_round()]
         with torch.autocast(device.type, torch.bfloat16, enabled=half_precision(str(device)) is not None):
             settle_batch_norm(network, batches)
         return network
+
+    def _settling_round(self) -> Iterator[Patches]:
+        recipe = self.recipe
+        feed = replace(recipe.feed, volumes=SETTLING, turns=1, seed=recipe.feed.seed + 500)
+        alone = self.network.unrolled
+        return draw_round(recipe.reading, feed, 0, self.fabric.device, alone=alone, stock=self.settling)
 
     def _header(self) -> dict[str, Any]:
         return {

@@ -25,12 +25,11 @@ from IR2QSMLib.inversion.reading import Reading
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.fourier import pad
 from IR2QSMLib.runtime import silent
-from IR2QSMLib.simulation.acquisition import Discrepancy, acquire, draw_discrepancy
+from IR2QSMLib.simulation.acquisition import acquire, draw_discrepancy
 from IR2QSMLib.simulation.brain import draw_brain
 from IR2QSMLib.simulation.cases import FIRST_TRAINING_SEED
 from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.head import Head
-from IR2QSMLib.simulation.phantom import draw_phantom
 from IR2QSMLib.simulation.shapes import draw_shapes
 from IR2QSMLib.volumes import LocalField, TotalField
 
@@ -220,23 +219,3 @@ def draw_round(
     for chosen in order.split(feed.batch):
         batch, its = values[chosen.to(device)].float(), [grids[i] for i in chosen.tolist()]
         yield Patches(stand_alone(batch, reading, its) if alone else batch[:, :-1], its)
-
-
-def validation_cases(device: torch.device) -> list[tuple[Head, Discrepancy, Dice]]:
-    """Held-out brains and shapes, from seeds that are never trained on, and what no training head is.
-
-    The last two: a geometric phantom, and an oblique brain in thick slices whose discrepancy is mostly noise near
-    the edge and in veins.
-    """
-    cases = []
-    for seed, snr in enumerate((40.0, 40.0, 10.0, float("inf"))):
-        dice = Dice(900 + seed, device)
-        grid = Grid((96, 112, 96), (1.5, 1.5, 1.5))
-        head = draw_shapes(dice, grid) if seed == 1 else draw_brain(dice, grid, lesions=False)
-        cases.append((head, Discrepancy(snr), dice))
-    dice = Dice(904, device)
-    cases.append((draw_phantom(dice, grid), Discrepancy(40.0), dice))
-    dice, tilt = Dice(905, device), math.radians(25.0)
-    grid = Grid((144, 168, 56), (1.0, 1.0, 2.5), b0_given=(0.0, math.sin(tilt), math.cos(tilt)))
-    cases.append((draw_brain(dice, grid, lesions=False), Discrepancy(6.0, 0.4, 2.0, 1.0), dice))
-    return cases

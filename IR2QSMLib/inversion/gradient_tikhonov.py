@@ -16,7 +16,7 @@ from IR2QSMLib.physics.fourier import blur, fft, frequencies, ifft
 from IR2QSMLib.physics.noise import noise_share
 from IR2QSMLib.physics.sphere import SphericalMeanFilter
 from IR2QSMLib.regional import distance_from
-from IR2QSMLib.runtime import Progress, silent
+from IR2QSMLib.runtime import Progress, part_of, silent
 from IR2QSMLib.volumes import LocalField, Susceptibility, TotalField
 
 K0 = 0.25
@@ -55,7 +55,7 @@ class Fidelity:
     part of it. Of a field whose harmonic part is an estimate (`recovered`), see `of_what_was_measured`.
     """
 
-    def __init__(self, field: LocalField) -> None:
+    def __init__(self, field: LocalField, progress: Progress = silent) -> None:
         self.field = field
         self.noise = noise_share(field)
         """Share of noise in the field's power."""
@@ -63,7 +63,7 @@ class Fidelity:
         self.lacking = 0.0
         """How surely the field lacks its harmonic part, 0 to 1."""
         self.spheres: SphericalMeanFilter | None = None
-        lacking = 0.0 if field.recovered else self._judged()
+        lacking = 0.0 if field.recovered else self._judged(progress)
         if lacking > 0.0:
             self._leave_out_harmonic_part(lacking)
 
@@ -102,13 +102,13 @@ class Fidelity:
         if spheres.parts:                       # in a mask too thin for any, nothing can be told apart
             self.lacking, self.spheres = share, spheres
 
-    def _judged(self) -> float:
+    def _judged(self, progress: Progress) -> float:
         """How surely the harmonic part is missing, 0 to 1."""
         unexplained = self._unexplained() - 0.3 * self.noise
         doubt = _between(unexplained, DOUBTED)
-        return doubt and doubt * _between(unexplained / max(self._harmonic_share(), 1e-9), LACKING)
+        return doubt and doubt * _between(unexplained / max(self._harmonic_share(progress), 1e-9), LACKING)
 
-    def _harmonic_share(self) -> float:
+    def _harmonic_share(self, progress: Progress) -> float:
         """The harmonic part over the field, deep inside the mask."""
         field, grid = self.field, self.field.grid
         weight = blur(field.mask.float(), grid, HOLES)
@@ -117,7 +117,7 @@ class Fidelity:
         deep = distance_from(~mask, grid, max(DEEP, *grid.voxel_size)).isinf()
         if not bool(deep.any()):
             return THIN
-        local = HARMONIC(TotalField(values, mask, grid)).values
+        local = HARMONIC(TotalField(values, mask, grid), lambda done, _: progress(done, "harmonic part")).values
         return float((values - local)[deep].norm() / values[deep].norm().clamp_min(1e-30))
 
     def _unexplained(self) -> float:
@@ -158,8 +158,8 @@ class GradientTikhonov:
     def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
         """Invert a local field [ppm]."""
         progress(0.0, "inversion")
-        fidelity = Fidelity(field)
-        chi = self.refine(torch.zeros_like(field.values), fidelity, progress)
+        fidelity = Fidelity(field, part_of(progress, 0.0, 0.5))
+        chi = self.refine(torch.zeros_like(field.values), fidelity, part_of(progress, 0.5, 1.0))
         return Susceptibility(chi, notes={"harmonic_part_lacking": round(fidelity.lacking, 3)})
 
     def refine(self, chi: Tensor, fidelity: Fidelity, progress: Progress = silent) -> Tensor:

@@ -27,8 +27,9 @@ from IR2QSMLib.volumes import LocalField, Susceptibility
 
 CONSISTENCY = 0.01
 """Floor of the data consistency's λ."""
-NETWORK_SHARE, LAST_SHARE = 0.5, 0.15
-"""Of a run's time, that of the network and its first inversion, and of the whole, that of `between_edges`."""
+NETWORK_SHARE, FIRST_SHARE, LAST_SHARE = 0.5, 0.05, 0.15
+"""Of a run's time, that of the network and its first inversion, and of the whole, those of judging the field and of
+`between_edges`."""
 N_ROUNDS, N_STEPS = 5, 2
 """Rounds of the data consistency, and steps of the first inversion in each: chosen, like `consistency_of`, on held-out
 heads of seeds that neither training nor the benchmark uses."""
@@ -115,7 +116,10 @@ class Learned:
         self._require_use(loaded, field, others)
         progress(0.0, "first inversion")
         field, *others = (f.mapped(Tensor.contiguous, f.grid) for f in (field, *others))
-        fidelities = [Fidelity(f) for f in (field, *others)]
+        judged = FIRST_SHARE / (1 + len(others))
+        fidelities = [
+            Fidelity(f, part_of(progress, judged * i, judged * (i + 1))) for i, f in enumerate((field, *others))
+        ]
         seen = None if others else self._magnitude_edges(field)
         led_on = self.consistency > 0.0 and not others          # together they leave no cone unseen
         blind = loaded.reading.reads == "field" and not loaded.network.unrolled
@@ -125,10 +129,11 @@ class Learned:
         again = self.consistency > 0.0 and any(f.lacking > 0.5 for f in measured)
         n_passes, n_rounds = (N_PASSES, N_ROUNDS_A_PASS) if again else (1, N_ROUNDS)
         end = 1.0 - LAST_SHARE if led_on else 1.0
+        a_pass = (end - FIRST_SHARE) / n_passes
         chi = torch.zeros_like(field.values)
         before: Maps | None = None
         for number in range(n_passes):
-            told = part_of(progress, end * number / n_passes, end * (number + 1) / n_passes)
+            told = part_of(progress, FIRST_SHARE + a_pass * number, FIRST_SHARE + a_pass * (number + 1))
             maps = before = run(loaded, read, chi, part_of(told, 0.0, NETWORK_SHARE), before)
             chi = torch.where(field.mask, maps.chi, 0.0)
             if self.consistency > 0.0:

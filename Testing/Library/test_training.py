@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from IR2QSMLib import training, training_data
+from IR2QSMLib import training, training_data, training_validation
 from IR2QSMLib.errors import PackageMissing, ParameterInvalid, WeightsInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.loading import load
@@ -49,7 +49,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         dice = Dice(900, device)
         return [(draw_shapes(dice, Grid((24, 32, 24), (1.5, 1.5, 1.5))), Discrepancy(40.0), dice)]
 
-    monkeypatch.setattr(training, "validation_cases", validation_cases)
+    monkeypatch.setattr(training_validation, "validation_cases", validation_cases)
     yield
     torch.set_flush_denormal(False)
 
@@ -246,8 +246,11 @@ def test_every_part_of_the_recipe_changes_what_is_learned(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("small")
-def test_checkpoints_are_written_in_between(tmp_path: Path) -> None:
+def test_checkpoints_are_written_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw, drawn = training_validation.validation_cases, []
+    monkeypatch.setattr(training_validation, "validation_cases", lambda device: drawn.append(device) or draw(device))
     Paced(tmp_path / "often", LITTLE, 1.0, save_every=0.3)()
+    assert len(drawn) == 1                          # the heads that judge all of them
     Paced(tmp_path / "seldom", LITTLE, 1.0)()
     often, seldom = (sum("xsim" in line for line in log_of(tmp_path / name)) for name in ("often", "seldom"))
     assert often == 1 + 2 + 1 and seldom == 2       # at the start, after two rounds each, at the end

@@ -23,7 +23,7 @@ PROGRAM = '''
 import json, os, sys
 from pathlib import Path
 
-from IR2QSMLib import training, training_data
+from IR2QSMLib import training, training_data, training_validation
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.simulation.acquisition import Discrepancy
 from IR2QSMLib.simulation.dice import Dice
@@ -49,7 +49,8 @@ def noted_save(run):
     Path(__file__).with_name(f"rank{rank}.json").write_text(json.dumps(note))
 
 training_data.SHAPES, training_data.draw_brain = ((32, 32, 32),), draw_shapes
-training.validation_cases, training.draw_round, training.Run._save = validation_cases, noted_round, noted_save
+training_validation.validation_cases = validation_cases
+training.draw_round, training.Run._save = noted_round, noted_save
 
 from IR2QSMLib.cli import main
 sys.exit(main())

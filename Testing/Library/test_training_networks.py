@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from IR2QSMLib import training, training_data
+from IR2QSMLib import training, training_data, training_validation
 from IR2QSMLib.errors import ParameterInvalid, WeightsInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.loading import load
@@ -42,7 +42,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         dice = Dice(900, device)
         return [(draw_shapes(dice, Grid((24, 24, 24), (1.5, 1.5, 1.5))), Discrepancy(40.0), dice)]
 
-    monkeypatch.setattr(training, "validation_cases", validation_cases)
+    monkeypatch.setattr(training_validation, "validation_cases", validation_cases)
     yield
     torch.set_flush_denormal(False)
 

@@ -176,8 +176,10 @@ def test_a_field_without_its_harmonic_part_is_known_and_inverted_better_for_it(
 def test_after_resharp_too_a_field_is_known_to_lack_its_harmonic_part(
     strength: float, brain: tuple[Head, LocalField]
 ) -> None:
-    left = without_background(brain[1], Resharp(strength=strength))
-    assert Fidelity(Frame.around(left).prepare(left)).lacking > 0.9
+    left, told = without_background(brain[1], Resharp(strength=strength)), []
+    fidelity = Fidelity(Frame.around(left).prepare(left), lambda *event: told.append(event))
+    assert fidelity.lacking > 0.9
+    assert len(told) > 5 and told == sorted(told) and {stage for _, stage in told} == {"harmonic part"}
 
 
 def test_a_harmonic_field_leaves_no_residual_where_the_harmonic_part_is_missing(

@@ -115,8 +115,9 @@ def test_progress_rises_and_ends_with_the_network(made: Callable[..., Learned], 
     fractions = [fraction for fraction, _ in told]
     assert fractions == sorted(fractions) and fractions[0] == 0.0 and len(told) > 20
     turns = [stage for _, stage in told].index("data consistency")      # when the network is done, the field's
-    share = (1.0 - learned.LAST_SHARE) * learned.NETWORK_SHARE
-    assert fractions[turns - 1] == pytest.approx(0.9 * share) and fractions[turns] == pytest.approx(share)
+    begun, share = learned.FIRST_SHARE, (1.0 - learned.FIRST_SHARE - learned.LAST_SHARE) * learned.NETWORK_SHARE
+    assert fractions[turns - 1] == pytest.approx(begun + 0.9 * share)
+    assert fractions[turns] == pytest.approx(begun + share)
     assert sum(stage == "data consistency" for _, stage in told) == learned.N_ROUNDS
 
 
