@@ -29,9 +29,9 @@ def logic(module: Any) -> Any:
     return module.IR2QSMLogic()
 
 
-def head_96() -> tuple[np.ndarray, np.ndarray]:
+def field_of_every_scale() -> tuple[np.ndarray, np.ndarray]:
     """A field [ppm] with structure at every scale and an ellipsoid as mask: (z, y, x)."""
-    z, y, x = np.mgrid[-1:1:96j, -1:1:96j, -1:1:96j]
+    z, y, x = np.mgrid[-1:1:64j, -1:1:64j, -1:1:64j]
     mask = x**2 / 0.7 + y**2 / 0.8 + z**2 / 0.6 < 0.9
     noise = np.random.default_rng(0).normal(size=mask.shape)
     field = 0.03 * np.sin(9 * x + 3 * y) * np.cos(7 * z) + 0.01 * noise
@@ -41,7 +41,7 @@ def head_96() -> tuple[np.ndarray, np.ndarray]:
 def test_the_console_gives_the_voxels_of_the_command_line(
     logic: Any, scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    values, inside = head_96()
+    values, inside = field_of_every_scale()
     field = slicer.util.addVolumeFromArray(values, name="field")
     mask = slicer.util.addVolumeFromArray(inside, name="mask", nodeClassName="vtkMRMLLabelMapVolumeNode")
     matrix = vtk.vtkMatrix4x4()
