@@ -119,27 +119,22 @@ def assembled(
 ) -> Acquisition:
     """Check echoes against each other and put them in order; `echo_times` [s] and `b0` [T] of a user win.
 
+    Magnitudes belong to phases by the echo times of the headers, where all images of both have one, else by order.
     Raises FieldInvalid when an image is missing or there are other numbers of phase and magnitude, GridMismatch when
-    two lie on different grids, and ParameterInvalid when echo times or B0 are missing, out of range or contradictory.
+    two lie on different grids, and ParameterInvalid when echo times or B0 are missing, out of range or contradictory,
+    or the user's are the headers' in another order.
     """
     kinds = Counter(e.kind for e in echoes)
     _require_kinds(kinds)
     ordered = {kind: [e for e in echoes if e.kind == kind] for kind in kinds}
     first = ordered["phase" if "phase" in kinds else "real"]
-    times, source = _times(first, echo_times)
+    times, source, said = _times(first, echo_times)
+    notes = [*notes, *said]
     order = sorted(range(len(times)), key=times.__getitem__)
     for kind, found in ordered.items():
-        if echo_times is None and all(e.echo_time is not None for e in found):
-            found = sorted(found, key=lambda e: e.echo_time or 0.0)
-            for e, te in zip(found, sorted(times), strict=True):
-                if abs((e.echo_time or 0.0) - te) > SAME_TE:
-                    raise ParameterInvalid(
-                        f"{e.name} ({kind}) has the echo time {1e3 * (e.echo_time or 0.0):g} ms where the "
-                        f"{first[0].kind} has {1e3 * te:g} ms; give images of the same echoes."
-                    )
-        else:
-            found = [found[i] for i in order]
-        ordered[kind] = found
+        paired, said = _paired(found, first, times, echo_times is not None)
+        ordered[kind] = [paired[i] for i in order]
+        notes += said
     times = sorted(times)
     for one, two in pairwise(times):
         if two - one <= SAME_TE:
@@ -172,8 +167,8 @@ def _require_kinds(kinds: Counter[str]) -> None:
             )
 
 
-def _times(found: Sequence[Echo], given: Sequence[float] | None) -> tuple[list[float], str]:
-    """Echo times [s] of these echoes, as they come, and who says so."""
+def _times(found: Sequence[Echo], given: Sequence[float] | None) -> tuple[list[float], str, list[str]]:
+    """Echo times [s] of these echoes, as they come, who says so, and where the headers say otherwise."""
     if given is not None:
         if len(given) != len(found):
             raise ParameterInvalid(
@@ -207,7 +202,51 @@ def _times(found: Sequence[Echo], given: Sequence[float] | None) -> tuple[list[f
         else:
             advice = "expected 0.0005 to 0.1 s; give them with --te."
         raise ParameterInvalid(f"The echo times are {listed} s; {advice}")
-    return times, source
+    return times, source, [] if given is None else _contradicted(found, times)
+
+
+def _contradicted(found: Sequence[Echo], times: Sequence[float]) -> list[str]:
+    """What to say where a user's echo times [s] are not the headers'; raises ParameterInvalid for another order."""
+    odd = next(((e, te) for e, te in zip(found, times, strict=True) if not _same(e.echo_time, te)), None)
+    if odd is None:
+        return []
+    known = [e.echo_time for e in found]
+    stated, listed = (", ".join("–" if t is None else f"{1e3 * t:g}" for t in these) for these in (known, times))
+    if None not in known and all(map(_same, sorted(t or 0.0 for t in known), sorted(times))):
+        raise ParameterInvalid(
+            f"{odd[0].name} has the echo time {1e3 * (odd[0].echo_time or 0.0):g} ms in its header and was given "
+            f"{1e3 * odd[1]:g} ms: the times given are the headers' in another order. Give --te "
+            f"{' '.join(f'{t:g}' for t in known)}, as the images come, or leave it out."
+        )
+    return [f"The headers have the echo times {stated} ms; {listed} ms, which were given, were used."]
+
+
+def _same(stated: float | None, te: float) -> bool:
+    """Whether a header's echo time [s], if it has one, is `te`."""
+    return stated is None or abs(stated - te) <= SAME_TE
+
+
+def _paired(
+    found: list[Echo], first: list[Echo], times: Sequence[float], given: bool
+) -> tuple[list[Echo], list[str]]:
+    """The images of another kind as those of the first come, which have `times` [s], and what is odd about it."""
+    if found is first or any(e.echo_time is None for e in found):
+        return found, []
+    known = [te if e.echo_time is None else e.echo_time for e, te in zip(first, times, strict=True)]
+    paired = list(found)
+    order = sorted(range(len(known)), key=known.__getitem__)
+    for i, e in zip(order, sorted(found, key=lambda e: e.echo_time or 0.0), strict=True):
+        paired[i] = e
+        if _same(e.echo_time, known[i]):
+            continue
+        odd = (
+            f"{e.name} ({e.kind}) has the echo time {1e3 * (e.echo_time or 0.0):g} ms where the {first[0].kind} has "
+            f"{1e3 * known[i]:g} ms; "
+        )
+        if not given:
+            raise ParameterInvalid(f"{odd}give images of the same echoes.")
+        return found, [f"{odd}as echo times were given, the images were taken in the order in which they came."]
+    return paired, []
 
 
 def _strength(images: Sequence[Echo], given: float | None) -> tuple[float, str, list[str]]:

@@ -159,6 +159,7 @@ def test_what_headers_lack_is_asked_for_and_what_a_user_says_wins(tmp_path: Path
     found = find_acquisition(tmp_path / "scan", b0=7.0, echo_times=(0.005, 0.011))
     assert (found.b0, found.echo_times) == (7.0, (0.005, 0.011))
     assert found.sources == {"echo_times": "given", "b0": "given"}
+    assert "4, 10 ms; 5, 11 ms, which were given" in found.notes[0]
 
 
 @pytest.mark.parametrize(
