@@ -13,7 +13,7 @@ from torch import Tensor
 
 from IR2QSMLib.errors import FieldInvalid, GridMismatch, MaskInvalid, ParameterInvalid
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.io.images import read_labels, read_mask, read_volume, require_size
+from IR2QSMLib.io.images import read_labels, read_mask, read_volume_on, require_size
 from IR2QSMLib.io.sidecars import read_local_field
 from IR2QSMLib.prepared import Prepared
 from IR2QSMLib.volumes import LocalField
@@ -68,8 +68,7 @@ def read_extras(given: dict[str, Volume], grid: Grid, against: str) -> dict[str,
     found = {}
     for name, volume in given.items():
         if isinstance(volume, Path | str):
-            values, its = read_volume(volume)
-            its.require_match(grid, name_of(volume), against)
+            values = read_volume_on(volume, grid, against)
         else:
             values = as_tensor(volume).to(torch.float32)
         found[name] = values != 0 if name == "csf" else values

@@ -108,6 +108,19 @@ class Grid:
                 f"against {its:.2f} mm. Resample one to the other's grid."
             )
 
+    def turns_onto(self, other: Grid, this: str, that: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The order of axes, and which of them then to reverse, for an array on this grid to lie on `other`.
+
+        Raises GridMismatch unless the two, so turned, agree as `require_match` has it.
+        """
+        cosines = self.matrix.T @ other.matrix
+        axes = tuple(np.abs(cosines).argmax(0).tolist())
+        if sorted(axes) != [0, 1, 2]:           # between two axes: no turn helps
+            axes = (0, 1, 2)
+        flipped = [bool(cosines[old, new] < 0) for new, old in enumerate(axes)]
+        self.reoriented(axes, flipped).require_match(other, this, that)
+        return axes, tuple(axis for axis in range(3) if flipped[axis])
+
     def cropped(self, start: Sequence[int], shape: Sequence[int]) -> Grid:
         """The part that begins at voxel `start` (negative: the grid grows) and has `shape`."""
         x, y, z = (int(n) for n in shape)

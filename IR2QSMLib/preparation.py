@@ -19,7 +19,7 @@ from IR2QSMLib.field.sign import looks_turned
 from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, PathUnwrapping
 from IR2QSMLib.inspection import require_plausible
 from IR2QSMLib.io.acquisition import Acquisition
-from IR2QSMLib.io.images import has_orientation, read_mask, read_volume
+from IR2QSMLib.io.images import has_orientation, read_mask, read_volume, read_volume_on
 from IR2QSMLib.prepared import Prepared
 from IR2QSMLib.runtime import Progress, choose_device, silent
 from IR2QSMLib.units import ppm_per_unit
@@ -152,8 +152,7 @@ def prepare_total(
     values = torch.where(inside, values * scale, 0.0)
     sigma = None
     if noise is not None:
-        sigma, its = read_volume(noise)
-        its.require_match(grid, noise.name, total.name)
+        sigma = read_volume_on(noise, grid, total.name)
         sigma = torch.where(inside, sigma.abs() * abs(scale), 0.0)
         if not bool(torch.isfinite(sigma).all()):
             raise FieldInvalid(f"The noise {noise.name} holds NaN or infinity in the mask; expected finite numbers.")
@@ -163,8 +162,7 @@ def prepare_total(
     require_plausible(local, "total field", unit)
     strength = None
     if magnitude is not None:
-        strength, its = read_volume(magnitude)
-        its.require_match(grid, magnitude.name, total.name)
+        strength = read_volume_on(magnitude, grid, total.name)
     local = replace(local, noise=sigma, magnitude=strength, echo_spacing=echo_time, b0=b0)
     warnings = []
     if n_bad:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -48,6 +48,13 @@ class Echo:
     """Whether the file says how it lies in the patient."""
     unlike: tuple[int, int] | None = None
     """Volumes of the file and echo times of its header, where these are not as many."""
+
+    def on(self, other: Echo) -> Echo:
+        """The same on the grid of `other`, its axes put in the same order and sense; raises GridMismatch."""
+        axes, reversed_axes = self.grid.turns_onto(other.grid, self.name, other.name)
+        if axes == (0, 1, 2) and not reversed_axes:
+            return self
+        return replace(self, grid=other.grid, read=lambda: self.read().permute(axes).flip(reversed_axes))
 
     def row(self, te: float | None, b0: float | None) -> dict[str, Any]:
         """What is known of it, as a table has it; `te` [s] and `b0` [T] as they are used."""
@@ -140,8 +147,7 @@ def assembled(
         if two - one <= SAME_TE:
             raise ParameterInvalid(f"Two echoes have the echo time {1e3 * one:g} ms; give each once, with its own.")
     images = [e for kind in KINDS for e in ordered.get(kind, [])]
-    for e in images[1:]:
-        e.grid.require_match(images[0].grid, e.name, images[0].name)
+    images = [images[0], *(e.on(images[0]) for e in images[1:])]
     strength, where, said = _strength(images, b0)
     return Acquisition(
         tuple(images), tuple(times), strength, images[0].grid, {"echo_times": source, "b0": where}, [*notes, *said]

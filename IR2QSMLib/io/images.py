@@ -200,11 +200,22 @@ def read_volume(path: Path | str) -> tuple[Tensor, Grid]:
     return volume_of(read_image(path), Path(path).name)
 
 
+def read_volume_on(path: Path | str, grid: Grid, name: str) -> Tensor:
+    """Read one 3D volume on `grid`, that of the image `name`: float32 (x, y, z) in the file's unit.
+
+    Its axes may be stored in another order or sense. Raises FileUnreadable; GridInvalid; GridMismatch.
+    """
+    values, own_grid = read_volume(path)
+    axes, reversed_axes = own_grid.turns_onto(grid, Path(path).name, name)
+    return values.permute(axes).flip(reversed_axes).contiguous()
+
+
 def read_mask(path: Path | str, field_grid: Grid, field_name: str, labels: Sequence[int] | None = None) -> Tensor:
     """Read a mask on the field's grid, bool (x, y, z): where it is not 0, or where it has one of `labels`.
 
-    Raises FileUnreadable; GridInvalid; GridMismatch when it does not lie on `field_grid`; MaskInvalid when it is
-    empty or not finite, has several labels and none were chosen, or lacks one that was.
+    Its axes may be stored in another order or sense. Raises FileUnreadable; GridInvalid; GridMismatch when it does not
+    lie on `field_grid`; MaskInvalid when it is empty or not finite, has several labels and none were chosen, or lacks
+    one that was.
     """
     name = Path(path).name
     array, found = _labels_on(path, field_grid, field_name)
@@ -280,7 +291,8 @@ def _labels_on(path: Path | str, grid: Grid, grid_name: str) -> tuple[np.ndarray
     """The voxels (x, y, z) of a mask or label map on `grid`, and its distinct values other than 0."""
     name = Path(path).name
     array, own_grid = _array_of(read_image(path), name)
-    own_grid.require_match(grid, name, grid_name)
+    axes, reversed_axes = own_grid.turns_onto(grid, name, grid_name)
+    array = np.flip(array.transpose(axes), reversed_axes)
     n_odd = int(np.count_nonzero(~np.isfinite(array)))
     if n_odd:
         raise MaskInvalid(f"{name} holds NaN or infinity in {n_odd:,} of its voxels; set them to 0 or to a label.")

@@ -17,6 +17,7 @@ from IR2QSMLib.grid import Grid
 TILT = math.radians(30)
 # The voxel axes turned by 30° about the patient's x axis: y and z lie in the sagittal plane.
 TILTED = (1.0, 0.0, 0.0, 0.0, math.cos(TILT), -math.sin(TILT), 0.0, math.sin(TILT), math.cos(TILT))
+EIGHTH = math.sqrt(0.5)
 COORDINATE = st.floats(-300, 300)
 
 
@@ -112,6 +113,26 @@ def test_cropping_keeps_voxels_in_place(grid: Grid, start: tuple[int, int, int])
     assert part.shape == (4, 5, 6)
     np.testing.assert_allclose(part.point((1, 2, 3)), grid.point(np.add(start, (1, 2, 3))), atol=1e-9)
     assert part.b0_direction == grid.b0_direction
+
+
+@settings(deadline=None)
+@given(grids(), st.permutations([0, 1, 2]), st.tuples(*[st.booleans()] * 3))
+def test_a_grid_with_turned_axes_is_brought_back(grid: Grid, axes: list[int], flipped: tuple[bool, ...]) -> None:
+    turned = replace(grid, shape=(4, 5, 6)).reoriented(axes, flipped)
+    values = np.arange(120).reshape(4, 5, 6)
+    back, reversed_axes = turned.turns_onto(replace(grid, shape=(4, 5, 6)), "mask.nii", "field.nii")
+    stored = np.flip(values.transpose(axes), [i for i in range(3) if flipped[i]])
+    assert np.array_equal(np.flip(stored.transpose(back), reversed_axes), values)
+
+
+def test_no_turn_of_the_axes_hides_a_grid_that_lies_elsewhere() -> None:
+    here = Grid((8, 9, 10))
+    flipped = here.reoriented((0, 1, 2), (False, True, False))
+    with pytest.raises(GridMismatch, match=r"lie apart along the patient's y axis: a corner at 0\.50 mm against 0\.00"):
+        replace(flipped, origin=(0.0, 8.5, 0.0)).turns_onto(here, "mask.nii", "field.nii")
+    for direction in (TILTED, (1, 0, 0, 0, EIGHTH, -EIGHTH, 0, EIGHTH, EIGHTH)):
+        with pytest.raises(GridMismatch, match=r"lie apart along the patient's [xyz] axis"):
+            replace(here, direction=direction).turns_onto(here, "mask.nii", "field.nii")
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 0, 8)])

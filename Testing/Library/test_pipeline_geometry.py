@@ -86,6 +86,25 @@ def test_a_turned_array_through_files_and_the_command_gives_the_same_map(
     assert error < 0.01 * spread(maps["ir2qsm"][case.local.mask])     # the header's rounding shows in half precision
 
 
+def test_volumes_beside_the_field_may_have_their_axes_stored_otherwise(
+    case: Any, write_volume: Any, tmp_path: Path
+) -> None:
+    local, grid = case.local, case.local.grid
+    generator = torch.Generator().manual_seed(3)
+    given = {
+        "mask": local.mask, "reference": local.mask & (torch.arange(35)[:, None, None] > 15),
+        "magnitude": torch.rand(grid.shape, generator=generator), "noise": torch.full(grid.shape, 0.01),
+    }  # fmt: skip
+    maps = []
+    for axes, flipped in (((0, 1, 2), (False, False, False)), ((0, 1, 2), (False, True, False)), TURNS[4]):
+        files = {
+            name: write_volume(tmp_path / f"{name}.nii.gz", turned(x, axes, flipped), grid.reoriented(axes, flipped))
+            for name, x in given.items()
+        }
+        maps.append(reconstruct(case.field, method="medi", b0=3.0, echo_time=0.006, **files).chi)
+    assert torch.equal(maps[0], maps[1]) and torch.equal(maps[0], maps[2])
+
+
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
 def test_the_inputs_geometry_comes_back(
     case: Any, ir2qsm: Callable[..., Any], write_volume: Any, tmp_path: Path, suffix: str

@@ -72,6 +72,17 @@ def test_magnitudes_belong_to_phases_by_the_headers_whatever_order_they_come_in(
     assert np.array_equal(found.part("magnitude"), MAGNITUDE)
 
 
+def test_images_whose_axes_are_stored_otherwise_are_turned_to_those_of_the_phase(tmp_path: Path) -> None:
+    phases, magnitudes = scan(tmp_path)
+    for path in magnitudes:                     # rows run the other way, as converters store them
+        image = nibabel.load(path)
+        nibabel.save(image.as_reoriented(nibabel.orientations.axcodes2ornt("PRS")), path)
+    assert nibabel.load(magnitudes[0]).shape == (10, 12, 9)
+    found = find_acquisition(phases, magnitudes)
+    assert np.array_equal(found.part("magnitude"), MAGNITUDE)
+    assert all(row["shape"] == [12, 10, 9] for row in found.rows())
+
+
 def test_headers_of_phase_and_magnitude_that_disagree_are_refused_or_overruled(tmp_path: Path) -> None:
     phases, magnitudes = scan(tmp_path)
     header_of(phases[2]).write_text('{"EchoTime": 0.004}')

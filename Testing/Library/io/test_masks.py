@@ -12,7 +12,7 @@ import torch
 
 from IR2QSMLib.errors import GridMismatch, MaskInvalid
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.io.images import image_of, read_labels, read_mask
+from IR2QSMLib.io.images import image_of, read_labels, read_mask, read_volume_on
 
 SHAPE = (9, 10, 11)
 GRID = Grid(SHAPE, (0.5, 1.0, 2.0), (0, 0, 1, 1, 0, 0, 0, 1, 0), (-10.0, 20.0, 30.0))
@@ -89,6 +89,21 @@ def test_a_mask_on_another_grid_is_refused_with_both_names(tmp_path: Path) -> No
     elsewhere = Grid(SHAPE, GRID.voxel_size, GRID.direction, (0.0, 20.0, 30.0))
     with pytest.raises(GridMismatch, match=r"mask\.nii\.gz and field\.nii lie apart along the patient's x axis"):
         read_mask(labelled(tmp_path, 1), elsewhere, "field.nii")
+
+
+@pytest.mark.parametrize(
+    ("axes", "flipped"), [((0, 1, 2), (False, True, False)), ((2, 0, 1), (True, False, True))]
+)
+def test_axes_stored_in_another_order_or_sense_are_turned_back(
+    tmp_path: Path, axes: tuple[int, ...], flipped: tuple[bool, ...]
+) -> None:
+    numbers = (ramp() % 251).to(torch.uint8)
+    stored = numbers.permute(axes).flip([i for i in range(3) if flipped[i]])
+    path = tmp_path / "turned.nii.gz"
+    sitk.WriteImage(image_of(stored, GRID.reoriented(axes, flipped)), str(path))
+    assert torch.equal(read_labels(path, GRID, "field.nii"), numbers.int())
+    assert torch.equal(read_mask(path, GRID, "field.nii", labels=[7, 9]), (numbers == 7) | (numbers == 9))
+    assert torch.equal(read_volume_on(path, GRID, "field.nii"), numbers.float())
 
 
 def test_labels_keep_their_numbers_whatever_the_file_stores(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from IR2QSMLib.field.sign import sign_balance
 from IR2QSMLib.io.images import read_volume
 from IR2QSMLib.io.scans import find_acquisition
 from IR2QSMLib.pipeline import reconstruct
-from IR2QSMLib.preparation import prepare_phase
+from IR2QSMLib.preparation import Steps, prepare_phase, prepare_total
 from IR2QSMLib.units import hz_per_ppm
 from IR2QSMLib.volumes import LocalField
 from Testing.Library.phase.scan_files import ROOT, TIMES, Run, ScanFiles, agreement, differ
@@ -132,6 +132,22 @@ def test_a_total_field_is_taken_when_it_is_called_so(
     spoilt[18, 20, 18] = math.nan
     chi(write_volume(tmp_path / "nan.nii", spoilt, scan.local.grid), "--input", "total-field")
     assert "1 voxels with NaN or infinite values were left out" in (tmp_path / "said.txt").read_text(encoding="utf-8")
+
+
+def test_what_goes_with_a_total_field_may_have_its_axes_stored_otherwise(
+    scan: ScanFiles, tmp_path: Path, write_volume: Any
+) -> None:
+    uneven = 0.01 + read_volume(scan.magnitudes[0])[0].clamp_min(1.0).reciprocal()
+    made = []
+    for axes in ([], [1]):
+        grid = scan.local.grid.reoriented((0, 1, 2), (False, bool(axes), False))
+        mask = write_volume(tmp_path / "mask.nii", scan.local.mask.flip(axes), grid)
+        noise = write_volume(tmp_path / "noise.nii", uneven.flip(axes), grid)
+        steps = Steps(background="pdf", recover=0)
+        made.append(prepare_total(scan.total_field, mask, noise=noise, magnitude=noise, steps=steps, device="cpu"))
+    one, two = made
+    assert torch.equal(one.local.values, two.local.values)
+    assert torch.equal(one.kept["magnitude"], two.kept["magnitude"])
 
 
 def test_a_total_fields_magnitude_and_echo_time_reach_the_method(
