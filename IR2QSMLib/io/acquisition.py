@@ -131,6 +131,10 @@ def assembled(
     two lie on different grids, and ParameterInvalid when echo times or B0 are missing, out of range or contradictory,
     or the user's are the headers' in another order.
     """
+    aside = [e.name for e in echoes if e.kind not in ("phase", "magnitude")]
+    if aside and any(e.kind == "phase" for e in echoes):        # real and imaginary parts say the same again
+        echoes = [e for e in echoes if e.kind in ("phase", "magnitude")]
+        notes = [*notes, f"Left out, as there is a phase: {', '.join(aside)}."]
     kinds = Counter(e.kind for e in echoes)
     _require_kinds(kinds)
     ordered = {kind: [e for e in echoes if e.kind == kind] for kind in kinds}
@@ -160,7 +164,7 @@ def _require_kinds(kinds: Counter[str]) -> None:
         there = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "no image"
         raise FieldInvalid(f"There is no phase ({there}); give phase and magnitude, or real and imaginary parts.")
     for one, two in pairs.items():
-        if one not in kinds or (one != "phase" and "phase" in kinds):
+        if one not in kinds:
             continue
         if two not in kinds:
             raise FieldInvalid(

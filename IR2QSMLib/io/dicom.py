@@ -13,6 +13,7 @@ from IR2QSMLib.errors import FieldInvalid, FileUnreadable, GridInvalid, Paramete
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.io.acquisition import Echo
 from IR2QSMLib.io.frames import Frame, pixels, read_frames
+from IR2QSMLib.io.images import require_size
 
 UNEVEN = 0.05
 """How far distances between slices may differ, as a share, and still pass as even."""
@@ -23,8 +24,8 @@ def dicom_echoes(folder: Path, series: Sequence[int] | None = None) -> tuple[lis
 
     Series of other kinds are passed over; of several magnitudes that fit a phase the one of its own series is taken,
     else one without intensity correction of the nearest number. Raises FileUnreadable without an MR image,
-    FieldInvalid without a phase, GridInvalid when slices are missing or double, and ParameterInvalid when several
-    scans fit and `series` does not say which.
+    FieldInvalid without a phase, GridInvalid when slices are missing, double or fewer than eight, and ParameterInvalid
+    when several scans fit and `series` does not say which.
     """
     frames, n_other = read_frames(folder)
     if not frames:
@@ -138,6 +139,7 @@ def _echo(v: list[Frame]) -> Echo:
     normal = _normal(v[0])
     ordered = sorted(v, key=lambda f: float(normal @ np.asarray(f.position)))
     grid = _grid(ordered)
+    require_size(grid, _name(v))
     f = ordered[0]
     return Echo(
         str(f.kind), _name(v), grid, lambda: pixels(ordered), f.echo_time, f.b0, f.frequency, f.manufacturer,

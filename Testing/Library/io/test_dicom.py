@@ -143,6 +143,13 @@ def test_a_slice_missing_everywhere_is_named(tmp_path: Path) -> None:
         find_acquisition(tmp_path / "scan")
 
 
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_fewer_than_eight_slices_are_refused(n: int, tmp_path: Path) -> None:
+    Scanner(tmp_path / "scan", shape=(12, 10, n)).siemens(PHASE[..., :n], MAGNITUDE[..., :n])
+    with pytest.raises(GridInvalid, match=f"^series 6, TE 4 ms has {n} voxels along z; expected at least 8: give the"):
+        find_acquisition(tmp_path / "scan")
+
+
 def test_several_time_points_are_named(tmp_path: Path) -> None:
     scanner = Scanner(tmp_path / "scan", echo_times=(0.01,))
     for _ in range(2):

@@ -83,6 +83,18 @@ def test_images_whose_axes_are_stored_otherwise_are_turned_to_those_of_the_phase
     assert all(row["shape"] == [12, 10, 9] for row in found.rows())
 
 
+def test_real_and_imaginary_parts_beside_a_phase_are_left_out_and_said(tmp_path: Path) -> None:
+    scan(tmp_path)
+    real, imaginary = "sub-1_echo-1_part-real_MEGRE.nii.gz", "sub-1_echo-1_part-imag_MEGRE.nii.gz"
+    for names in ([real], [real, imaginary]):
+        for name in names:
+            write(tmp_path / name, MAGNITUDE[0], TIMES[0])
+        found = find_acquisition(tmp_path)
+        assert found.kinds == ("phase", "magnitude") and len(found.rows()) == 6
+        assert found.notes == [f"Left out, as there is a phase: {', '.join(sorted(names))}."]
+        assert np.allclose(Conversion()(found)[0].values, PHASE, atol=1e-4)
+
+
 def test_headers_of_phase_and_magnitude_that_disagree_are_refused_or_overruled(tmp_path: Path) -> None:
     phases, magnitudes = scan(tmp_path)
     header_of(phases[2]).write_text('{"EchoTime": 0.004}')
