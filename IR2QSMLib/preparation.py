@@ -19,7 +19,8 @@ from IR2QSMLib.field.sign import looks_turned
 from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, PathUnwrapping
 from IR2QSMLib.inspection import require_plausible
 from IR2QSMLib.io.acquisition import Acquisition
-from IR2QSMLib.io.images import has_orientation, read_mask, read_volume, read_volume_on
+from IR2QSMLib.io.images import has_orientation, read_mask, read_volume_on
+from IR2QSMLib.io.sidecars import read_total_field
 from IR2QSMLib.prepared import Prepared
 from IR2QSMLib.runtime import Progress, choose_device, silent
 from IR2QSMLib.units import ppm_per_unit
@@ -136,11 +137,12 @@ def prepare_total(
     """A total field in `unit` to the local field [ppm]; PDF needs the field's standard error `noise`.
 
     The `magnitude`, and `echo_time` as the spacing of echoes, go on to the methods that use them. Voxels of NaN or
-    infinity leave the mask. Raises MaskInvalid when none is left, and what reading raises.
+    infinity leave the mask. Where no direction of B0 is given, that of the field's sidecar holds, if it has one.
+    Raises MaskInvalid when no voxel is left, and what reading raises.
     """
     progress(0.0, "reading")
     scale = ppm_per_unit(unit, b0, echo_time) * (-1.0 if steps.conversion.flip_sign else 1.0)
-    values, grid = read_volume(total)
+    values, grid = read_total_field(total)
     inside = read_mask(mask, grid, total.name, mask_labels)
     if b0_direction is not None:
         grid = grid.with_b0(b0_direction)

@@ -20,7 +20,8 @@ NAMES = ("localfield", "mask", "totalfield", "noise", "residual", "quality", "in
 
 def files_in(folder: Path) -> list[Path]:
     """Every file that `Prepared.add_to` may write into a folder."""
-    return [*(folder / f"{name}.nii.gz" for name in NAMES), folder / "localfield.json", folder / "params.json"]
+    tables = ("localfield.json", "totalfield.json", "params.json")
+    return [*(folder / f"{name}.nii.gz" for name in NAMES), *(folder / name for name in tables)]
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Prepared:
     """Whether the input says how it lies in the patient."""
 
     def add_to(self, outputs: Outputs, folder: Path) -> dict[str, str]:
-        """Add the local field, its sidecar, mask, what was on the way, and params.json to the files of a run.
+        """Add both fields and their sidecars, mask, what was on the way, and params.json to the files of a run.
 
         Returns the volumes' paths by their names, which are those of QSM-CI's contract for inversions.
         """
@@ -48,12 +49,13 @@ class Prepared:
         paths = {name: folder / f"{name}.nii.gz" for name in volumes}
         for name, values in volumes.items():
             outputs.volume(paths[name], values, self.local.grid)
-        about: dict[str, Any] = {
-            "Units": "ppm", "Quantity": "Local field", "Software": SOFTWARE, RECOVERED: self.local.recovered
-        }  # fmt: skip
+        about: dict[str, Any] = {"Units": "ppm", "Software": SOFTWARE}
         if self.local.grid.b0_given is not None:
             about[DIRECTION] = list(self.local.grid.b0_given)
-        outputs.json(folder / "localfield.json", about)
+        local = {"Quantity": "Local field", RECOVERED: self.local.recovered}
+        outputs.json(folder / "localfield.json", about | local)
+        if "totalfield" in self.kept:
+            outputs.json(folder / "totalfield.json", about | {"Quantity": "Total field"})
         outputs.json(folder / "params.json", self.parameters())
         return {name: str(path) for name, path in paths.items()}
 

@@ -35,8 +35,8 @@ TYPES = {
 }
 """Values of a header's image type."""
 RECOVERED, DIRECTION = "HarmonicPartRecovered", "B0_dir"
-"""In a local field's sidecar: whether the part that background removal takes too much is an estimate, and B0's
-direction in voxel axes, where a user gave it."""
+"""In a local field's sidecar, whether the part that background removal takes too much is an estimate; in any field's,
+B0's direction in voxel axes, where a user gave it."""
 
 
 def kind_of(image_type: Sequence[str]) -> str | None:
@@ -66,19 +66,23 @@ def read_echoes(path: Path) -> tuple[Tensor, Grid]:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)), grid
 
 
-def read_local_field(path: Path) -> tuple[Tensor, Grid, bool]:
-    """A local field's numbers, its grid, and whether its harmonic part is an estimate: (x, y, z) in the file's unit.
+def read_total_field(path: Path) -> tuple[Tensor, Grid]:
+    """A total field's numbers and its grid: (x, y, z) in the file's unit.
 
     Where the sidecar says so, B0 has the direction that was given when the field was made. Raises FileUnreadable and
     GridInvalid.
     """
     values, grid = read_volume(path)
-    told = sidecar(path)
-    direction = told.get(DIRECTION)
+    direction = sidecar(path).get(DIRECTION)
     if isinstance(direction, list):
         numbers = [x for x in map(_number, direction) if x is not None]
         grid = grid.with_b0(numbers) if len(numbers) == 3 else grid
-    return values, grid, told.get(RECOVERED) is True
+    return values, grid
+
+
+def read_local_field(path: Path) -> tuple[Tensor, Grid, bool]:
+    """What `read_total_field` gives, of a local field, and whether its harmonic part is an estimate."""
+    return *read_total_field(path), sidecar(path).get(RECOVERED) is True
 
 
 def sidecar(path: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def test_what_is_on_the_way_is_kept_on_request(
     usual = chi(scan.bids, "--keep", tmp_path / "kept")
     names = {p.name for p in (tmp_path / "kept").iterdir()}
     volumes = ("localfield", "mask", "totalfield", "residual", "quality", "noise", "inputmask", "magnitude")
-    assert names == {*(f"{k}.nii.gz" for k in volumes), "params.json", "localfield.json"}
+    assert names == {*(f"{k}.nii.gz" for k in volumes), "params.json", "localfield.json", "totalfield.json"}
     total, mask = (read_volume(tmp_path / "kept" / f"{k}.nii.gz")[0] for k in ("totalfield", "inputmask"))
     error = (total - scan.total)[mask > 0]
     assert float((error - error.mean()).std()) < 0.02
@@ -65,6 +65,14 @@ def test_the_direction_of_b0_that_was_given_goes_with_the_file(
     kept = (tmp_path / "kept" / "localfield.nii.gz", tmp_path / "kept" / "mask.nii.gz")
     assert not differ(chi(kept[0], mask=kept[1]), at_once)
     assert differ(chi(kept[0], "--b0-direction", 0, 0, 1, mask=kept[1]), at_once)
+    total = (tmp_path / "kept" / "totalfield.nii.gz", "--input", "total-field")
+    told = chi(*total)
+    assert not differ(told, chi(*total, *direction)) and differ(told, chi(*total, "--b0-direction", 0, 0, 1))
+    assert set(json.loads((tmp_path / "kept" / "totalfield.json").read_text(encoding="utf-8"))) == {
+        "Units", "Quantity", "Software", "B0_dir"
+    }  # fmt: skip
+    chi(scan.bids, "--keep", tmp_path / "kept")                 # what another run has given does not stay
+    assert differ(chi(*total), told)
 
 
 def test_no_input_is_replaced_by_what_is_on_the_way(
