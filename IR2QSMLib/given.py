@@ -86,6 +86,10 @@ def _mask_of(mask: Tensor, grid: Grid, labels: Sequence[int] | None) -> Tensor:
         if absent:
             raise MaskInvalid(f"The mask has no label {absent[0]}, it holds {listed or 'none'}; choose among them.")
         mask = torch.isin(mask, torch.as_tensor(list(labels), dtype=mask.dtype))
+    elif len(found) > 1 and min(found) > 0 and max(found) <= 1:
+        raise MaskInvalid(
+            f"The mask has {len(found)} values between 0 and 1; expected 0 and one other value. Threshold it first."
+        )
     elif len(found) > 1:
         raise MaskInvalid(
             f"The mask is not binary, it holds the labels {listed}; say which belong to it with mask_labels."

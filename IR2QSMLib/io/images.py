@@ -220,6 +220,11 @@ def read_mask(path: Path | str, field_grid: Grid, field_name: str, labels: Seque
     name = Path(path).name
     array, found = _labels_on(path, field_grid, field_name)
     if labels is None:
+        if len(found) > 1 and found.min() > 0 and found.max() <= 1:
+            raise MaskInvalid(
+                f"{name} has {len(found)} values between 0 and 1; expected 0 and one other value. Threshold it first, "
+                "for example at 0.5."
+            )
         if len(found) > 1:
             raise MaskInvalid(
                 f"{name} has {_listed(found)}; expected 0 and one other value. Say which of them make up the mask "

@@ -96,7 +96,7 @@ def sidecar(path: Path) -> dict[str, Any]:
         if not file.is_file():
             continue
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = json.loads(file.read_text(encoding="utf-8-sig"))
         except (OSError, RecursionError, ValueError) as error:
             raise FileUnreadable(f"{file.name} is not JSON that can be read; mend or remove it.") from error
         if not isinstance(content, dict):
@@ -121,6 +121,7 @@ def bids_echoes(folder: Path) -> tuple[list[Echo], list[str]]:
     ParameterInvalid for several scans with phase.
     """
     files = [p for p in folder.rglob("*") if p.name.lower().endswith((".nii", ".nii.gz"))]
+    files = [p for p in files if not p.name.startswith("._")]           # macOS's notes on files of other disks
     kinds = {p: stated_kind(p) for p in sorted(files, key=_in_order)}
     scans: dict[str, list[Path]] = {}
     for path, kind in kinds.items():

@@ -95,6 +95,21 @@ def test_real_and_imaginary_parts_beside_a_phase_are_left_out_and_said(tmp_path:
         assert np.allclose(Conversion()(found)[0].values, PHASE, atol=1e-4)
 
 
+def test_what_macos_writes_beside_files_is_passed_over(tmp_path: Path) -> None:
+    phases, magnitudes = scan(tmp_path)
+    for path in (*phases, *magnitudes, *map(header_of, phases)):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7" + bytes(100))
+    found = find_acquisition(tmp_path)
+    assert found.notes == [] and [e.name for e in found.echoes] == [p.name for p in (*phases, *magnitudes)]
+
+
+def test_a_sidecar_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    phases, magnitudes = scan(tmp_path)
+    for path in map(header_of, (*phases, *magnitudes)):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert find_acquisition(tmp_path).echo_times == TIMES
+
+
 def test_headers_of_phase_and_magnitude_that_disagree_are_refused_or_overruled(tmp_path: Path) -> None:
     phases, magnitudes = scan(tmp_path)
     header_of(phases[2]).write_text('{"EchoTime": 0.004}')

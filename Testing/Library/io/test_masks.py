@@ -11,6 +11,7 @@ import SimpleITK as sitk
 import torch
 
 from IR2QSMLib.errors import GridMismatch, MaskInvalid
+from IR2QSMLib.given import read_field
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.io.images import image_of, read_labels, read_mask, read_volume_on
 
@@ -48,6 +49,19 @@ def test_a_mask_of_several_labels_lists_them_and_offers_the_option(tmp_path: Pat
         "mask.nii.gz has 3 labels (1, 2, 5); expected 0 and one other value. Say which of them make up the mask with "
         "--mask-labels."
     )
+
+
+def test_a_mask_of_fractions_is_to_be_thresholded_first(tmp_path: Path) -> None:
+    soft = labelled(tmp_path, 0.25, 0.5, 1.0, dtype=np.float32)
+    with pytest.raises(MaskInvalid) as caught:
+        read_mask(soft, GRID, "field.nii")
+    assert str(caught.value) == (
+        "mask.nii.gz has 3 values between 0 and 1; expected 0 and one other value. Threshold it first, for example at "
+        "0.5."
+    )
+    assert int(read_mask(soft, GRID, "field.nii", labels=[1]).sum()) == 110
+    with pytest.raises(MaskInvalid, match=r"The mask has 3 values between 0 and 1; .* Threshold it first"):
+        read_field(ramp(), ramp().clamp_max(3.0) / 3.0, GRID, None)
 
 
 def test_only_ten_labels_are_shown(tmp_path: Path) -> None:
