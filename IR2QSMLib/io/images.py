@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import re
-import struct
-import zlib
 from collections.abc import Sequence
-from gzip import GzipFile
-from io import BufferedReader
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +13,7 @@ from torch import Tensor
 
 from IR2QSMLib.errors import FileUnreadable, GridInvalid, GridMismatch, MaskInvalid, ParameterInvalid
 from IR2QSMLib.grid import AXES, Grid
+from IR2QSMLib.io.nifti import nifti_data, require_geometry, sheared, with_non_finite
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
@@ -32,7 +28,7 @@ def read_image(path: Path | str) -> sitk.Image:
     """Read a NIfTI, NRRD or MetaImage file.
 
     Raises FileUnreadable when the file is missing, truncated, damaged or of another format, and GridInvalid
-    when a NIfTI header's sform is sheared or at odds with its voxel size (ITK would quietly use other numbers).
+    when a NIfTI header's sform is sheared or at odds with its voxel size or its qform (ITK would quietly use others).
     """
     path = Path(path)
     name = path.name
@@ -57,112 +53,43 @@ def read_image(path: Path | str) -> sitk.Image:
     try:
         reader.ReadImageInformation()
         if image_format == "NiftiImageIO":
-            _require_nifti_geometry(path, reader)
+            require_geometry(path, reader)
             stored = nifti_data(path, reader)
-            return _with_non_finite(reader.Execute(), stored)
+            return with_non_finite(reader.Execute(), stored)
         return reader.Execute()
     except RuntimeError as error:
         if "orthonormal" in str(error):
-            raise _sheared(name) from error
+            raise sheared(name) from error
         raise FileUnreadable(
             f"{name} is truncated or damaged, or a data file that its header names is missing; copy or export it again."
         ) from error
 
 
-def nifti_data(path: Path, reader: sitk.ImageFileReader) -> np.ndarray:
-    """The voxels as a NIfTI file stores them, flat: floats as they are, all other types as bytes.
-
-    Raises FileUnreadable unless all bytes that the header promises are there; ITK fills up with zeros. `reader` has
-    read the image information of `path`.
-    """
-    n_voxels = math.prod(int(reader.GetMetaData(f"dim[{i + 1}]")) for i in range(int(reader.GetMetaData("dim[0]"))))
-    n_bytes = n_voxels * int(reader.GetMetaData("bitpix")) // 8
-    data, start = path, int(float(reader.GetMetaData("vox_offset")))
-    if reader.GetMetaData("nifti_type") != "1":  # a pair: the voxels are in the .img beside the .hdr
-        pair = [path.with_name(re.sub(r"\.(hdr|img)(\.gz)?$", end, path.name)) for end in (".img", ".img.gz")]
-        data, start = next((p for p in pair if p.is_file()), path), 0
-    try:
-        with _unpacked(data) as stream:
-            content = stream.read()  # to its end, where gzip keeps the checksum
-    except (EOFError, OSError, zlib.error):
-        content = b""
-    if len(content) < start + n_bytes:
-        raise FileUnreadable(
-            f"{data.name} is truncated or damaged: the {start + n_bytes:,} bytes that its header promises cannot all "
-            "be read; copy or export it again."
-        )
-    kind = {"16": "f4", "64": "f8"}.get(reader.GetMetaData("datatype"), "u1")
-    dtype = np.dtype(_byte_order(path) + kind)
-    return np.frombuffer(content, dtype, n_bytes // dtype.itemsize, start)
-
-
-def _unpacked(path: Path) -> GzipFile | BufferedReader:
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return GzipFile(path) if packed else path.open("rb")
-
-
-def _byte_order(path: Path) -> str:
-    with _unpacked(path) as stream:
-        return "<" if stream.read(4) == struct.pack("<i", 348) else ">"
-
-
-def _with_non_finite(image: sitk.Image, stored: np.ndarray) -> sitk.Image:
-    """Put back the NaN and infinity that ITK turns into zeros as it reads NIfTI."""
-    n = image.GetNumberOfComponentsPerPixel()
-    if np.isfinite(stored).all():
-        return image
-    array = sitk.GetArrayFromImage(image)
-    stored = stored.reshape(n, -1).T            # NIfTI keeps the values of a voxel as volumes, ITK side by side
-    bad = ~np.isfinite(stored)
-    array.reshape(-1, n)[bad] = stored[bad]
-    mended = sitk.GetImageFromArray(array, isVector=n > 1)
-    mended.CopyInformation(image)
-    return mended
-
-
-def _sheared(name: str) -> GridInvalid:
-    return GridInvalid(
-        f"{name} has axes that are not at right angles (its sform is sheared or degenerate); resample it to an "
-        "orthogonal grid first."
-    )
-
-
-def _require_nifti_geometry(path: Path, reader: sitk.ImageFileReader) -> None:
-    """Refuse headers that ITK would mend by itself: it takes the qform for a sheared sform, pixdim for its scale."""
-    name = path.name
-    if reader.GetMetaData("nifti_type") == "0":
-        raise GridInvalid(f"{name} is an Analyze 7.5 image, which does not say left from right; convert it to NIfTI.")
-    with _unpacked(path) as stream:
-        stored = np.frombuffer(stream.read(92), _byte_order(path) + "f4", 3, 80)
-    for axis, v, _ in zip(AXES, stored, reader.GetSize(), strict=False):
-        if v == 0:
-            raise GridInvalid(f"{name} gives no voxel size along {axis} (pixdim is 0); set it in the header.")
-    if int(reader.GetMetaData("sform_code")) <= 0:
-        return
-    rows = [[float(v) for v in reader.GetMetaData(f"srow_{axis}").split()[:3]] for axis in AXES]
-    sform = np.array(rows)
-    size = np.linalg.norm(sform, axis=0)
-    if not np.all(np.isfinite(size)) or not np.all(size > 0):
-        raise _sheared(name)
-    cosines = sform / size
-    if np.abs(cosines.T @ cosines - np.eye(3)).max() > 1e-3:
-        raise _sheared(name)
-    for axis, v, w in zip(AXES, size, reader.GetSpacing(), strict=False):
-        if abs(v - w) > 1e-3 * w:
-            raise GridInvalid(
-                f"{name} has voxels of {v:g} mm along {axis} by its sform and {w:g} mm by its pixdim; "
-                "correct its header first."
-            )
-
-
 def has_orientation(path: Path | str) -> bool:
-    """Whether an image file says how it lies in the patient: NIfTI with qform and sform codes of 0 does not."""
+    """Whether an image file says how it lies in the patient.
+
+    NIfTI with qform and sform codes of 0 does not, nor does NRRD without space directions.
+    """
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
+    if reader.GetImageIOFromFileName(str(path)) == "NrrdImageIO":
+        with Path(path).open("rb") as file:         # the header ends with an empty line
+            return any(line.lower().startswith(b"space directions:") for line in takewhile(bytes.strip, file))
     reader.ReadImageInformation()
     codes = [reader.GetMetaData(k) for k in ("qform_code", "sform_code") if reader.HasMetaDataKey(k)]
     return not codes or any(int(code) > 0 for code in codes)
+
+
+def in_template(path: Path | str) -> bool:
+    """Whether a NIfTI file lies in Talairach's or the MNI's space alone (sform code 3 or 4), where B0 may be anywhere.
+
+    Code 2, "aligned", says nothing: nibabel gives it to every image that it makes of an array.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    codes = [int(reader.GetMetaData(k)) if reader.HasMetaDataKey(k) else 0 for k in ("qform_code", "sform_code")]
+    return codes[0] <= 0 and codes[1] in (3, 4)
 
 
 def grid_of(image: sitk.Image) -> Grid:

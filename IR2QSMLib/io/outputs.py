@@ -17,7 +17,8 @@ from torch import Tensor
 
 from IR2QSMLib.errors import Cancelled, FileUnreadable, OutputUnwritable
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.io.images import image_of, nifti_data
+from IR2QSMLib.io.images import image_of
+from IR2QSMLib.io.nifti import nifti_data
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 TWO_FILE_SUFFIXES = (".nhdr", ".mhd", ".hdr", ".img")

@@ -134,6 +134,21 @@ def test_a_total_field_is_taken_when_it_is_called_so(
     assert "1 voxels with NaN or infinite values were left out" in (tmp_path / "said.txt").read_text(encoding="utf-8")
 
 
+def test_of_a_total_field_in_a_templates_space_b0_is_doubted(
+    chi: Callable[..., Tensor], scan: ScanFiles, tmp_path: Path
+) -> None:
+    image = nibabel.load(scan.total_field)
+    given = ("--b0-direction", 0, 0, 1)
+    for code, direction, doubted in ((4, (), True), (3, (), True), (2, (), False), (4, given, False)):
+        total = nibabel.Nifti1Image(image.get_fdata(dtype=np.float32), None)
+        total.header.set_sform(image.affine, code)
+        total.header.set_zooms(image.header.get_zooms())
+        nibabel.save(total, tmp_path / "total.nii")
+        chi(tmp_path / "total.nii", "--input", "total-field", "--recover", 0, *direction)
+        said = (tmp_path / "said.txt").read_text(encoding="utf-8")
+        assert ("lies in a template's space (sform code 3 or 4)" in said) == doubted
+
+
 def test_what_goes_with_a_total_field_may_have_its_axes_stored_otherwise(
     scan: ScanFiles, tmp_path: Path, write_volume: Any
 ) -> None:
