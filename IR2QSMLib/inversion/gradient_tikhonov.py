@@ -53,6 +53,9 @@ class Fidelity:
     too, so that it plays no role. Whether it does is judged from the field: of a whole one, a few plain steps explain
     nearly all that is smooth, or the field of Laplace's equation inside, with its values at the mask's edge, is a large
     part of it. Of a field whose harmonic part is an estimate (`recovered`), see `of_what_was_measured`.
+
+    A field is known up to a constant, as the scanner's frequency is arbitrary and χ has no zero, and a thirtieth of its
+    RMS is enough to spoil a map: of a residual no mean counts, and what a few steps leave on average is taken out.
     """
 
     def __init__(self, field: LocalField, progress: Progress = silent) -> None:
@@ -60,6 +63,8 @@ class Fidelity:
         self.noise = noise_share(field)
         """Share of noise in the field's power."""
         self.kernel = dipole_kernel(field.grid, field.values.device)
+        self.offset = 0.0
+        """The constant that was taken out [ppm]."""
         self.lacking = 0.0
         """How surely the field lacks its harmonic part, 0 to 1."""
         self.spheres: SphericalMeanFilter | None = None
@@ -90,7 +95,11 @@ class Fidelity:
     def residual(self, chi: Tensor) -> Tensor:
         """What `chi` [ppm] leaves of the field [ppm], zero outside the mask: (x, y, z) to the same."""
         left = self._left(chi)
+        left = torch.where(self.field.mask, left - self._mean(left), 0.0)
         return left if self.spheres is None else torch.lerp(left, self.spheres(left), self.lacking)
+
+    def _mean(self, left: Tensor) -> Tensor:
+        return left.sum() / self.field.mask.sum()
 
     def _left(self, chi: Tensor) -> Tensor:
         field = self.field
@@ -104,6 +113,7 @@ class Fidelity:
 
     def _judged(self, progress: Progress) -> float:
         """How surely the harmonic part is missing, 0 to 1."""
+        self._take_out_constant()
         unexplained = self._unexplained() - 0.3 * self.noise
         doubt = _between(unexplained, DOUBTED)
         return doubt and doubt * _between(unexplained / max(self._harmonic_share(progress), 1e-9), LACKING)
@@ -120,11 +130,18 @@ class Fidelity:
         local = HARMONIC(TotalField(values, mask, grid), lambda done, _: progress(done, "harmonic part")).values
         return float((values - local)[deep].norm() / values[deep].norm().clamp_min(1e-30))
 
+    def _take_out_constant(self) -> None:
+        field, self.offset = self.field, float(self._mean(self._left(self._plainly())))
+        self.field = replace(field, values=torch.where(field.mask, field.values - self.offset, 0.0))
+        self.noise = noise_share(self.field)
+
     def _unexplained(self) -> float:
-        steps = GradientTikhonov(n_steps=4)
-        left = self.residual(steps.refine(torch.zeros_like(self.field.values), self))
+        left = self.residual(self._plainly())
         smooth, whole = (blur(x, self.field.grid, SMOOTH)[self.field.mask].norm() for x in (left, self.field.values))
         return float(smooth / whole.clamp_min(1e-30))
+
+    def _plainly(self) -> Tensor:
+        return GradientTikhonov(n_steps=4).refine(torch.zeros_like(self.field.values), self)
 
 
 def _between(x: float, ends: tuple[float, float]) -> float:
@@ -163,12 +180,21 @@ class GradientTikhonov:
         return Susceptibility(chi, notes={"harmonic_part_lacking": round(fidelity.lacking, 3)})
 
     def refine(self, chi: Tensor, fidelity: Fidelity, progress: Progress = silent) -> Tensor:
-        """Reconcile an estimate [ppm] with the measured field: (x, y, z) to the same, zero outside the mask."""
+        """Reconcile an estimate [ppm] with the measured field: (x, y, z) to the same, zero outside the mask.
+
+        Where a step explained less than the one before, as may be in a mask with gaps, no further one is taken.
+        """
         field, d = fidelity.field, fidelity.kernel
         x, y, z = (f.to(chi.device, torch.float32) for f in frequencies(field.grid, chi.device))
         penalty = self.per_noise * fidelity.noise * (x**2 + y**2 + z**2) / K0**2
         step = d / (d.square() + self.floor * 3.0**fidelity.lacking + penalty)
+        best, least = chi, math.inf
         for n in range(self.n_steps):
             progress(n / self.n_steps, "inversion")
-            chi = torch.where(field.mask, chi + ifft(step * fft(fidelity.residual(chi)), field.grid.shape), 0.0)
+            left = fidelity.residual(chi)
+            size = float(left.norm())
+            if size > least:
+                return best
+            best, least = chi, size
+            chi = torch.where(field.mask, chi + ifft(step * fft(left), field.grid.shape), 0.0)
         return chi

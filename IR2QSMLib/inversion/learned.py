@@ -152,6 +152,7 @@ class Learned:
         notes["tile"] = maps.tile
         notes["precision"] = "float32" if precision is None else str(precision).removeprefix("torch.")
         notes["noise_share"] = round(fidelities[0].noise, 6)
+        notes["field_offset_ppm"] = round(fidelities[0].offset, 6)
         notes["harmonic_part_lacking"] = round(fidelities[0].lacking, 3)
         notes["harmonic_part_recovered"] = field.recovered
         notes["passes"] = n_passes

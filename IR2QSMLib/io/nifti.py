@@ -84,7 +84,8 @@ def sheared(name: str) -> GridInvalid:
 def require_geometry(path: Path, reader: sitk.ImageFileReader) -> None:
     """Refuse headers that ITK would mend by itself: it takes the qform for a sheared sform, pixdim for its scale.
 
-    Of a qform and an sform that differ, it takes the latter where its code is 1.
+    Of a qform and an sform, it takes the latter where its code is 1, so that the scanner's coordinates come before aligned
+    ones. Both may differ where their codes do; two that differ under one code contradict each other.
     """
     name = path.name
     if reader.GetMetaData("nifti_type") == "0":
@@ -111,7 +112,7 @@ def require_geometry(path: Path, reader: sitk.ImageFileReader) -> None:
                 "correct its header first."
             )
     codes = {kind: int(reader.GetMetaData(f"{kind}_code")) for kind in ("sform", "qform")}
-    if codes["qform"] <= 0:
+    if codes["qform"] != codes["sform"]:
         return
     corners = np.array(list(product(*((0, n - 1) for n in (*reader.GetSize(), 1)[:3]))))
     with np.errstate(all="ignore"):
@@ -119,9 +120,9 @@ def require_geometry(path: Path, reader: sitk.ImageFileReader) -> None:
         apart = float(np.abs(corners @ (qform - sform).T + stored[3:6] - origin).max())
     if not apart <= 0.1 * size.min():
         raise GridInvalid(
-            f"{name} says twice where it lies: its sform (code {codes['sform']}) and its qform (code {codes['qform']}) "
-            f"are up to {apart:.2f} mm apart, which leaves its place and B0 in doubt. Correct one of them, or set the "
-            "code of the wrong one to 0."
+            f"{name} says twice where it lies: its sform and its qform, both of code {codes['qform']}, are up to "
+            f"{apart:.2f} mm apart, which leaves its place and B0 in doubt. Correct one of them, or set the code of the "
+            "wrong one to 0."
         )
 
 

@@ -117,10 +117,35 @@ def without_background(field: LocalField, removal: Removal) -> LocalField:
     return removal(TotalField(field.values, field.mask, field.grid), lambda fraction, stage: None)
 
 
+def test_in_a_mask_with_gaps_the_steps_do_not_run_away(brain: tuple[Head, LocalField]) -> None:
+    field = brain[1]
+    mask = field.mask & (torch.arange(field.grid.shape[2]) % 2 == 0)
+    gaps = replace(field, mask=mask)
+    chi = GradientTikhonov()(Frame.around(gaps).prepare(gaps)).values
+    assert float(chi.abs().max()) < float(brain[0].chi.abs().max())
+    steps = [GradientTikhonov(n_steps=n)(Frame.around(gaps).prepare(gaps)).values for n in (12, 60)]
+    assert torch.equal(*steps)
+
+
+def less_its_mean(field: LocalField) -> torch.Tensor:
+    return torch.where(field.mask, field.values - field.values[field.mask].mean(), 0.0)
+
+
+def test_a_constant_of_the_field_changes_nothing(brain: tuple[Head, LocalField]) -> None:
+    field = Frame.around(brain[1]).prepare(brain[1])
+    shifted = replace(field, values=torch.where(field.mask, field.values + 0.004, 0.0))
+    plain, other = Fidelity(field), Fidelity(shifted)
+    assert other.offset - plain.offset == pytest.approx(0.004, rel=1e-3) and abs(plain.offset) < 2e-4
+    assert (other.noise, other.lacking) == (pytest.approx(plain.noise, rel=1e-3), 0.0)
+    torch.testing.assert_close(other.field.values, plain.field.values, atol=1e-6, rtol=0)
+    one, two = (GradientTikhonov()(f).values for f in (field, shifted))
+    assert float((one - two).norm()) < 1e-3 * float(one.norm())
+
+
 def test_a_field_is_known_to_be_whole(brain: tuple[Head, LocalField]) -> None:
     whole = Fidelity(Frame.around(brain[1]).prepare(brain[1]))
     assert whole.lacking == 0.0
-    assert not bool(whole.residual(torch.zeros_like(whole.field.values)).ne(whole.field.values).any())
+    torch.testing.assert_close(whole.residual(torch.zeros_like(whole.field.values)), less_its_mean(whole.field))
 
 
 def test_a_whole_field_of_a_head_that_the_volume_cuts_through_is_known_to_be_whole() -> None:
@@ -129,7 +154,7 @@ def test_a_whole_field_of_a_head_that_the_volume_cuts_through_is_known_to_be_who
     head = draw_head(dice, draw_training_grid(dice))
     field = acquire(head, draw_discrepancy(dice), dice)
     fidelity = Fidelity(Frame.around(field).prepare(field))
-    assert fidelity._unexplained() > 0.125 and fidelity.lacking == 0.0
+    assert fidelity._unexplained() > 0.12 and fidelity.lacking == 0.0
 
 
 def test_small_holes_of_the_mask_change_nothing_in_what_is_known(brain: tuple[Head, LocalField]) -> None:
@@ -201,7 +226,7 @@ def test_an_estimated_harmonic_part_is_read_and_not_fitted(brain: tuple[Head, Lo
     whole, estimated = Fidelity(field), Fidelity(replace(field, recovered=True))
     nothing = torch.zeros_like(field.values)
     assert torch.equal(whole.of_what_was_measured().residual(nothing), whole.residual(nothing))
-    assert torch.equal(estimated.residual(nothing), whole.residual(nothing))
+    torch.testing.assert_close(estimated.residual(nothing), whole.residual(nothing), atol=1e-7, rtol=0)
     measured = estimated.of_what_was_measured()
     assert (measured.lacking, estimated.lacking) == (1.0, 0.0)
     z = torch.arange(field.grid.shape[2], dtype=torch.float32).sub(field.grid.shape[2] / 2).mul(0.01)
@@ -217,7 +242,8 @@ def test_in_a_mask_too_thin_for_a_sphere_all_of_the_residual_counts() -> None:
     mask[4:20, 4:20, 12] = True
     field = LocalField(torch.where(mask, Dice(3).normal(*grid.shape), 0.0), mask, grid, recovered=True)
     measured = Fidelity(field).of_what_was_measured()
-    assert measured.lacking == 0.0 and torch.equal(measured.residual(torch.zeros(grid.shape)), field.values)
+    assert measured.lacking == 0.0
+    torch.testing.assert_close(measured.residual(torch.zeros(grid.shape)), less_its_mean(field))
 
 
 @pytest.mark.parametrize("removal", REMOVALS)
@@ -246,4 +272,5 @@ def test_an_estimate_of_the_harmonic_part_is_replaced_but_for_a_share(brain: tup
     change = measured.completed(nothing).values - field.values
     harmonic = measured.residual(nothing) - field.values
     torch.testing.assert_close(change, 0.8 * harmonic)
-    assert Fidelity(field).completed(nothing) is field
+    whole = Fidelity(field)
+    assert whole.completed(nothing) is whole.field
