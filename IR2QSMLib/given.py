@@ -16,11 +16,14 @@ from IR2QSMLib.grid import Grid
 from IR2QSMLib.io.images import read_labels, read_mask, read_volume_on, require_size
 from IR2QSMLib.io.sidecars import read_local_field
 from IR2QSMLib.prepared import Prepared
+from IR2QSMLib.regional import distance_from
 from IR2QSMLib.volumes import LocalField
 
 Volume = Path | str | Tensor | np.ndarray
 """An image file, or an array (x, y, z) that comes with a Grid."""
 REFERENCES = ("mean", "none")
+LEAST_NARROWED = 0.01
+"""Share of the mask from which on voxels at its edge whose field is 0 are taken for such without a field."""
 
 
 def name_of(volume: Volume | Prepared) -> str:
@@ -114,6 +117,28 @@ def finite(local: LocalField, choice: str, warnings: list[str]) -> LocalField:
     if not bool(inside.any()):
         raise MaskInvalid("No finite value of the field lies inside the mask; expected a finite field.")
     return replace(local, values=torch.where(inside, local.values, 0.0), mask=inside)
+
+
+def measured(local: LocalField, warnings: list[str]) -> LocalField:
+    """Without the voxels, from the mask's edge on, whose field is exactly 0.
+
+    So background removal leaves what it cannot tell, where it is given with a wider mask than its own.
+    """
+    zero, whole = local.mask & (local.values == 0.0), int(local.mask.sum())
+    if int(zero.sum()) <= LEAST_NARROWED * whole:
+        return local
+    outside, n, neighbours = ~local.mask, -1, Grid(local.grid.shape)
+    while (found := int(outside.sum())) > n:
+        n, outside = found, outside | (zero & distance_from(outside, neighbours, 1.0).isfinite())
+    mask = local.mask & ~outside
+    n = whole - int(mask.sum())
+    if not LEAST_NARROWED * whole < n < whole:
+        return local
+    warnings.append(
+        f"In {n} of the mask's {whole} voxels, from its edge on, the field is exactly 0, as background removal leaves "
+        "it where it cannot tell: they were left out of the mask."
+    )
+    return replace(local, mask=mask)
 
 
 def region_of(reference: str | Volume, local: LocalField, name: str) -> Tensor | None:

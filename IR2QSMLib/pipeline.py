@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from IR2QSMLib import doubts
 from IR2QSMLib.errors import OutOfMemory, ParameterInvalid
-from IR2QSMLib.given import REFERENCES, Volume, finite, name_of, read_extras, read_field, region_of
+from IR2QSMLib.given import REFERENCES, Volume, finite, measured, name_of, read_extras, read_field, region_of
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inspection import require_plausible
 from IR2QSMLib.inversion.frame import MARGIN, Frame
@@ -73,6 +74,8 @@ def reconstruct(
     extras = {k: v for k, v in given.items() if v is not None}
     warnings: list[str] = []
     if isinstance(field, Prepared):
+        its_own = {"mask": mask, "grid": grid, "b0": b0, "echo_time": echo_time, "b0_direction": b0_direction}
+        _require_unset(**its_own, mask_labels=mask_labels)
         local, warnings = field.local, list(field.warnings)
         inputs: dict[str, Any] = {"field": field.name, "mask": field.notes.get("mask_image")}
         local = replace(local, **read_extras(extras, local.grid, field.name))
@@ -81,13 +84,14 @@ def reconstruct(
         local, inputs = read_field(field, mask, grid, mask_labels)
         if b0_direction is not None:
             local = replace(local, grid=local.grid.with_b0(b0_direction))
-        local = finite(local, non_finite, warnings)
+        local = measured(finite(local, non_finite, warnings), warnings)
         volumes = read_extras(extras, local.grid, name_of(field))
         local = replace(local, values=local.values * scale, echo_spacing=echo_time, b0=b0, **volumes)
         if local.noise is not None:
             local = replace(local, noise=local.noise * scale)
         inputs |= {"unit": unit, "b0_t": b0, "echo_time_s": echo_time}
         require_plausible(local, "local field", unit)
+        warnings += doubts.of_field(local)
     inputs |= {k: name_of(v) for k, v in extras.items()}
     region = region_of(reference, local, name_of(field))
     used = choose_device(device)
@@ -131,6 +135,16 @@ def reconstruct(
     )
 
 
+def _require_unset(**given: Any) -> None:
+    """Refuse what a prepared field brings itself."""
+    found = [name for name, value in given.items() if value is not None]
+    if found:
+        raise ParameterInvalid(
+            f"{' and '.join(found)} came beside a prepared field, which has its own; say it to prepare_phase or "
+            "prepare_total, or leave it out."
+        )
+
+
 def _b0_source(field: Volume | Prepared, grid: Grid, warnings: list[str]) -> str:
     if grid.b0_given is not None:
         return "given"
@@ -140,10 +154,12 @@ def _b0_source(field: Volume | Prepared, grid: Grid, warnings: list[str]) -> str
         oriented = not isinstance(field, Path | str) or has_orientation(field)
     if not oriented:
         warnings.append(
-            f"{name_of(field)} states no orientation (qform and sform codes are 0): B0 was taken along its third axis; "
-            "say it with --b0-direction."
+            f"{name_of(field)} states no orientation (no qform, sform or space directions): B0 was taken along its "
+            "third axis; say it with --b0-direction."
         )
         return "assumed: the third voxel axis"
+    if isinstance(field, Path | str):
+        warnings += doubts.of_place(Path(field), grid)
     return "image orientation"
 
 
@@ -167,6 +183,7 @@ def _invert(
     if tile is not None:
         warnings.append(f"The volume was inverted in blended tiles of {tile} voxels.")
     values = torch.where(local.mask, frame.restore(found.values.cpu()), 0.0)
+    warnings += doubts.of_map(values, local.mask)
     sigma = None if found.uncertainty is None else frame.restore(found.uncertainty.cpu()) * local.mask
     rest = None if found.unexplained is None else frame.restore(found.unexplained.cpu()) * local.mask
     mask = None if found.mask is None else frame.restore(found.mask.cpu())

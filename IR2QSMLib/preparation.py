@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from IR2QSMLib import doubts
 from IR2QSMLib.errors import FieldInvalid, MaskInvalid, ParameterInvalid
 from IR2QSMLib.field.background import LaplacianBoundaryValue, ProjectionOntoDipoles, Removal, VSharp
 from IR2QSMLib.field.checks import residual_background, touched_sides
@@ -19,7 +20,7 @@ from IR2QSMLib.field.sign import looks_turned
 from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, PathUnwrapping
 from IR2QSMLib.inspection import require_plausible
 from IR2QSMLib.io.acquisition import Acquisition
-from IR2QSMLib.io.images import has_orientation, in_template, read_mask, read_volume_on
+from IR2QSMLib.io.images import has_orientation, read_mask, read_volume_on
 from IR2QSMLib.io.sidecars import read_total_field
 from IR2QSMLib.prepared import Prepared
 from IR2QSMLib.runtime import Progress, choose_device, silent
@@ -169,11 +170,7 @@ def prepare_total(
     warnings = []
     if n_bad:
         warnings.append(f"{n_bad} voxels with NaN or infinite values were left out of the mask.")
-    if grid.b0_given is None and in_template(total):
-        warnings.append(
-            f"{total.name} lies in a template's space (sform code 3 or 4), not the scanner's: B0 may have been along "
-            "another axis; say it with --b0-direction."
-        )
+    warnings += doubts.of_place(total, grid)
     sides = touched_sides(inside)
     if sides:
         warnings.append(f"The mask touches the edge of the image ({', '.join(sides)}); the field there is uncertain.")

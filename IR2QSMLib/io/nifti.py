@@ -84,8 +84,8 @@ def sheared(name: str) -> GridInvalid:
 def require_geometry(path: Path, reader: sitk.ImageFileReader) -> None:
     """Refuse headers that ITK would mend by itself: it takes the qform for a sheared sform, pixdim for its scale.
 
-    Of a qform and an sform, it takes the latter where its code is 1, so that the scanner's coordinates come before aligned
-    ones. Both may differ where their codes do; two that differ under one code contradict each other.
+    Of a qform and an sform it takes the latter where its code is 1, the scanner's coordinates before aligned ones. Both
+    may differ where their codes do; two that differ under one code contradict each other.
     """
     name = path.name
     if reader.GetMetaData("nifti_type") == "0":
@@ -121,8 +121,8 @@ def require_geometry(path: Path, reader: sitk.ImageFileReader) -> None:
     if not apart <= 0.1 * size.min():
         raise GridInvalid(
             f"{name} says twice where it lies: its sform and its qform, both of code {codes['qform']}, are up to "
-            f"{apart:.2f} mm apart, which leaves its place and B0 in doubt. Correct one of them, or set the code of the "
-            "wrong one to 0."
+            f"{apart:.2f} mm apart, which leaves its place and B0 in doubt. Correct one of them, or set the code of "
+            "the wrong one to 0."
         )
 
 

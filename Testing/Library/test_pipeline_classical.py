@@ -98,7 +98,7 @@ def test_a_mask_that_shrank_is_returned_and_said(local: Any) -> None:
     assert int(found.mask.sum()) < int(field.mask.sum()) and not found.mask[~field.mask].any()
     assert not found.chi[~found.mask].any() and abs(float(found.chi[found.mask].double().mean())) < 1e-6
     assert found.provenance["MaskVoxels"] == int(found.mask.sum())
-    (warning,) = [w for w in found.provenance["Warnings"] if "voxels" in w]
+    (warning,) = [w for w in found.provenance["Warnings"] if "The map covers" in w]
     assert warning == f"The map covers {int(found.mask.sum())} of the mask's {int(field.mask.sum())} voxels."
 
 

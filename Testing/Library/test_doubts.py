@@ -1,0 +1,109 @@
+"""What is said of fields that are turned, total, spiky or narrower than their mask, and of maps that no head has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+
+from IR2QSMLib import doubts
+from IR2QSMLib.errors import FieldInvalid, ParameterInvalid
+from IR2QSMLib.grid import Grid
+from IR2QSMLib.pipeline import reconstruct
+from IR2QSMLib.prepared import Prepared
+from IR2QSMLib.result import Result
+from IR2QSMLib.simulation.cases import Case, simulate
+from IR2QSMLib.simulation.head import Head
+from IR2QSMLib.volumes import LocalField
+
+Simulated = tuple[Head, LocalField]
+
+
+@pytest.fixture(scope="module")
+def simulated() -> Simulated:
+    return simulate(Case(5, 40.0, shape=(60, 64, 54), voxel_size=(2.8, 2.8, 2.8)))
+
+
+def map_of(field: LocalField, **options: Any) -> Result:
+    return reconstruct(field.values, field.mask, grid=field.grid, **{"method": "tkd", "device": "cpu", **options})
+
+
+def test_of_a_good_field_nothing_is_said(simulated: Simulated) -> None:
+    assert map_of(simulated[1]).provenance["Warnings"] == []
+
+
+def test_a_field_of_the_wrong_sign_is_told(simulated: Simulated) -> None:
+    field = simulated[1]
+    (warning,) = map_of(replace(field, values=-field.values)).provenance["Warnings"]
+    assert "the sign of the field may be turned" in warning
+
+
+def test_a_total_field_that_passes_for_a_local_one_is_told(simulated: Simulated) -> None:
+    field = simulated[1]
+    z = torch.linspace(-0.1, 0.1, field.grid.shape[2]).expand(field.grid.shape)
+    warnings = map_of(replace(field, values=field.values + z)).provenance["Warnings"]
+    assert any("if it is a total field, say so with --input total-field" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("size", [0.1, 6.0])
+def test_voxels_of_no_human_head_are_told(simulated: Simulated, size: float) -> None:
+    field = simulated[1]
+    warnings = doubts.of_field(replace(field, grid=Grid(field.grid.shape, (size, size, size))))
+    assert any(f"The voxels are {size:.2g} ×" in warning and "compare with tkd" in warning for warning in warnings)
+
+
+def test_spikes_of_the_field_are_told_or_refused(simulated: Simulated) -> None:
+    field = simulated[1]
+    where = tuple(field.mask.nonzero()[len(field.mask.nonzero()) // 2].tolist())
+
+    def spiked(height: float) -> LocalField:
+        values = field.values.clone()
+        values[where] = height
+        return replace(field, values=values)
+
+    (warning,) = [w for w in map_of(spiked(100.0)).provenance["Warnings"] if "The map reaches" in w]
+    assert "look for spikes in the field" in warning
+    with pytest.raises(FieldInvalid, match="The map came out with NaN or infinity"):
+        map_of(spiked(3e38))
+
+
+def test_where_the_field_was_not_measured_the_mask_ends(simulated: Simulated) -> None:
+    field = simulated[1]
+    whole = field.mask
+    narrow = whole.clone()
+    for axis in range(3):
+        narrow &= whole.roll(1, axis) & whole.roll(-1, axis)
+    hole = narrow.clone()
+    hole[28:32, 30:34, 26:30] = False                   # zero inside the brain, which no edge leads to
+    measured = replace(field, values=torch.where(hole, field.values, 0.0), mask=narrow)
+    found, expected = map_of(replace(measured, mask=whole)), map_of(measured)
+    assert torch.equal(found.mask, narrow) and torch.equal(found.chi, expected.chi)
+    (warning,) = found.provenance["Warnings"]
+    assert warning.startswith(f"In {int(whole.sum() - narrow.sum())} of the mask's {int(whole.sum())} voxels")
+    scattered = replace(field, values=torch.where(torch.rand(whole.shape) < 0.005, 0.0, field.values))
+    assert torch.equal(map_of(scattered).mask, whole)
+
+
+def test_what_a_prepared_field_brings_itself_is_not_taken_twice(simulated: Simulated) -> None:
+    field = simulated[1]
+    prepared = Prepared(field, {}, "head", {})
+    assert torch.equal(reconstruct(prepared, method="tkd", device="cpu").chi, map_of(field).chi)
+    with pytest.raises(ParameterInvalid, match="b0 and b0_direction came beside a prepared field, which has its own"):
+        reconstruct(prepared, b0=3.0, b0_direction=(0.0, 1.0, 0.0), method="tkd")
+
+
+def test_a_local_field_in_a_template_s_space_is_told(simulated: Simulated, tmp_path: Path) -> None:
+    field = simulated[1]
+    for name, values in (("field", field.values.numpy()), ("mask", field.mask.numpy().astype(np.uint8))):
+        image = nibabel.Nifti1Image(values, np.diag([2.8, 2.8, 2.8, 1.0]))
+        image.set_sform(image.affine, 4)
+        image.set_qform(image.affine, 0)
+        nibabel.save(image, tmp_path / f"{name}.nii")
+    for options, n in (({}, 1), ({"b0_direction": (0.0, 0.0, 1.0)}, 0)):
+        found = reconstruct(tmp_path / "field.nii", tmp_path / "mask.nii", method="tkd", device="cpu", **options)
+        assert sum("lies in a template's space" in w for w in found.provenance["Warnings"]) == n
