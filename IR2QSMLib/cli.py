@@ -298,7 +298,7 @@ def _parser() -> argparse.ArgumentParser:
                    "penalty; medi (1000): of the data; auto: from the noise in the field")  # fmt: skip
     p.add_argument("--outside", choices=("zero", "free", "auto"), help="tv: field outside the mask; auto: free with "
                    "the automatic strength, else zero")  # fmt: skip
-    p.add_argument("--csf", type=Path, metavar="FILE", help="medi: the ventricles, made uniform; zero with --reference none")
+    p.add_argument("--csf", type=Path, metavar="FILE", help="medi: the ventricles, made uniform (--reference none: 0)")
     p.add_argument("--smv-radius", type=float, metavar="MM", help="medi: take out the mean over such a sphere; 0: none")
     p.add_argument("--merit", action="store_true", default=None, help="medi: distrust voxels the model cannot explain")
 

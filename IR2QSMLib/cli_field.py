@@ -67,7 +67,7 @@ def add_local_field_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--reference", default="mean", metavar="mean|none|LABELMAP", help="region whose mean χ is zero")
     p.add_argument("--magnitude", type=Path, metavar="FILE", help="medi, networks: its edges are spared")
     p.add_argument("--noise", type=Path, metavar="FILE", help="medi: the field's standard error, in its unit")
-    p.add_argument("--csf", type=Path, metavar="FILE", help="medi: the ventricles, made uniform; zero with --reference none")
+    p.add_argument("--csf", type=Path, metavar="FILE", help="medi: the ventricles, made uniform (--reference none: 0)")
 
 
 def add_fieldmap(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:

@@ -109,6 +109,15 @@ def test_b0_is_told_to_every_network(made: Callable[..., Learned], name: str, re
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_constant_of_the_field_changes_no_map_and_is_told(made: Callable[..., Learned], name: str) -> None:
+    field = simulated()
+    shifted = replace(field, values=torch.where(field.mask, field.values + 0.003, 0.0))
+    one, two = (made(name)(f) for f in (field, shifted))
+    assert float((one.values - two.values).norm()) < 1e-2 * float(one.values.norm())
+    assert two.notes["field_offset_ppm"] - one.notes["field_offset_ppm"] == pytest.approx(0.003, abs=2e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_progress_rises_and_ends_with_the_network(made: Callable[..., Learned], name: str) -> None:
     told: list[tuple[float, str]] = []
     made(name)(simulated(), lambda *event: told.append(event))
