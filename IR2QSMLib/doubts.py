@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from IR2QSMLib.errors import FieldInvalid
-from IR2QSMLib.field.checks import MOST_BACKGROUND, residual_background
+from IR2QSMLib.field.checks import MOST_BACKGROUND, residual_background, touched_sides
 from IR2QSMLib.field.sign import looks_turned
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.io.images import in_template
@@ -22,14 +22,18 @@ STRONG = 1e-3
 
 
 def of_field(local: LocalField) -> list[str]:
-    """Whether a local field [ppm] is turned, or is none, or was measured in no human head: one sentence each."""
+    """Whether a local field [ppm] is turned, or is none, or was measured in no human head: one sentence each.
+
+    The first two are asked of whole brains alone: a part of one may have few veins, and a smooth field of its own.
+    """
     said = []
-    if looks_turned(local):
+    whole = not touched_sides(local.mask)
+    if whole and looks_turned(local):
         said.append(
             "Veins and deep grey matter seem to be diamagnetic: the sign of the field may be turned; turn it if veins "
             "are dark in the map."
         )
-    background = residual_background(local)
+    background = residual_background(local) if whole else 0.0
     if background > MOST_BACKGROUND:
         said.append(
             f"{100 * background:.2g} % of the local field's power is smooth background: if it is a total field, say so "
@@ -49,7 +53,7 @@ def of_place(image: Path, grid: Grid) -> list[str]:
     if grid.b0_given is not None or not in_template(image):
         return []
     return [
-        f"{image.name} lies in a template's space (sform code 3 or 4), not the scanner's: B0 may have been along "
+        f"{image.name} lies in a template's space (code 3 or 4), not the scanner's: B0 may have been along "
         "another axis; say it with --b0-direction."
     ]
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from IR2QSMLib.errors import FieldInvalid, GridMismatch, MaskInvalid, ParameterInvalid
 from IR2QSMLib.grid import Grid
@@ -122,15 +123,20 @@ def finite(local: LocalField, choice: str, warnings: list[str]) -> LocalField:
 def measured(local: LocalField, warnings: list[str]) -> LocalField:
     """Without the voxels, from the mask's edge on, whose field is exactly 0.
 
-    So background removal leaves what it cannot tell, where it is given with a wider mask than its own.
+    So background removal leaves what it cannot tell, where it is given with a wider mask than its own. A field in
+    coarse steps, as of whole numbers, has a 0 of its own and stays as it is.
     """
     zero, whole = local.mask & (local.values == 0.0), int(local.mask.sum())
-    if int(zero.sum()) <= LEAST_NARROWED * whole:
+    others = local.values[local.mask & ~zero]
+    if int(zero.sum()) <= LEAST_NARROWED * whole or len(others.unique()) < 0.5 * len(others):
         return local
-    outside, n, neighbours = ~local.mask, -1, Grid(local.grid.shape)
+    around = (1,) * 6                                               # the image's end is an edge, too
+    outside, zero = pad(~local.mask, around, value=True), pad(zero, around, value=False)
+    x, y, z = outside.shape
+    n, neighbours = -1, Grid((x, y, z))
     while (found := int(outside.sum())) > n:
         n, outside = found, outside | (zero & distance_from(outside, neighbours, 1.0).isfinite())
-    mask = local.mask & ~outside
+    mask = local.mask & ~outside[1:-1, 1:-1, 1:-1]
     n = whole - int(mask.sum())
     if not LEAST_NARROWED * whole < n < whole:
         return local

@@ -15,7 +15,7 @@ from IR2QSMLib.given import REFERENCES
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.frame import Frame
 from IR2QSMLib.inversion.methods import Method
-from IR2QSMLib.io.images import read_labels, read_mask, read_volume
+from IR2QSMLib.io.images import read_labels, read_mask, read_volume_on
 from IR2QSMLib.io.sidecars import read_local_field
 from IR2QSMLib.metrics import score
 from IR2QSMLib.physics.dipole import simulate_field
@@ -108,8 +108,7 @@ class Yardstick:
 
     def map_of(self, path: Path) -> Tensor:
         """A map [ppm] from a file; raises GridMismatch off the grid, FieldInvalid for other values than ppm."""
-        chi, grid = read_volume(path)
-        grid.require_match(self.grid, path.name, self.name)
+        chi = read_volume_on(path, self.grid, self.name)
         inside = chi[self.mask]
         if n_bad := int((~inside.isfinite()).sum()):
             raise FieldInvalid(f"{path.name} holds {n_bad} NaN or infinite values inside the mask; mend it.")

@@ -1,6 +1,7 @@
 """Runs of the library on volumes in the scene: one method, or several one after another."""
 
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -212,6 +213,8 @@ class Reconstruction:
         for file, name in files.items():
             text = text.replace(file, f"'{name}'")
         text = text.replace("with --phase-range", _("under 'Phase range'"))
+        text = text.replace("with --input total-field", _("under 'Input'"))
+        text = re.sub(r"Give --te [\d. ]+, as the images come, or leave it out", _("Order the times so"), text)
         return text.replace("see --flip-sign", _("try 'Flip the sign'"))
 
     def _region(self):

@@ -81,7 +81,7 @@ def has_orientation(path: Path | str) -> bool:
 
 
 def in_template(path: Path | str) -> bool:
-    """Whether a NIfTI file lies in Talairach's or the MNI's space alone (sform code 3 or 4), where B0 may be anywhere.
+    """Whether ITK reads a NIfTI file in Talairach's or the MNI's space (code 3 or 4), where B0 may be anywhere.
 
     Code 2, "aligned", says nothing: nibabel gives it to every image that it makes of an array.
     """
@@ -89,7 +89,7 @@ def in_template(path: Path | str) -> bool:
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     codes = [int(reader.GetMetaData(k)) if reader.HasMetaDataKey(k) else 0 for k in ("qform_code", "sform_code")]
-    return codes[0] <= 0 and codes[1] in (3, 4)
+    return (codes[1] if codes[0] <= 0 or codes[1] == 1 else codes[0]) in (3, 4)
 
 
 def grid_of(image: sitk.Image) -> Grid:

@@ -26,7 +26,7 @@ Simulated = tuple[Head, LocalField]
 
 @pytest.fixture(scope="module")
 def simulated() -> Simulated:
-    return simulate(Case(5, 40.0, shape=(60, 64, 54), voxel_size=(2.8, 2.8, 2.8)))
+    return simulate(Case(5, 40.0, shape=(64, 80, 68), voxel_size=(2.8, 2.8, 2.8)))
 
 
 def map_of(field: LocalField, **options: Any) -> Result:
@@ -79,14 +79,40 @@ def test_where_the_field_was_not_measured_the_mask_ends(simulated: Simulated) ->
     for axis in range(3):
         narrow &= whole.roll(1, axis) & whole.roll(-1, axis)
     hole = narrow.clone()
-    hole[28:32, 30:34, 26:30] = False                   # zero inside the brain, which no edge leads to
+    hole[30:34, 38:42, 32:36] = False                   # zero inside the brain, which no edge leads to
     measured = replace(field, values=torch.where(hole, field.values, 0.0), mask=narrow)
     found, expected = map_of(replace(measured, mask=whole)), map_of(measured)
     assert torch.equal(found.mask, narrow) and torch.equal(found.chi, expected.chi)
     (warning,) = found.provenance["Warnings"]
     assert warning.startswith(f"In {int(whole.sum() - narrow.sum())} of the mask's {int(whole.sum())} voxels")
-    scattered = replace(field, values=torch.where(torch.rand(whole.shape) < 0.005, 0.0, field.values))
-    assert torch.equal(map_of(scattered).mask, whole)
+
+
+@pytest.mark.parametrize("step", [0.002, 0.008])
+def test_a_field_in_coarse_steps_keeps_its_mask(simulated: Simulated, step: float) -> None:
+    field = simulated[1]
+    coarse = replace(field, values=step * (field.values / step).round())
+    assert float((coarse.values == 0.0)[field.mask].float().mean()) > 0.05
+    found = map_of(coarse)
+    assert torch.equal(found.mask, field.mask) and found.provenance["Warnings"] == []
+
+
+def test_the_end_of_the_image_is_an_edge_of_the_mask(simulated: Simulated) -> None:
+    field = simulated[1]
+    inner = torch.zeros_like(field.mask)
+    inner[5:-5, 6:-6, 7:-7] = True
+    noise = torch.where(inner, 0.01 * torch.randn(inner.shape, generator=torch.Generator().manual_seed(0)), 0.0)
+    assert torch.equal(map_of(replace(field, values=noise, mask=torch.ones_like(inner))).mask, inner)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_a_part_of_a_brain_neither_sign_nor_background_is_doubted(simulated: Simulated, turned: bool) -> None:
+    field = simulated[1]
+    cut = field.mask.nonzero()[:, 2].median().int().item()
+    part = replace(
+        field, values=(-1.0 if turned else 1.0) * field.values[..., cut:], mask=field.mask[..., cut:],
+        grid=field.grid.cropped((0, 0, cut), (64, 80, 68 - cut)), magnitude=None,
+    )  # fmt: skip
+    assert doubts.of_field(part) == []
 
 
 def test_what_a_prepared_field_brings_itself_is_not_taken_twice(simulated: Simulated) -> None:
@@ -99,11 +125,12 @@ def test_what_a_prepared_field_brings_itself_is_not_taken_twice(simulated: Simul
 
 def test_a_local_field_in_a_template_s_space_is_told(simulated: Simulated, tmp_path: Path) -> None:
     field = simulated[1]
-    for name, values in (("field", field.values.numpy()), ("mask", field.mask.numpy().astype(np.uint8))):
-        image = nibabel.Nifti1Image(values, np.diag([2.8, 2.8, 2.8, 1.0]))
-        image.set_sform(image.affine, 4)
-        image.set_qform(image.affine, 0)
-        nibabel.save(image, tmp_path / f"{name}.nii")
-    for options, n in (({}, 1), ({"b0_direction": (0.0, 0.0, 1.0)}, 0)):
+    given = {"b0_direction": (0.0, 0.0, 1.0)}
+    for codes, options, n in (((4, 0), {}, 1), ((4, 4), {}, 1), ((3, 2), {}, 0), ((4, 0), given, 0)):
+        for name, values in (("field", field.values.numpy()), ("mask", field.mask.numpy().astype(np.uint8))):
+            image = nibabel.Nifti1Image(values, np.diag([2.8, 2.8, 2.8, 1.0]))
+            image.set_sform(image.affine, codes[0])
+            image.set_qform(image.affine, codes[1])
+            nibabel.save(image, tmp_path / f"{name}.nii")
         found = reconstruct(tmp_path / "field.nii", tmp_path / "mask.nii", method="tkd", device="cpu", **options)
         assert sum("lies in a template's space" in w for w in found.provenance["Warnings"]) == n

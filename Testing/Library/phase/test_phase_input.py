@@ -146,7 +146,7 @@ def test_of_a_total_field_in_a_templates_space_b0_is_doubted(
         nibabel.save(total, tmp_path / "total.nii")
         chi(tmp_path / "total.nii", "--input", "total-field", "--recover", 0, *direction)
         said = (tmp_path / "said.txt").read_text(encoding="utf-8")
-        assert ("lies in a template's space (sform code 3 or 4)" in said) == doubted
+        assert ("lies in a template's space (code 3 or 4)" in said) == doubted
 
 
 def test_what_goes_with_a_total_field_may_have_its_axes_stored_otherwise(
