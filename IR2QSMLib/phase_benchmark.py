@@ -20,6 +20,7 @@ from IR2QSMLib.field.unwrapping import PathUnwrapping
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.frame import Frame
 from IR2QSMLib.inversion.learned import Learned
+from IR2QSMLib.inversion.methods import Method
 from IR2QSMLib.metrics import xsim
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.fourier import fft, ifft
@@ -43,6 +44,7 @@ ECHO_TIMES = (0.004, 0.010, 0.016, 0.022, 0.028)
 B0 = 3.0
 SHAPE, VOXEL = 160, 1.1
 """Voxels along each axis, and their size [mm]: the head fits."""
+DEFAULT: Method = Learned()
 N_PAIRS, N_UNWRAPPINGS, MOST_BYTES = 600, 5, 4e9
 """What the way from phase to local field may take: transforms there and back, calls of `unwrap_phase`, memory."""
 
@@ -151,17 +153,17 @@ def field_error(found: LocalField, truth: LocalField) -> float:
     return 100.0 * float((a - b).norm() / b.norm())
 
 
-def similarity(field: LocalField, head: HeadInAir, device: str) -> float:
-    """XSIM of the default method's map of a field with its magnitude against the true χ, zero means in the mask."""
+def similarity(field: LocalField, head: HeadInAir, device: str, method: Method = DEFAULT) -> float:
+    """XSIM of a method's map of a field with its magnitude against the true χ, zero means in the mask."""
     frame, mask = Frame.around(field), field.mask
-    found = frame.restore(Learned()(frame.prepare(field.to(device)), silent).values.cpu())
+    found = frame.restore(method(frame.prepare(field.to(device)), silent).values.cpu())
     found, truth = (torch.where(mask, x - x[mask].mean(), 0.0) for x in (found, head.chi))
     return xsim(found, truth, mask)
 
 
 def phase_benchmark(
-    *, shape: int = SHAPE, device: str = "auto", noise: tuple[float, ...] = (0.01,), progress: Progress = silent,
-    emit: Callable[[str], None] = print,
+    *, shape: int = SHAPE, device: str = "auto", noise: tuple[float, ...] = (0.01,), method: Method = DEFAULT,
+    progress: Progress = silent, emit: Callable[[str], None] = print,
 ) -> None:  # fmt: skip
     """Emit how near each background removal comes to the true local field and its map, and what each step costs."""
     used = choose_device(device).kind
@@ -169,13 +171,13 @@ def phase_benchmark(
     head = head_in_air(shape, VOXEL * SHAPE / shape)
     for sigma in noise:
         emit(f"\n### From {len(ECHO_TIMES)} wrapped echoes of {shape}³ voxels, noise {sigma:g}\n")
-        emit(_removal_table(head, sigma, used, progress))
+        emit(_removal_table(head, sigma, used, method, progress))
     progress(0.9, "timing")
     emit(f"\n### Time and memory of the steps, {shape}³ voxels × {len(ECHO_TIMES)} echoes on {used}\n")
     emit(cost_table(head, used))
 
 
-def _removal_table(head: HeadInAir, sigma: float, device: str, progress: Progress) -> str:
+def _removal_table(head: HeadInAir, sigma: float, device: str, method: Method, progress: Progress) -> str:
     phase, rows = head.phase(sigma), []
     magnitude = phase.strength()
     for name in BACKGROUNDS:
@@ -186,8 +188,8 @@ def _removal_table(head: HeadInAir, sigma: float, device: str, progress: Progres
             local = replace(maps.local.to("cpu"), magnitude=magnitude)
             truth = replace(head.true_local(local.mask), magnitude=magnitude)
             # Recovery leaves the mask as it is.
-            limit = similarity(truth, head, device) if recover == 0 else limit
-            ours = similarity(local, head, device)
+            limit = similarity(truth, head, device, method) if recover == 0 else limit
+            ours = similarity(local, head, device, method)
             rows.append(
                 [
                     name + (f", {recover} steps of recovery" if recover else ""),

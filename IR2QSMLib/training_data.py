@@ -33,8 +33,6 @@ from IR2QSMLib.simulation.head import Head
 from IR2QSMLib.simulation.shapes import draw_shapes
 from IR2QSMLib.volumes import LocalField, TotalField
 
-FORMAT = 2
-"""Of the heads in a stock: 2 since a field's constant is not read."""
 SHAPES = ((96, 96, 96), (96, 112, 96), (112, 128, 112), (144, 176, 144))
 """Sizes of training volumes [voxels]."""
 
@@ -114,9 +112,8 @@ def cut_patches(reading: Reading, feed: Feed, dice: Dice) -> Patches:
     prepared = frame.prepare(field)
     chi = torch.where(field.mask, head.chi - head.chi[field.mask].mean(), 0.0)
     chi = frame.bring(chi)
-    fidelity = Fidelity(prepared)
-    left = torch.where(prepared.mask, fidelity.field.values - simulate_field(chi, frame.grid), 0.0)
-    volume = torch.cat([reading(fidelity), chi[None], prepared.mask[None].float(), left[None]])
+    left = torch.where(prepared.mask, prepared.values - simulate_field(chi, frame.grid), 0.0)
+    volume = torch.cat([reading(Fidelity(prepared, absolute=True)), chi[None], prepared.mask[None].float(), left[None]])
     volume = pad(volume, [max(n, feed.patch) for n in volume.shape[1:]])
     flipped = [dice.chance(0.5) for _ in range(3)]
     volume = volume.flip([a + 1 for a in range(3) if flipped[a]])
@@ -156,7 +153,7 @@ class Stock:
     def _head(self, reading: Reading, feed: Feed, seed: int, device: torch.device) -> Patches:
         if self.folder is None:
             return _halved(cut_patches(reading, feed, Dice(seed, device)))
-        cut = json.dumps([FORMAT, asdict(reading), feed.patch, feed.patches, device.type])
+        cut = json.dumps([asdict(reading), feed.patch, feed.patches, device.type])
         path = self.folder / f"{hashlib.sha256(cut.encode()).hexdigest()[:12]}-{seed}.safetensors"
         if not path.exists():
             found = _halved(cut_patches(reading, feed, Dice(seed, device)))

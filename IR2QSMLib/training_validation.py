@@ -65,7 +65,7 @@ def judged_heads(reading: Reading, device: torch.device) -> list[Judged]:
         field = acquire(head, discrepancy, dice)
         frame = Frame.around(field)
         prepared = frame.prepare(field)
-        heads.append(Judged(head, frame, prepared.mask, reading(Fidelity(prepared))))
+        heads.append(Judged(head, frame, prepared.mask, reading(Fidelity(prepared, absolute=True))))
     return heads
 
 

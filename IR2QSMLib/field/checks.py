@@ -7,7 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-from IR2QSMLib.field.unwrapping import wraps_left
 from IR2QSMLib.volumes import LocalField, Phase, TotalField
 
 LEAST_SNR = 10.0
@@ -49,6 +48,17 @@ def warnings_of(
     if background > MOST_BACKGROUND:
         found.append(f"{100 * background:.2g} % of the local field's power is smooth background that was not removed.")
     return found
+
+
+def wraps_left(phase: Tensor, mask: Tensor) -> float:
+    """Share of the neighbours inside the mask between which an unwrapped phase (x, y, z) jumps by more than π."""
+    n_jumps = n_pairs = 0
+    for axis in range(3):
+        n = phase.shape[axis] - 1
+        pair = mask.narrow(axis, 0, n) & mask.narrow(axis, 1, n)
+        n_jumps += int((phase.diff(dim=axis)[pair].abs() > math.pi).sum())
+        n_pairs += int(pair.sum())
+    return n_jumps / max(1, n_pairs)
 
 
 def touched_sides(mask: Tensor) -> list[str]:

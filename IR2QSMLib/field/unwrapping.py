@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,14 +116,3 @@ def weighted_line(phase: Tensor, magnitude: Tensor, times: tuple[float, ...]) ->
     middle, mean = (weight * t).sum(0) / total, (weight * phase).sum(0) / total
     slope = (weight * (t - middle) * (phase - mean)).sum(0) / (weight * (t - middle).square()).sum(0)
     return mean - slope * middle, slope
-
-
-def wraps_left(phase: Tensor, mask: Tensor) -> float:
-    """Share of the neighbours inside the mask between which an unwrapped phase (x, y, z) jumps by more than π."""
-    n_jumps = n_pairs = 0
-    for axis in range(3):
-        n = phase.shape[axis] - 1
-        pair = mask.narrow(axis, 0, n) & mask.narrow(axis, 1, n)
-        n_jumps += int((phase.diff(dim=axis)[pair].abs() > math.pi).sum())
-        n_pairs += int(pair.sum())
-    return n_jumps / max(1, n_pairs)

@@ -55,11 +55,12 @@ class Fidelity:
     part of it. Of a field whose harmonic part is an estimate (`recovered`), see `of_what_was_measured`.
 
     A field is known up to a constant, as the scanner's frequency is arbitrary and χ has no zero, and a thirtieth of its
-    RMS is enough to spoil a map: of a residual no mean counts, and what a few steps leave on average is taken out.
+    RMS is enough to spoil a map: of a residual no mean counts, and what a few steps leave on average is taken out,
+    unless the field is `absolute`, as a simulated one is.
     """
 
-    def __init__(self, field: LocalField, progress: Progress = silent) -> None:
-        self.field = field
+    def __init__(self, field: LocalField, progress: Progress = silent, *, absolute: bool = False) -> None:
+        self.field, self.absolute = field, absolute
         self.noise = noise_share(field)
         """Share of noise in the field's power."""
         self.kernel = dipole_kernel(field.grid, field.values.device)
@@ -95,7 +96,8 @@ class Fidelity:
     def residual(self, chi: Tensor) -> Tensor:
         """What `chi` [ppm] leaves of the field [ppm], zero outside the mask: (x, y, z) to the same."""
         left = self._left(chi)
-        left = torch.where(self.field.mask, left - self._mean(left), 0.0)
+        if not self.absolute:
+            left = torch.where(self.field.mask, left - self._mean(left), 0.0)
         return left if self.spheres is None else torch.lerp(left, self.spheres(left), self.lacking)
 
     def _mean(self, left: Tensor) -> Tensor:
@@ -113,7 +115,8 @@ class Fidelity:
 
     def _judged(self, progress: Progress) -> float:
         """How surely the harmonic part is missing, 0 to 1."""
-        self._take_out_constant()
+        if not self.absolute:
+            self._take_out_constant()
         unexplained = self._unexplained() - 0.3 * self.noise
         doubt = _between(unexplained, DOUBTED)
         return doubt and doubt * _between(unexplained / max(self._harmonic_share(progress), 1e-9), LACKING)

@@ -117,8 +117,10 @@ class Learned:
         progress(0.0, "first inversion")
         field, *others = (f.mapped(Tensor.contiguous, f.grid) for f in (field, *others))
         judged = FIRST_SHARE / (1 + len(others))
+        alone = self.consistency == 0.0         # the network sees the very field, as its authors' code does
         fidelities = [
-            Fidelity(f, part_of(progress, judged * i, judged * (i + 1))) for i, f in enumerate((field, *others))
+            Fidelity(f, part_of(progress, judged * i, judged * (i + 1)), absolute=alone)
+            for i, f in enumerate((field, *others))
         ]
         seen = None if others else self._magnitude_edges(field)
         led_on = self.consistency > 0.0 and not others          # together they leave no cone unseen
@@ -227,7 +229,7 @@ class Learned:
         values = torch.where(mask, resample(field.values, field.grid, grid), 0.0)
         chi = resample(chi, field.grid, grid)
         coarse = LocalField(values, mask, grid, recovered=field.recovered)
-        maps = self._run(loaded, [Fidelity(coarse)], chi, progress, before)
+        maps = self._run(loaded, [Fidelity(coarse, absolute=True)], chi, progress, before)
         progress(0.92, "resampling")
         chi = resample(torch.where(mask, maps.chi, 0.0), grid, field.grid)
         return maps._replace(chi=chi, sigma=None if maps.sigma is None else resample(maps.sigma, grid, field.grid))

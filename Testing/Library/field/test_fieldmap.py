@@ -12,12 +12,12 @@ from torch import Tensor
 
 from IR2QSMLib.errors import Cancelled, MaskInvalid, ParameterInvalid
 from IR2QSMLib.field.background import LaplacianBoundaryValue, ProjectionOntoDipoles, Removal, VSharp
-from IR2QSMLib.field.checks import residual_background, touched_sides
+from IR2QSMLib.field.checks import residual_background, touched_sides, wraps_left
 from IR2QSMLib.field.echoes import EchoFit
 from IR2QSMLib.field.fieldmap import FieldMaps, local_field
 from IR2QSMLib.field.mask import MagnitudeMask
 from IR2QSMLib.field.scaling import detect_scaling, wrap
-from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, unwrap_in_space, wraps_left
+from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, unwrap_in_space
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.volumes import LocalField, Phase, TotalField

@@ -15,6 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from IR2QSMLib.errors import Cancelled
+from IR2QSMLib.field.checks import wraps_left
 from IR2QSMLib.field.scaling import TURN, wrap
 from IR2QSMLib.field.unwrapping import (
     LaplacianUnwrapping,
@@ -23,7 +24,6 @@ from IR2QSMLib.field.unwrapping import (
     unwrap_by_laplacian,
     unwrap_in_space,
     weighted_line,
-    wraps_left,
 )
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.volumes import Phase

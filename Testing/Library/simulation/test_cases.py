@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from IR2QSMLib import training_data
+from IR2QSMLib import training_data, training_validation
 from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.reading import Reading
@@ -20,7 +20,8 @@ from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.simulation import cases
 from IR2QSMLib.simulation.cases import CASES, FIRST_TRAINING_SEED, Case, simulate, write_case
 from IR2QSMLib.simulation.dice import Dice
-from IR2QSMLib.training_data import Feed, draw_round, validation_cases
+from IR2QSMLib.training_data import Feed, draw_round
+from IR2QSMLib.training_validation import validation_cases
 
 SMALL = Case(0, 40.0, shape=(48, 56, 48), voxel_size=(3.0, 3.0, 3.0))
 CPU = torch.device("cpu")
@@ -62,9 +63,9 @@ def test_the_validation_seeds_are_held_out_and_not_the_benchmarks(monkeypatch: p
         seeds.append(seed)
         return Dice(seed, device)
 
-    monkeypatch.setattr(training_data, "Dice", noted)
+    monkeypatch.setattr(training_validation, "Dice", noted)
     for name in ("draw_brain", "draw_shapes", "draw_phantom"):
-        monkeypatch.setattr(training_data, name, lambda *_, **__: None)
+        monkeypatch.setattr(training_validation, name, lambda *_, **__: None)
     validation_cases(CPU)
     assert len(seeds) == 6 and max(seeds) < FIRST_TRAINING_SEED
     # A held-out head is another construction, in which the same seed draws another head.
