@@ -149,6 +149,9 @@ class Run:
         fabric.launch()
         self.start = self.clock()
         self._set_up()
+        if fabric.is_global_zero:               # drawn before the first checkpoint, whose time is held in reserve
+            self.judged = judged_heads(recipe.reading, fabric.device)
+            next(self._settling_round())
         self.start -= self.elapsed
         self.sat_down, self.end = self.elapsed, min(60.0 * self.minutes, self.elapsed + 60.0 * self.sitting)
         if self.step == 0:
@@ -185,9 +188,6 @@ class Run:
         self.average = {k: v.detach().clone() for k, v in network.named_parameters()}
         if (self.folder / "checkpoint.pt").exists():
             self._resume()
-        if self.fabric.is_global_zero:          # drawn before the first checkpoint, whose time is held in reserve
-            self.judged = judged_heads(self.recipe.reading, self.fabric.device)
-            next(self._settling_round())
 
     def _train_round(self) -> float:
         """All batches of the next round; return their mean loss."""

@@ -13,6 +13,8 @@ ON_THE_WAY = {
     "quality": (0.0, 1.0),
 }  # fmt: skip
 """Windows of what is on the way to a map: fields [ppm], and the fit's residual and the phase's quality, 0 to 1."""
+STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0)
+"""From label to label of a legend [ppm]: a scale whose numbers were rounded would mislead."""
 
 
 def show_map(node, window, colours, legend):
@@ -61,9 +63,19 @@ def show_legend(node, visible, title=TITLE):
     with slicer.util.NodeModify(display):
         display.SetTitleText(title)
         display.SetLabelFormat("%.2f")
-        display.SetNumberOfLabels(5)
+        display.SetNumberOfLabels(_n_labels(node.GetDisplayNode()))
         display.SetMaxNumberOfColors(256)
         display.SetVisibility(visible)
+
+
+def _n_labels(display):
+    """As many as stand at multiples of one of `STEPS`, at most seven."""
+    low, high = display.GetWindowLevelMin(), display.GetWindowLevelMax()
+    for step in STEPS:
+        first, last = low / step, high / step
+        if last - first < 6.5 and abs(first - round(first)) + abs(last - round(last)) < 1e-3:
+            return 1 + round(last) - round(first)
+    return 5
 
 
 def _colour_node(colours):
