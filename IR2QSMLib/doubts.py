@@ -21,6 +21,15 @@ STRONG = 1e-3
 """Share of the mask that may exceed it."""
 
 
+def of_sign(local: LocalField, source: str, advice: str = "see --flip-sign") -> list[str]:
+    """Whether a local field [ppm] seems turned, as its `source`, the phase or the field, then is."""
+    if not looks_turned(local):
+        return []
+    return [
+        f"Veins and deep grey matter seem to be diamagnetic: the sign of the {source} may be turned; {advice}."
+    ]
+
+
 def of_field(local: LocalField) -> list[str]:
     """Whether a local field [ppm] is turned, or is none, or was measured in no human head: one sentence each.
 
@@ -28,11 +37,8 @@ def of_field(local: LocalField) -> list[str]:
     """
     said = []
     whole = not touched_sides(local.mask)
-    if whole and looks_turned(local):
-        said.append(
-            "Veins and deep grey matter seem to be diamagnetic: the sign of the field may be turned; turn it if veins "
-            "are dark in the map."
-        )
+    if whole:
+        said += of_sign(local, "field", "turn it if veins are dark in the map")
     background = residual_background(local) if whole else 0.0
     if background > MOST_BACKGROUND:
         said.append(

@@ -16,7 +16,6 @@ from IR2QSMLib.field.checks import residual_background, touched_sides
 from IR2QSMLib.field.fieldmap import Unwrapping, local_field, told
 from IR2QSMLib.field.recovery import Recovered
 from IR2QSMLib.field.scanner import Conversion
-from IR2QSMLib.field.sign import looks_turned
 from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, PathUnwrapping
 from IR2QSMLib.inspection import require_plausible
 from IR2QSMLib.io.acquisition import Acquisition
@@ -102,10 +101,7 @@ def prepare_phase(
     warnings += maps.warnings
     if mask is None:
         warnings.append("The mask was made from the magnitude; a brain mask of your own is better.")
-    if looks_turned(local):
-        warnings.append(
-            "Veins and deep grey matter seem to be diamagnetic: the sign of the phase may be turned; see --flip-sign."
-        )
+    warnings += doubts.of_sign(local, "phase")
     notes = {
         "input": "phase",
         "images": acquisition.rows(),
@@ -174,10 +170,7 @@ def prepare_total(
     sides = touched_sides(inside)
     if sides:
         warnings.append(f"The mask touches the edge of the image ({', '.join(sides)}); the field there is uncertain.")
-    if looks_turned(local):
-        warnings.append(
-            "Veins and deep grey matter seem to be diamagnetic: the sign of the field may be turned; see --flip-sign."
-        )
+    warnings += doubts.of_sign(local, "field")
     notes = {
         "input": "total field", "image": total.name, "mask_image": mask.name, "unit": unit, "b0_t": b0,
         "echo_time_s": echo_time, "turned_by_user": steps.conversion.flip_sign, "background": told(removal),

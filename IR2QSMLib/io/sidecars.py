@@ -72,17 +72,19 @@ def read_total_field(path: Path) -> tuple[Tensor, Grid]:
     Where the sidecar says so, B0 has the direction that was given when the field was made. Raises FileUnreadable and
     GridInvalid.
     """
-    values, grid = read_volume(path)
-    direction = sidecar(path).get(DIRECTION)
-    if isinstance(direction, list):
-        numbers = [x for x in map(_number, direction) if x is not None]
-        grid = grid.with_b0(numbers) if len(numbers) == 3 else grid
+    values, grid, _ = read_local_field(path)
     return values, grid
 
 
 def read_local_field(path: Path) -> tuple[Tensor, Grid, bool]:
     """What `read_total_field` gives, of a local field, and whether its harmonic part is an estimate."""
-    return *read_total_field(path), sidecar(path).get(RECOVERED) is True
+    values, grid = read_volume(path)
+    told = sidecar(path)
+    direction = told.get(DIRECTION)
+    if isinstance(direction, list):
+        numbers = [x for x in map(_number, direction) if x is not None]
+        grid = grid.with_b0(numbers) if len(numbers) == 3 else grid
+    return values, grid, told.get(RECOVERED) is True
 
 
 def sidecar(path: Path) -> dict[str, Any]:
