@@ -28,7 +28,7 @@ for library in $(DRAWS); do \
 done
 endef
 
-.PHONY: demo test clean
+.PHONY: demo test test-long clean
 
 demo: .venv/installed-demo
 	.venv/bin/ir2qsm demo -o demo
@@ -39,6 +39,10 @@ test: .venv/installed-test
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+
+test-long: export OMP_NUM_THREADS ?= 1
+test-long: .venv/installed-test
+	.venv/bin/pytest -m long
 
 # Leaves .venv and runs/ alone.
 clean:

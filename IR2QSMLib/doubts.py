@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -19,6 +20,9 @@ LARGEST_CHI = 1.0
 """|χ| [ppm] that only blood, metal and faults of the field exceed."""
 STRONG = 1e-3
 """Share of the mask that may exceed it."""
+MOST_IN_CONE = 1.45
+"""Cone index from which a map has streaks: multi-orientation references of three measured brains have 0.69 to 1.25,
+maps with visible streaks 1.5 and more (docs/experiments/2026-11-30-mismatch-axis.md)."""
 
 
 def of_sign(local: LocalField, source: str, advice: str = "see --flip-sign") -> list[str]:
@@ -78,4 +82,15 @@ def of_map(chi: Tensor, mask: Tensor) -> list[str]:
     return [
         f"The map reaches {float(inside.max()):.3g} ppm, beyond {LARGEST_CHI:g} ppm in {100 * share:.2g} % of the "
         "mask: look for spikes in the field and gaps in the mask, and for implants."
+    ]
+
+
+def of_streaks(index: Sequence[float | None]) -> list[str]:
+    """Whether a map's cone index, band by band from coarse to fine, says that it has streaks."""
+    highest = max((value for value in index if value is not None), default=0.0)
+    if highest <= MOST_IN_CONE:
+        return []
+    return [
+        f"The map may show streaks and blotches along the cone of the dipole kernel (cone index {highest:.2g}; about 1 "
+        "without): compare with tikhonov and --strength auto."
     ]

@@ -20,6 +20,7 @@ from IR2QSMLib.inversion.frame import MARGIN, Frame
 from IR2QSMLib.inversion.methods import Method, describe
 from IR2QSMLib.inversion.methods import method as method_named
 from IR2QSMLib.io.images import has_orientation
+from IR2QSMLib.physics.cone import BANDS, cone_index
 from IR2QSMLib.prepared import SOFTWARE, Prepared
 from IR2QSMLib.result import Result
 from IR2QSMLib.runtime import Device, Progress, Stopwatch, choose_device, is_out_of_memory, part_of, silent
@@ -106,6 +107,9 @@ def reconstruct(
     if region is not None:
         zero = float(chi[region].double().mean())
         chi = torch.where(local.mask, chi - zero, 0.0)
+    # About the mean in the mask, so that the choice of the reference does not count.
+    index = cone_index(chi - chi[local.mask].mean(), local.mask, local.grid)
+    warnings += doubts.of_streaks(index)
     watch.stage(None)
     provenance = {
         "Units": "ppm",
@@ -124,6 +128,10 @@ def reconstruct(
         },
         "Grid": {"shape": list(local.grid.shape), "voxel_size_mm": list(local.grid.voxel_size), "margin": margin},
         "MaskVoxels": int(local.mask.sum()),
+        "ConeIndex": {
+            "cycles_per_mm": [list(band) for band in BANDS],
+            "index": [None if value is None else round(value, 3) for value in index],
+        },
         "Device": {"kind": used.kind, "name": used.name},
         "Versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "Seconds": {k: round(v, 3) for k, v in watch.seconds.items()},

@@ -21,6 +21,8 @@ SHELL = (3.0, 12.0)
 """Distances from a lesion between which its streaks are measured [mm]."""
 VEIN = 0.5
 """Share of a voxel from which it counts as a vein."""
+STRONG = 0.08
+"""Susceptibility [ppm] above which a source is strong: pallidum, substantia nigra, large veins."""
 
 
 def distance_from(region: Tensor, grid: Grid, limit: float) -> Tensor:
@@ -166,3 +168,17 @@ def _require(region: Tensor, grid: Grid) -> None:
         raise ParameterInvalid(
             f"The region is {region.dtype} of shape {tuple(region.shape)}; expected bool of the grid's {grid.shape}."
         )
+
+
+def strong_slope(chi: Tensor, truth: Tensor, mask: Tensor) -> float:
+    """Slope of a map in strong sources, Σ χ·χ₀ / Σ χ₀² over χ₀ > 0.08 ppm; 1 is right, less is faint.
+
+    χ and χ₀, the map and the truth [ppm], are both about their mean in the bool mask, all (x, y, z); NaN where the
+    truth has no such source. Raises MaskInvalid when the mask is empty.
+    """
+    if not bool(mask.any()):
+        raise MaskInvalid("The mask is empty; expected at least one voxel to score.")
+    x, y = (values[mask].double() for values in (chi, truth))
+    x, y = x - x.mean(), y - y.mean()
+    strong = y > STRONG
+    return float(x[strong] @ y[strong] / (y[strong] @ y[strong])) if bool(strong.any()) else math.nan

@@ -169,6 +169,8 @@ class Reconstruction:
         paths = result.get("kept", {})
         way = {kind: scene.read_map(paths[kind], self._field) for kind in on_the_way() if kind in paths}
         provenance = json.loads(Path(result["provenance"]).read_text(encoding="utf-8"))
+        index = ["–" if value is None else f"{value:.2f}" for value in provenance["ConeIndex"]["index"]]
+        self.log.append(_("Cone index, coarse to fine: {index}.").format(index=" · ".join(index)))
         output = self._outputs[0]
         older = {kind: output.GetNodeReference(f"IR2QSM.{kind}") if output else None for kind in way}
         with scene.all_or_nothing(*self._outputs, *older.values()):

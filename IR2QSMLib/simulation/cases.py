@@ -19,12 +19,12 @@ from IR2QSMLib.simulation.brain import draw_brain
 from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.head import Head, ball, finish, positions
 from IR2QSMLib.simulation.heldout import draw_held_out
+from IR2QSMLib.simulation.mismatch import with_mismatch
 from IR2QSMLib.simulation.phantom import draw_phantom
-from IR2QSMLib.simulation.scan import MEASURED, Disturbance, Scan, measure, scan
+from IR2QSMLib.simulation.scan import MEASURED, Disturbance, Scan, measure, scan, truth_of
+from IR2QSMLib.simulation.seeds import FIRST_TRAINING_SEED as FIRST_TRAINING_SEED
 from IR2QSMLib.volumes import LocalField
 
-FIRST_TRAINING_SEED = 1_000_000
-"""Seeds below it are for validation, the demo and the benchmark."""
 RAS = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
 """Direction cosines of an array whose axes point right, anterior and superior."""
 B0, ECHO_SPACING = 3.0, 0.005
@@ -53,6 +53,8 @@ class Case:
     """Air, bone and sinuses around the head, and all else that a measured local field holds; held-out heads only."""
     recovered: bool = False
     """Whether what background removal takes of the local field is recovered; with `surroundings` only."""
+    mismatch: float | None = None
+    """Share of a discrepancy of measured shape in the field's power, in place of `power_snr`; held-out heads only."""
 
     def grid(self) -> Grid:
         """A grid centred on the scanner's origin, turned about the patient's left-right axis by the tilt."""
@@ -65,6 +67,8 @@ class Case:
 
 
 _HEAD = Case(900, 40.0, shape=(144, 176, 144), held_out=True)
+MISMATCHES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4)
+"""Shares of the discrepancy along the mismatch axis; measured brains have 0.32 to 0.47."""
 CASES = {
     "brain, noise-free": Case(0, math.inf),
     "brain, SNR 40": Case(0, 40.0),
@@ -74,6 +78,7 @@ CASES = {
     "held-out brain, SNR 10": replace(_HEAD, power_snr=10.0),
     "held-out brain, SNR 5": replace(_HEAD, power_snr=5.0),
     "held-out brain, SNR 2": replace(_HEAD, power_snr=2.0),
+    **{f"held-out brain, mismatch {100 * share:.0f} %": replace(_HEAD, mismatch=share) for share in MISMATCHES},
     "held-out brain, as measured": replace(_HEAD, surroundings=True),
     "held-out oblique 30°, SNR 40": replace(_HEAD, seed=901, tilt=30.0),
     "held-out 1×1×3 mm, SNR 40": replace(_HEAD, seed=901, shape=(144, 176, 48), voxel_size=(1.0, 1.0, 3.0)),
@@ -104,13 +109,20 @@ def simulate(case: Case, device: torch.device | str = "cpu") -> tuple[Head, Loca
 
 
 def draw_case(case: Case, device: torch.device | str = "cpu") -> Drawn:
-    """The case with the power SNR that it has in the end; held-out heads are drawn on the CPU.
+    """The case with the power SNR that it has in the end (with a mismatch, 1 / its share).
+
+    Held-out heads are drawn on the CPU.
 
     Raises ParameterInvalid when the head has no voxel on the case's grid.
     """
     if case.held_out:
-        scanned = _scanned(replace(case, power_snr=math.inf))
-        head, field, achieved = measure(scanned, case.power_snr, Dice(case.seed))
+        scanned = _scanned(replace(case, power_snr=math.inf, mismatch=None))
+        if case.mismatch is None:
+            head, field, achieved = measure(scanned, case.power_snr, Dice(case.seed))
+        else:
+            head = truth_of(scanned, scanned.mask)
+            field = with_mismatch(head, scanned.fibres, case.mismatch, Dice(case.seed))
+            achieved = 1.0 / case.mismatch if case.mismatch else math.inf
         strength = scanned.signal.abs().square().sum(0).sqrt().float()
         field = replace(field, magnitude=strength, b0=B0, echo_spacing=ECHO_SPACING)
         return Drawn(head, field.to(device), achieved)

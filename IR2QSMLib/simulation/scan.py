@@ -75,6 +75,8 @@ class Scan:
     labels: Tensor
     lesions: Tensor
     veins: Tensor
+    fibres: Tensor
+    """Unit direction of white matter's fibres in voxel axes: (3, x, y, z)."""
     grid: Grid
     removal: Removal
     """What takes the background away."""
@@ -110,9 +112,10 @@ def scan(head: FineHead, grid: Grid, dice: Dice, disturbance: Disturbance) -> Sc
             signal, previous = signal * steps[gap], te
             echoes[i, start // x : start // x + 8] = averaged(signal, block)
     smooth = averaged(torch.polar(coil.exp(), offset), to_grid)
+    fibres = torch.nn.functional.normalize(torch.stack([averaged(c, to_grid) for c in head.fibres]), dim=0)
     return Scan(
         echoes * smooth, averaged(head.chi, block), mask, averaged(head.white, to_grid),
-        _majority(head.labels, block), _majority(head.lesions, block), averaged(head.veins, block), grid,
+        _majority(head.labels, block), _majority(head.lesions, block), averaged(head.veins, block), fibres, grid,
         VSharp() if disturbance.surroundings else NoBackground(),
     )  # fmt: skip
 
@@ -167,7 +170,7 @@ def measure(scanned: Scan, power_snr: float, dice: Dice) -> tuple[Head, LocalFie
         raise ParameterInvalid(f"The power SNR is {power_snr:g}; expected a positive number, or infinity for no noise.")
     clean = _local(scanned, scanned.signal)
     if math.isinf(power_snr):
-        return _truth(scanned, clean.mask), clean, math.inf
+        return truth_of(scanned, clean.mask), clean, math.inf
     noise = torch.complex(dice.normal(*scanned.signal.shape), dice.normal(*scanned.signal.shape))
     sigma = _first_guess(scanned, clean, power_snr)
     # The field's noise is nearly linear in the signal's, so two corrections are plenty.
@@ -179,10 +182,11 @@ def measure(scanned: Scan, power_snr: float, dice: Dice) -> tuple[Head, LocalFie
         if abs(achieved / power_snr - 1.0) < 0.05:
             break
         sigma *= math.sqrt(achieved / power_snr)
-    return _truth(scanned, noisy.mask), noisy, achieved
+    return truth_of(scanned, noisy.mask), noisy, achieved
 
 
-def _truth(scanned: Scan, mask: Tensor) -> Head:
+def truth_of(scanned: Scan, mask: Tensor) -> Head:
+    """What a perfect map of the scan would be inside a mask, bool (x, y, z), with zero mean there."""
     head = finish(scanned.chi, mask, scanned.white, scanned.labels, scanned.grid)
     return replace(head, veins=scanned.veins * mask, lesions=scanned.lesions * mask)
 

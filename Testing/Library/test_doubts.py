@@ -14,6 +14,8 @@ import torch
 from IR2QSMLib import doubts
 from IR2QSMLib.errors import FieldInvalid, ParameterInvalid
 from IR2QSMLib.grid import Grid
+from IR2QSMLib.inversion.direct import TruncatedDivision
+from IR2QSMLib.physics.cone import BANDS, cone_index
 from IR2QSMLib.pipeline import reconstruct
 from IR2QSMLib.prepared import Prepared
 from IR2QSMLib.result import Result
@@ -35,6 +37,43 @@ def map_of(field: LocalField, **options: Any) -> Result:
 
 def test_of_a_good_field_nothing_is_said(simulated: Simulated) -> None:
     assert map_of(simulated[1]).provenance["Warnings"] == []
+
+
+def test_a_map_with_streaks_is_told_and_its_cone_index_kept(simulated: Simulated) -> None:
+    head, field = simulated
+    good = map_of(field).provenance["ConeIndex"]
+    assert [value is None for value in good["index"]] == [False, False, True, True]     # 2.8 mm hold 0.18 cycles/mm
+    assert good["cycles_per_mm"] == [list(band) for band in BANDS]
+    # Noise that divides by the dipole kernel nearly unbounded.
+    noise = 0.02 * torch.randn(field.values.shape, generator=torch.Generator().manual_seed(0))
+    found = map_of(replace(field, values=field.values + noise), method=TruncatedDivision(0.01)).provenance
+    (warning,) = [w for w in found["Warnings"] if "streaks and blotches" in w]
+    highest = max(value for value in found["ConeIndex"]["index"] if value is not None)
+    assert f"cone index {highest:.2g}; about 1 without" in warning and highest > doubts.MOST_IN_CONE
+    assert doubts.of_streaks(cone_index(head.chi, head.mask, head.grid)) == []
+
+
+@pytest.mark.parametrize(
+    ("index", "told"),
+    [
+        ((0.69, 0.73, 0.86, 0.93), False), ((0.87, 0.99, 1.07, 1.11), False), ((1.04, 1.25, 1.12, 1.19), False),
+        ((1.52, 3.39, 2.34, 0.53), True), ((0.72, 1.07, 1.60, 1.76), True), ((0.17, 0.18, 0.17, 0.15), False),
+        ((None, None, None, None), False), ((None, 3.0, None, None), True),
+    ],
+)  # fmt: skip
+def test_references_have_no_streaks_and_the_maps_that_show_them_do(
+    index: tuple[float | None, ...], told: bool
+) -> None:
+    assert bool(doubts.of_streaks(index)) is told
+
+
+@pytest.mark.parametrize("reference", ["mean", "none"])
+def test_the_cone_index_does_not_hang_on_the_reference(simulated: Simulated, reference: str) -> None:
+    field = simulated[1]
+    corner = torch.zeros_like(field.mask)
+    corner[30:34, 38:42, 32:36] = True
+    found = map_of(field, reference=corner).provenance["ConeIndex"]["index"]
+    assert found[:2] == pytest.approx(map_of(field, reference=reference).provenance["ConeIndex"]["index"][:2], abs=2e-3)
 
 
 def test_a_field_of_the_wrong_sign_is_told(simulated: Simulated) -> None:

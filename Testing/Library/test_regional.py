@@ -9,10 +9,18 @@ import pytest
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.errors import MaskInvalid, ParameterInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.physics.fourier import blur
-from IR2QSMLib.regional import coverage, distance_from, lesion_moment, lesion_streaks, regions, vein_recovery
+from IR2QSMLib.regional import (
+    coverage,
+    distance_from,
+    lesion_moment,
+    lesion_streaks,
+    regions,
+    strong_slope,
+    vein_recovery,
+)
 
 GRID = Grid((40, 36, 32))
 MASK = torch.ones(GRID.shape, dtype=torch.bool)
@@ -104,3 +112,19 @@ def test_normal_errors_are_covered_as_they_should_be() -> None:
     assert all(math.isnan(share) for share in found["none"])
     with pytest.raises(ParameterInvalid, match="The regions are half; expected one named 'all'"):
         coverage(truth, sigma, truth, {"half": half})
+
+
+def test_the_slope_of_strong_sources_counts_those_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    truth = 0.02 * torch.randn(20, 20, 20, generator=generator)
+    truth[:4, :4, :4] += 0.2
+    mask = torch.ones_like(truth, dtype=torch.bool)
+    truth -= truth.mean()
+    chi = torch.where(truth > 0.08, 0.7 * truth, 3.0 * truth)
+    chi_mean = chi.mean()
+    strong = truth[truth > 0.08].double()
+    expected = 0.7 - float(chi_mean) * float(strong.sum() / strong.square().sum())
+    assert strong_slope(chi + 5.0, truth + 1.0, mask) == pytest.approx(expected, rel=1e-3)
+    assert math.isnan(strong_slope(chi, 0.1 * truth, mask))
+    with pytest.raises(MaskInvalid, match="The mask is empty"):
+        strong_slope(chi, truth, ~mask)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.scoreboard import Judged, case_tables, judge, noise_table
+from IR2QSMLib.scoreboard import Judged, case_tables, judge, level_table
 from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.head import Head
 
@@ -60,7 +60,7 @@ def test_noise_stands_against_error_method_by_method() -> None:
         "b": [scored("tkd, best (0.2)", 0.5), scored("ours", 0.8)],
         "other": [scored("ours", 0.1)],
     }
-    lines = noise_table(cases, {"a": "SNR 40", "b": "SNR 10", "missing": "SNR 5"}, "xsim", 3).splitlines()
+    lines = level_table(cases, {"a": "SNR 40", "b": "SNR 10", "missing": "SNR 5"}, "xsim", 3).splitlines()
     cells = [[c.strip() for c in line.strip("|").split("|")] for line in lines]
     assert cells[0] == ["method", "SNR 40", "SNR 10"]
     assert cells[2:] == [["tkd, best", "0.700", "0.500"], ["ours", "0.900", "0.800"]]
