@@ -18,7 +18,7 @@ from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
 from IR2QSMLib.inversion.frame import Frame
 from IR2QSMLib.inversion.ilsqr import Ilsqr
 from IR2QSMLib.inversion.learned import Learned
-from IR2QSMLib.inversion.loading import bundled, load, prepared
+from IR2QSMLib.inversion.loading import Loaded, bundled, load, prepared
 from IR2QSMLib.inversion.medi import Medi
 from IR2QSMLib.inversion.methods import METHODS, Method
 from IR2QSMLib.inversion.strength import AUTO
@@ -27,21 +27,28 @@ from IR2QSMLib.inversion.tv import TotalVariation
 from IR2QSMLib.io.weights import fit, read_weights
 from IR2QSMLib.metrics import xsim
 from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
+from IR2QSMLib.physics.cone import discrepancy_shares
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.report import table
-from IR2QSMLib.runtime import Progress, choose_device, half_precision, silent
-from IR2QSMLib.scoreboard import Judged, case_tables, judge, noise_table
+from IR2QSMLib.runtime import Device, Progress, choose_device, half_precision, silent
+from IR2QSMLib.scoreboard import Judged, case_tables, judge, level_table
 from IR2QSMLib.simulation.cases import CASES, Drawn, draw_case, simulate
 from IR2QSMLib.simulation.head import Head
 from IR2QSMLib.speed import SPEED_SHAPE, Cost, measured, transform_report
 from IR2QSMLib.volumes import LocalField
 
 THRESHOLDS = (0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4)
-STRENGTHS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+STRENGTHS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 TV_STRENGTHS = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4)
 MEDI_STRENGTHS = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0, 30000.0)
 NOISE_LEVELS = {f"held-out brain, {level}": level for level in ("noise-free", "SNR 40", "SNR 10", "SNR 5", "SNR 2")}
 """The cases of one head that differ in noise alone."""
+MISMATCH_LEVELS = {name: name.rpartition("mismatch ")[2] for name, case in CASES.items() if case.mismatch is not None}
+"""Those that differ in the share of the discrepancy alone."""
+LEVEL_SCORES = (
+    ("XSIM", "xsim", 3), ("NRMSE %, demeaned", "nrmse_demeaned", 1), ("Coherence in the cone", "cone_coherence", 2),
+    ("Gain in the cone", "cone_gain", 2),
+)  # fmt: skip
 OTHER_NETWORKS = ("unet", "xqsm", "lpcnn", "modl-qsm")
 """Methods that are scored where their weights are bundled."""
 
@@ -57,16 +64,15 @@ class Contender:
 
 def contenders(weights: Path | None = None) -> list[Contender]:
     """Every method at its default, and at its best setting where it has one."""
-    learned = Learned(weights, edges=False)
-    first = load(weights or bundled()).reading.first_inversion
+    learned = Learned(weights)
     return [
         Contender("ir2qsm", (learned,)),
-        Contender("ir2qsm, with magnitude", (replace(learned, edges=True),)),
+        Contender("ir2qsm, no whole brain", (replace(learned, whole_brain=False),)),
         Contender("ir2qsm, no consistency", (replace(learned, consistency=0.0),)),
         Contender("ir2qsm, resampled", (replace(learned, resampled=True),)),
-        Contender("its first inversion alone", (first,)),
-        *(Contender(name, (METHODS[name].make(edges=False),)) for name in OTHER_NETWORKS if not METHODS[name].problem),
+        *(Contender(name, (METHODS[name].make(),)) for name in OTHER_NETWORKS if not METHODS[name].problem),
         Contender("tkd", (TruncatedDivision(),)),
+        Contender("tkd, automatic", (TruncatedDivision(AUTO),)),
         Contender("tkd, best", tuple(TruncatedDivision(t) for t in THRESHOLDS), tuple(map(str, THRESHOLDS))),
         Contender("tikhonov", (Tikhonov(),)),
         Contender("tikhonov, automatic", (Tikhonov(AUTO),)),
@@ -112,14 +118,8 @@ def benchmark(
     for name in methods or ():
         if name not in known:
             raise ParameterInvalid(f"The method is '{name}'; expected one of: {'; '.join(known)}.")
-    used = choose_device(device)
-    loaded = load(weights or bundled())
-    emit(
-        f"ir2qsm {__version__}, commit {_commit()}; {used.name} ({used.kind}), "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}; weights {loaded.name} "
-        f"sha256 {loaded.sha256[:16]}\nXSIM: uniform 5³ window. NRMSE: demeaned, raw and detrended. "
-        "Best: the best XSIM of its settings against the truth."
-    )
+    used, loaded = choose_device(device), load(weights or bundled())
+    emit(heading(used, loaded) + " Best: the best XSIM of its settings against the truth.")
     every: dict[str, list[Judged]] = {}
     for i, name in enumerate(chosen):
         progress(i / len(chosen), name)
@@ -133,10 +133,10 @@ def benchmark(
         ]
         every[name] = [_judged(c, head, field, used.kind) for c in chosen_ones]
         emit(f"\n### {name}\n\n{_told(drawn)}\n\n{case_tables(every[name])}")
-    levels = {name: NOISE_LEVELS[name] for name in every if name in NOISE_LEVELS}
-    if len(levels) > 1:
-        for heading, key, digits in (("XSIM", "xsim", 3), ("NRMSE %, demeaned", "nrmse_demeaned", 1)):
-            emit(f"\n### {heading} against noise, held-out brain\n\n{noise_table(every, levels, key, digits)}")
+    for what, known_levels in (("noise", NOISE_LEVELS), ("mismatch", MISMATCH_LEVELS)):
+        levels = {name: known_levels[name] for name in every if name in known_levels}
+        for title, key, digits in LEVEL_SCORES if len(levels) > 1 else ():
+            emit(f"\n### {title} against {what}, held-out brain\n\n{level_table(every, levels, key, digits)}")
     if speed:
         emit("\n" + transform_report(used.kind))
         emit("\n" + tile_report(weights, used.kind))
@@ -144,13 +144,27 @@ def benchmark(
             emit("\n" + "\n".join(speed_report(loaded.network.config, weights or bundled(), used.kind)))
 
 
+def heading(device: Device, loaded: Loaded) -> str:
+    """What a table was made with: version, commit, device, threads and weights, and what its scores are."""
+    return (
+        f"ir2qsm {__version__}, commit {_commit()}; {device.name} ({device.kind}), "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}; weights {loaded.name} "
+        f"sha256 {loaded.sha256[:16]}\nXSIM: uniform 5³ window. NRMSE: demeaned, raw and detrended."
+    )
+
+
 def _told(drawn: Drawn) -> str:
-    """What the case turned out to be: its power SNR, and how much of the field its truth explains."""
-    values, mask = drawn.field.values.to(drawn.head.chi), drawn.head.mask
-    rest = (values - simulate_field(drawn.head.chi, drawn.head.grid))[mask]
-    explained = 100.0 * (1.0 - float(rest.var() / values[mask].var()))
-    told = f"Power SNR {drawn.power_snr:.3g}; the truth's field explains {explained:.0f} %"
-    return f"{told} of the local field's variance."
+    """What the case turned out to be: its power SNR, and how much of the field its truth explains, band by band."""
+    head = drawn.head
+    values = drawn.field.values.to(head.chi)
+    rest = values - simulate_field(head.chi, head.grid)
+    explained = 100.0 * (1.0 - float(rest[head.mask].var() / values[head.mask].var()))
+    shares = discrepancy_shares(values, rest, head.mask, head.grid)
+    by_k, by_d = (" · ".join(f"{x:.2f}" for x in bands) for bands in (shares.by_frequency, shares.by_direction))
+    return (
+        f"Power SNR {drawn.power_snr:.3g}; the truth's field explains {explained:.0f} % of the local field's variance. "
+        f"Share of the rest, by |k|: {by_k}; by |D|: {by_d}."
+    )
 
 
 def _judged(contender: Contender, head: Head, field: LocalField, device: str) -> Judged:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.inversion.certainty import FEATURES, Calibration, features, scaled
+from IR2QSMLib.inversion.data_term import DataTerm
 from IR2QSMLib.inversion.frame import Frame
-from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
 from IR2QSMLib.inversion.learned import Learned
 from IR2QSMLib.inversion.loading import load
 from IR2QSMLib.io.outputs import Outputs
@@ -27,30 +27,29 @@ from IR2QSMLib.simulation.cases import Case, Drawn, draw_case
 
 _HEAD = Case(910, 40.0, shape=(96, 118, 96), voxel_size=(1.5, 1.5, 1.5), held_out=True)
 _FINE = Case(915, 40.0, shape=(144, 176, 144), held_out=True)
+_SHAPED = replace(_HEAD, power_snr=math.inf)
+_THICK = replace(_SHAPED, shape=(116, 140, 40), voxel_size=(1.25, 1.25, 3.75))
 FITTED = {
-    **{f"1.5 mm, {snr:g}": replace(_HEAD, power_snr=snr) for snr in (math.inf, 40.0, 10.0, 2.0)},
-    "1.5 mm, as measured, 40": replace(_HEAD, seed=911, surroundings=True),
-    **{f"1.5 mm, oblique, {snr:g}": replace(_HEAD, seed=912, tilt=30.0, power_snr=snr) for snr in (math.inf, 20.0)},
-    "thick slices, 40": replace(_HEAD, seed=913, shape=(116, 140, 40), voxel_size=(1.25, 1.25, 3.75)),
-    "1.5 mm, as measured, 15": replace(_HEAD, seed=914, surroundings=True, power_snr=15.0),
-    **{f"1 mm, {snr:g}": replace(_FINE, power_snr=snr) for snr in (math.inf, 40.0, 10.0, 2.0)},
-    "1 mm, as measured, 40": replace(_FINE, seed=916, surroundings=True),
-    "recovered, 40": replace(_HEAD, seed=917, surroundings=True, recovered=True),
-    "recovered, 10": replace(_HEAD, seed=918, surroundings=True, recovered=True, power_snr=10.0),
-    "thinner slices, 40": replace(_HEAD, seed=919, shape=(144, 176, 48), voxel_size=(1.0, 1.0, 3.0)),
-    "haemorrhage, 40": replace(_HEAD, seed=920, haemorrhage=2.0),
+    **{f"1.5 mm, SNR {snr:g}": replace(_HEAD, power_snr=snr) for snr in (math.inf, 40.0, 5.0)},
+    **{f"1.5 mm, mismatch {share:.0%}": replace(_SHAPED, seed=911, mismatch=share) for share in (0.1, 0.2, 0.3, 0.45)},
+    "oblique, SNR 20": replace(_HEAD, seed=912, tilt=30.0, power_snr=20.0),
+    "oblique, mismatch 30%": replace(_SHAPED, seed=912, tilt=30.0, mismatch=0.3),
+    "thick slices, mismatch 20%": replace(_THICK, seed=913, mismatch=0.2),
+    "as measured, SNR 40": replace(_HEAD, seed=914, surroundings=True),
+    "1 mm, SNR 40": _FINE,
+    "1 mm, mismatch 35%": replace(_FINE, seed=916, power_snr=math.inf, mismatch=0.35),
+    "haemorrhage, SNR 40": replace(_HEAD, seed=920, haemorrhage=2.0),
 }
 CHECKED = {
-    **{f"check, {snr:g}": replace(_HEAD, seed=960, power_snr=snr) for snr in (math.inf, 40.0, 5.0)},
-    "check, as measured, 40": replace(_HEAD, seed=961, surroundings=True),
-    "check, oblique, 40": replace(_HEAD, seed=962, tilt=30.0),
-    "check, recovered, 40": replace(_HEAD, seed=963, surroundings=True, recovered=True),
-    "check, thick slices, 40": replace(_HEAD, seed=964, shape=(116, 140, 40), voxel_size=(1.25, 1.25, 3.75)),
-    "check, haemorrhage, 40": replace(_HEAD, seed=965, haemorrhage=2.0),
+    **{f"check, SNR {snr:g}": replace(_HEAD, seed=960, power_snr=snr) for snr in (math.inf, 20.0)},
+    **{f"check, mismatch {share:.0%}": replace(_SHAPED, seed=961, mismatch=share) for share in (0.15, 0.35)},
+    "check, oblique, mismatch 25%": replace(_SHAPED, seed=962, tilt=30.0, mismatch=0.25),
+    "check, thick slices, mismatch 30%": replace(_THICK, seed=964, mismatch=0.3),
+    "check, haemorrhage, SNR 40": replace(_HEAD, seed=965, haemorrhage=2.0),
 }
 """Heads of the held-out construction that the calibration is fitted on, and those that it is then checked on; neither
-are the benchmark's. The number is the power SNR. Cases of one head follow each other, as it is kept while they are
-drawn."""
+are the benchmark's. Most have a discrepancy of measured shape, of that share of the field's power. Cases of one head
+follow each other, as it is kept while they are drawn."""
 SHARES = (0.6827, 0.9545)
 """Of a normal error, within one and two standard errors."""
 VEINS = (0.71, 0.965)
@@ -67,7 +66,7 @@ class Sample(NamedTuple):
     """Voxels of one region of one case."""
 
     case: str
-    """Its name, and whether its magnitude was used."""
+    """Its name."""
     region: str
     features: Tensor
     """(feature, voxel)."""
@@ -76,21 +75,16 @@ class Sample(NamedTuple):
 
 
 def samples_of(
-    name: str, drawn: Drawn, method: Learned, generator: torch.Generator, progress: Progress = silent,
-    *, spared: bool = False,
-) -> list[Sample]:  # fmt: skip
+    name: str, drawn: Drawn, method: Learned, generator: torch.Generator, progress: Progress = silent
+) -> list[Sample]:
     """What a method knows and how far it is off, in voxels drawn from each region of a case.
 
-    The method is one whose uncertainty is the network's own; `spared` says whether it spares the edges of a magnitude.
-    Raises ParameterInvalid when it gives no uncertainty.
     """
     frame = Frame.around(drawn.field)
     field = frame.prepare(drawn.field)
     found = method(field, progress)
-    if found.uncertainty is None:
-        raise ParameterInvalid("The network gives no uncertainty to calibrate; train one that has an uncertainty head.")
     head, inside = drawn.head, field.mask
-    known = features(found.values, found.uncertainty, Fidelity(field), spared=spared).cpu()
+    known = features(found.values, DataTerm.of(field)).cpu()
     difference = (found.values[inside].cpu() - frame.bring(head.chi)[inside.cpu()]).double()
     error = (difference - difference.mean()).abs().float()
     out = []
@@ -148,9 +142,9 @@ def fitted(samples: Sequence[Sample]) -> Calibration:
     return Calibration(FEATURES, tuple(low.tolist()), tuple(high.tolist()), tuple(map(tuple, matrix.tolist())))
 
 
-def covered(sample: Sample, calibration: Calibration | None) -> tuple[float, float]:
-    """Percent of a sample's errors within one and two standard errors: calibrated ones, or with None the network's."""
-    log_sigma = sample.features[0] if calibration is None else calibration.log_sigma(sample.features)
+def covered(sample: Sample, calibration: Calibration) -> tuple[float, float]:
+    """Percent of a sample's errors within one and two standard errors."""
+    log_sigma = calibration.log_sigma(sample.features)
     one, two = (100.0 * float((sample.error <= k * log_sigma.exp()).double().mean()) for k in (1, 2))
     return one, two
 
@@ -166,7 +160,7 @@ def calibrate(
 ) -> dict[str, Any]:
     """Write weights again with a calibration of their uncertainty in the header, and the card beside; return the card.
 
-    The maps that the errors are of are the method's own at its defaults, without and with the magnitude. The header
+    The maps that the errors are of are the method's own at its defaults. The header
     tells the cases and the coverage on those that had no part in the fit, which is emitted as a table. Raises
     WeightsInvalid for weights that do not load, ParameterInvalid when the network gives no uncertainty.
     """
@@ -181,20 +175,16 @@ def calibrate(
         told(0.0, name)
         drawn = draw_case(case)
         drawn = replace(drawn, field=drawn.field.to(used.kind))
-        for spared in (False, True):
-            samples[name in FITTED] += samples_of(
-                name + (", magnitude" if spared else ""), drawn, replace(method, edges=spared), generator,
-                part_of(told, 0.4 + 0.3 * spared, 0.7 + 0.3 * spared), spared=spared,
-            )  # fmt: skip
+        samples[name in FITTED] += samples_of(name, drawn, method, generator, part_of(told, 0.4, 1.0))
     progress(0.9, "calibration")
     calibration = fitted(samples[True])
     rows: list[list[str]] = []
     found: dict[str, dict[str, list[float]]] = {}
     for sample in samples[False]:
-        before, after = covered(sample, None), covered(sample, calibration)
+        after = covered(sample, calibration)
         found.setdefault(sample.case, {})[sample.region] = [round(x, 1) for x in after]
-        rows.append([sample.case, sample.region, *(f"{x:.1f}" for x in (*before, *after))])
-    emit(table(rows, ["case", "region", "before: within 1 σ %", "2 σ %", "calibrated: within 1 σ %", "2 σ %"]))
+        rows.append([sample.case, sample.region, *(f"{x:.1f}" for x in after)])
+    emit(table(rows, ["case", "region", "within 1 σ %", "2 σ %"]))
     stored = read_weights(weights)
     sets = {"fitted_on": FITTED, "checked_on": CHECKED}
     drawn_from = {name: {k: str(c) for k, c in held.items()} for name, held in sets.items()}

@@ -223,9 +223,18 @@ def _demo(args: argparse.Namespace, console: Console) -> Answer:
 def _benchmark(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.benchmark import benchmark
     from IR2QSMLib.phase_benchmark import phase_benchmark
+    from IR2QSMLib.reference_benchmark import benchmark_references
     from IR2QSMLib.runtime import keep_freed_memory
 
     keep_freed_memory()
+    if args.measured:
+        if args.cases or args.phase or args.sweep:
+            raise ParameterInvalid("--measured came with --cases, --phase or --sweep; run them one after the other.")
+        benchmark_references(
+            args.measured, methods=args.methods, weights=args.weights, device=args.device, progress=console.progress,
+            emit=console.say,
+        )  # fmt: skip
+        return {"warnings": []}
     if not args.phase:
         benchmark(
             args.cases, methods=args.methods, weights=args.weights, device=args.device, sweep=args.sweep,
@@ -292,8 +301,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--unexplained", type=Path, metavar="FILE", help="modl-qsm: write the field that χ leaves [ppm]")
     p.add_argument("--weights", type=Path, metavar="FILE", help="networks: other weights than the bundled ones")
     p.add_argument("--tile", type=int, metavar="N", help="networks: edge of tiles [voxels]; default: only when needed")
-    p.add_argument("--consistency", type=float, metavar="λ", help="networks: floor of the data consistency; 0: none")
-    p.add_argument("--threshold", type=float, metavar="t", help="tkd: threshold on the dipole kernel (0.15)")
+    p.add_argument("--consistency", type=float, metavar="c", help="networks: factor on λ(k) in the step on the field; "
+                   "0: no step")  # fmt: skip
+    p.add_argument("--threshold", type=number_or_auto, metavar="t|auto", help="tkd: on the dipole kernel (0.15)")
     p.add_argument("--strength", type=number_or_auto, metavar="λ|auto", help="tikhonov (0.01), tv (0.0002): of the "
                    "penalty; medi (1000): of the data; auto: from the noise in the field")  # fmt: skip
     p.add_argument("--outside", choices=("zero", "free", "auto"), help="tv: field outside the mask; auto: free with "
@@ -337,6 +347,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--weights", type=Path, metavar="FILE")
     p.add_argument("--sweep", action="store_true", help="also tv and medi at their best fixed strengths: slow")
     p.add_argument("--no-speed", action="store_true", help="leave out how long transforms and the inference take")
+    p.add_argument("--measured", type=Path, nargs="+", metavar="FOLDER", help="only measured fields that come with a "
+                   "reference map, each folder laid out as QSM-CI's contract")  # fmt: skip
     p.add_argument("--phase", action="store_true", help="only the way from phase to local field, and its costs")
 
     add_train(commands, _command)

@@ -38,7 +38,7 @@ def add_field_options(p: argparse.ArgumentParser) -> None:
                    "patient's superior-inferior axis")  # fmt: skip
     p.add_argument("--mask-labels", type=int, nargs="+", metavar="N", help="labels of the mask that belong to it")
     p.add_argument("--magnitude", type=Path, nargs="+", metavar="FILE", help="phase: of its echoes, in one file or "
-                   "several; medi, networks: its edges are spared")  # fmt: skip
+                   "several; medi: its edges are spared")  # fmt: skip
     p.add_argument("--noise", type=Path, metavar="FILE", help="medi, and pdf of a total field: standard error, in "
                    "the field's unit")  # fmt: skip
     p.add_argument("--echoes", type=Path, nargs="+", default=[], metavar="FILE", help="phase: the further echoes")
@@ -65,7 +65,7 @@ def add_local_field_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--mask-labels", type=int, nargs="+", metavar="N", help="labels of the mask that belong to it")
     p.add_argument("--non-finite", choices=("refuse", "mask"), default="refuse", help="NaN or Inf inside the mask")
     p.add_argument("--reference", default="mean", metavar="mean|none|LABELMAP", help="region whose mean χ is zero")
-    p.add_argument("--magnitude", type=Path, metavar="FILE", help="medi, networks: its edges are spared")
+    p.add_argument("--magnitude", type=Path, metavar="FILE", help="medi: its edges are spared")
     p.add_argument("--noise", type=Path, metavar="FILE", help="medi: the field's standard error, in its unit")
     p.add_argument("--csf", type=Path, metavar="FILE", help="medi: the ventricles, made uniform (--reference none: 0)")
 

@@ -14,7 +14,7 @@ from IR2QSMLib.errors import ParameterInvalid
 if TYPE_CHECKING:
     from IR2QSMLib.console import Console
 
-NETWORK_NAMES = ("ir2unet", "unet", "xqsm", "lpcnn", "modl-qsm")
+NETWORK_NAMES = ("ir2unet", "unet", "xqsm", "lpcnn", "modl-qsm", "whole-brain")
 SIZES = ("width", "feature_noise", "dropout", "unit")
 """Options that are settings of the network; without one, a network is as published."""
 
@@ -29,12 +29,18 @@ def add_train(commands: Any, command: Callable[..., argparse.ArgumentParser]) ->
     p.add_argument("--save-every", type=float, default=5.0, metavar="MINUTES")
     p.add_argument("--devices", type=int, default=1, help="devices of that kind to train on")
     p.add_argument("--network", choices=NETWORK_NAMES, default="ir2unet")
-    p.add_argument("--reads", choices=("field", "tikhonov", "both"), default="both", help="what the network is given")
+    p.add_argument("--reads", choices=("field", "first", "both", "three", "tikhonov"), help="what the network is "
+                   "given: the field, the first map, both, or both and a sharper map (three); both, whole-brain: three")
+    p.add_argument("--whole-brain", type=float, default=0.0, metavar="P", help="share of the heads whose first map "
+                   "begins from that of the bundled whole-brain network")  # fmt: skip
+    p.add_argument("--whole-brains", action="store_true", help="train on whole brains on coarse voxels, not on patches")
+    p.add_argument("--voxel", type=float, metavar="MM", help="cubic voxels along B0 (drawn: 0.6 to 3 mm, oblique)")
     p.add_argument("--width", type=float, help="factor on the channels (1)")
     p.add_argument("--passes", type=int, help="ir2unet: U-nets (4); lpcnn, modl-qsm: steps (3)")
     p.add_argument("--no-uncertainty", action="store_true", help="ir2unet: leave out the second head")
     p.add_argument("--no-residual", action="store_true", help="ir2unet: draw the map anew, not a correction")
-    p.add_argument("--loss", choices=("squared", "absolute"), default="squared")
+    p.add_argument("--no-normalisation", action="store_true", help="ir2unet: leave batch normalisation out")
+    p.add_argument("--loss", choices=("squared", "absolute", "relative"), default="squared")
     p.add_argument("--unit", type=float, help="susceptibility that the network counts as 1 [ppm] (1; lpcnn, modl-qsm: "
                    "0.03)")  # fmt: skip
     p.add_argument("--start", type=Path, metavar="FILE", help="begin from these weights of a network of that size")
@@ -51,7 +57,7 @@ def add_train(commands: Any, command: Callable[..., argparse.ArgumentParser]) ->
 
 
 def _train(args: argparse.Namespace, console: Console) -> dict[str, Any] | None:
-    from IR2QSMLib.inversion.reading import Reading
+    from IR2QSMLib.inversion.network_input import NetworkInput
     from IR2QSMLib.networks.kinds import sized
     from IR2QSMLib.runtime import choose_device
     from IR2QSMLib.training import Recipe, Run
@@ -63,19 +69,21 @@ def _train(args: argparse.Namespace, console: Console) -> dict[str, Any] | None:
         raise ParameterInvalid(f"There is a run in '{args.folder.name}' already; go on with it with --resume.")
     if args.resume is not None and not (args.resume / "recipe.json").exists():
         raise ParameterInvalid(f"There is no run in '{args.resume.name}' to resume; give the folder of one.")
-    reading = Reading(args.reads)
+    usual = "three" if args.network == "whole-brain" else "both"
+    reading = NetworkInput.from_dict({"reads": args.reads or usual})
     settings = {k: v for k, v in vars(args).items() if k in SIZES and v is not None}
-    for name in ("uncertainty", "residual"):
+    for name, setting in (("uncertainty", "uncertainty"), ("residual", "residual"), ("normalisation", "normalised")):
         if args.network == "ir2unet":
-            settings[name] = not getattr(args, f"no_{name}")
+            settings[setting] = not getattr(args, f"no_{name}")
         elif getattr(args, f"no_{name}"):
             raise ParameterInvalid(f"--no-{name} belongs to --network ir2unet, not to {args.network}.")
     if args.passes is not None:
         settings["n_passes"] = args.passes
     network = sized(args.network, n_inputs=reading.n_channels, **settings)
     recipe = Recipe(
-        network, reading, Feed(args.patch, args.batch, args.heads, args.patches, args.turns, args.seed),
-        args.loss, args.learning_rate,
+        network, reading,
+        Feed(args.patch, args.batch, args.heads, args.patches, args.turns, args.seed, args.whole_brain, args.voxel),
+        args.loss, args.learning_rate, whole_brains=args.whole_brains,
     )  # fmt: skip
     run = Run(
         args.folder or args.resume, recipe, args.minutes, sitting=args.sitting, n_devices=args.devices,

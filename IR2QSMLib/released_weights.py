@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from IR2QSMLib.inversion.reading import Reading
+from IR2QSMLib.inversion.network_input import NetworkInput
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.weights import model_card, read_checkpoint, read_keras, weights_bytes
 from IR2QSMLib.networks.kinds import kind_of
@@ -29,7 +29,7 @@ def import_released(outputs: Outputs, checkpoint: Path, output: Path) -> dict[st
     read = read_keras if checkpoint.suffix in (".h5", ".hdf5") else read_checkpoint
     tensors, config = any_from_released(read(checkpoint))
     kind = kind_of(config)
-    reading = asdict(Reading("field"))
+    reading = asdict(NetworkInput("field"))
     source = f"imported from {checkpoint.name} ({SOURCES[kind]})"
     header = {"network": kind, "config": asdict(config), "reading": reading, "source": source}
     content = weights_bytes(tensors, header, half=False)

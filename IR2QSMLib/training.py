@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -15,34 +15,32 @@ from typing import Any
 import torch
 
 from IR2QSMLib.errors import PackageMissing, ParameterInvalid, WeightsInvalid
-from IR2QSMLib.inversion.frame import MARGIN
-from IR2QSMLib.inversion.reading import Reading, require_fit
+from IR2QSMLib.inversion.network_input import NetworkInput, require_fit
 from IR2QSMLib.io.weights import fit, model_card, read_weights, weights_bytes
-from IR2QSMLib.networks.blocks import settle_batch_norm
+from IR2QSMLib.networks.blocks import fold_batch_norm, settle_batch_norm
 from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
 from IR2QSMLib.networks.kinds import KINDS, Config, Network, build, kind_of
-from IR2QSMLib.physics.dipole import DipoleStack
 from IR2QSMLib.runtime import Progress, half_precision, keep_freed_memory, silent
-from IR2QSMLib.training_data import Feed, Patches, Stock, draw_round
-from IR2QSMLib.training_loss import LOSSES, loss_of
-from IR2QSMLib.training_validation import Judged, judged_heads, validate
-
-SETTLING = 4
-"""Heads on which the statistics of batch normalisation are settled."""
+from IR2QSMLib.training_data import Feed
+from IR2QSMLib.training_loss import LOSSES
+from IR2QSMLib.training_patches import PatchTask
+from IR2QSMLib.training_whole_brain import WholeBrainTask
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides what a run learns; raises ParameterInvalid when parts do not fit."""
 
-    network: Config = IR2UnetConfig(n_inputs=Reading().n_channels)
-    reading: Reading = Reading()
+    network: Config = IR2UnetConfig(n_inputs=NetworkInput().n_channels)
+    reading: NetworkInput = NetworkInput()
     feed: Feed = Feed()
     loss: str = "squared"
     """Error summed over the result and, halved from each pass to the one before, over the iterates."""
     learning_rate: float = 1e-3
     averaging: float = 0.999
     """Decay of the averaged weights, a step."""
+    whole_brains: bool = False
+    """Whether the network learns from whole brains on coarse voxels, and not from patches."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.learning_rate < 1.0:
@@ -59,8 +57,19 @@ class Recipe:
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
         """The recipe that `to_dict` described."""
         kind, rest = values.get("kind", "ir2unet"), {k: v for k, v in values.items() if k != "kind"}
-        parts: dict[str, Callable[..., Any]] = {"network": KINDS[kind].config, "reading": Reading, "feed": Feed}
+        parts: dict[str, Callable[..., Any]] = {
+            "network": lambda **v: KINDS[kind].config(**v),
+            "reading": lambda **v: NetworkInput.from_dict(v),
+            "feed": Feed,
+        }
         return cls(**{k: parts[k](**v) if k in parts else v for k, v in rest.items()})
+
+    def task(self, stock: Path | None = None) -> PatchTask | WholeBrainTask:
+        """What the network is trained on."""
+        if self.whole_brains:
+            return WholeBrainTask(self.reading, self.feed.seed)
+        unrolled = KINDS[kind_of(self.network)].unrolled
+        return PatchTask(self.reading, self.feed, self.loss, unrolled=unrolled, stock=stock)
 
 
 def learning_rate(recipe: Recipe, fraction: float, step: int) -> float:
@@ -77,7 +86,13 @@ def take_over(path: Path, network: Network) -> None:
     weights, kind = read_weights(path), kind_of(network.config)
     if weights.header.get("network") != kind:
         raise WeightsInvalid(f"'{weights.name}' holds a '{weights.header.get('network')}'; expected a '{kind}'.")
-    network.load_state_dict(fit(weights, network.state_dict()))
+    was_normalised = weights.header["config"].get("normalised", True)
+    if isinstance(network, IR2Unet) and was_normalised and not network.config.normalised:
+        whole = build(replace(network.config, normalised=True))
+        whole.load_state_dict(fit(weights, whole.state_dict()))
+        network.load_state_dict(fold_batch_norm(whole.eval()).state_dict())
+    else:
+        network.load_state_dict(fit(weights, network.state_dict()))
     its = float(weights.header["config"].get("unit", 1.0))
     if isinstance(network, IR2Unet):
         network.rescale(network.config.unit / its)
@@ -124,9 +139,9 @@ class Run:
         self.folder, self.recipe, self.minutes = folder, recipe, minutes
         self.sitting, self.save_every = sitting or minutes, save_every
         self.clock, self.progress, self.first = clock, progress, start
-        self.stock, self.settling = Stock(stock), Stock(stock)
         if (folder / "recipe.json").exists():
             self.recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
+        self.task: Any = self.recipe.task(stock)
         bf16 = half_precision(device) is not None
         kind, _, index = device.partition(":")
         self.fabric = Fabric(
@@ -139,7 +154,7 @@ class Run:
         self.elapsed = self.reserve = 0.0       # seconds
         self.slowest_round = self.slowest_save = 0.0
         self.scores: dict[str, Any] = {}
-        self.judged: list[Judged] = []
+        self.validation: list[Any] = []
 
     def __call__(self) -> dict[str, Any]:
         """Train until the time is used up; return the last validation."""
@@ -150,8 +165,9 @@ class Run:
         self.start = self.clock()
         self._set_up()
         if fabric.is_global_zero:               # drawn before the first checkpoint, whose time is held in reserve
-            self.judged = judged_heads(recipe.reading, fabric.device)
-            next(self._settling_round())
+            self.validation = self.task.validation(fabric.device)
+            if isinstance(self.task, PatchTask):
+                next(self.task.settling(fabric.device))
         self.start -= self.elapsed
         self.sat_down, self.end = self.elapsed, min(60.0 * self.minutes, self.elapsed + 60.0 * self.sitting)
         if self.step == 0:
@@ -191,20 +207,14 @@ class Run:
 
     def _train_round(self) -> float:
         """All batches of the next round; return their mean loss."""
-        fabric, recipe, n = self.fabric, self.recipe, self.recipe.reading.n_channels
+        fabric, recipe = self.fabric, self.recipe
         total, n_batches = torch.zeros((), device=fabric.device), 0
         self.model.train()
-        for patches in draw_round(
-            recipe.reading, recipe.feed, self.round, fabric.device, fabric.global_rank, fabric.world_size,
-            alone=self.network.unrolled, stock=self.stock,
-        ):  # fmt: skip
-            batch = patches.values
+        for batch in self.task.round(self.round, fabric.device, fabric.global_rank, fabric.world_size):
             self.optimizer.zero_grad()
-            estimate = self.model(*self._arguments(patches))
-            truth, mask, left = batch[:, n : n + 1], batch[:, n + 1 : n + 2], batch[:, n + 2 :]
-            loss = loss_of(estimate, truth, mask, recipe.loss, left)
+            loss = self.task.loss(self.model, batch)
             fabric.backward(loss)
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 20.0)
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.task.largest_gradient)
             self.optimizer.step()
             self.step += 1
             decay = min(recipe.averaging, (1.0 + self.step) / (10.0 + self.step))
@@ -218,15 +228,6 @@ class Run:
                 self.progress(min(done, 1.0), "training")
         self.round += 1
         return float(total) / n_batches
-
-    def _arguments(self, patches: Patches) -> tuple[Any, ...]:
-        """What the network is called with."""
-        n, device = self.recipe.reading.n_channels, patches.values.device
-        image = patches.values[:, :n].contiguous(memory_format=torch.channels_last_3d)
-        if not self.network.unrolled:
-            return (image,)
-        dipole = DipoleStack([[grid] for grid in patches.grids], MARGIN, device)
-        return image, dipole, patches.values[:, n + 1 : n + 2]
 
     def _keep_reserve(self) -> None:
         self.reserve = self.fabric.broadcast(1.2 * (self.slowest_save + self.slowest_round))
@@ -254,7 +255,7 @@ class Run:
         if self.fabric.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
             averaged = self.averaged()
-            self.scores = validate(averaged, self.judged, self.fabric.device)
+            self.scores = self.task.validate(averaged, self.validation, self.fabric.device)
             header = self._header()
             content = weights_bytes(averaged.state_dict(), header)
             _write(self.folder / "weights.safetensors", content)
@@ -286,16 +287,11 @@ class Run:
         network = build(self.recipe.network.quiet).to(device)
         network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         network.load_state_dict({**self.network.state_dict(), **self.average})
-        batches = [self._arguments(patches) for patches in self._settling_round()]
-        with torch.autocast(device.type, torch.bfloat16, enabled=half_precision(str(device)) is not None):
-            settle_batch_norm(network, batches)
+        if isinstance(self.task, PatchTask):
+            batches = list(self.task.settling(device))
+            with torch.autocast(device.type, torch.bfloat16, enabled=half_precision(str(device)) is not None):
+                settle_batch_norm(network, batches)
         return network
-
-    def _settling_round(self) -> Iterator[Patches]:
-        recipe = self.recipe
-        feed = replace(recipe.feed, volumes=SETTLING, turns=1, seed=recipe.feed.seed + 500)
-        alone = self.network.unrolled
-        return draw_round(recipe.reading, feed, 0, self.fabric.device, alone=alone, stock=self.settling)
 
     def _header(self) -> dict[str, Any]:
         return {

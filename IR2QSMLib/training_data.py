@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +19,10 @@ from torch import Tensor
 from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.field.background import LaplacianBoundaryValue, Removal, VSharp
 from IR2QSMLib.grid import Grid
+from IR2QSMLib.inversion.data_term import DataTerm
 from IR2QSMLib.inversion.frame import Frame
-from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
-from IR2QSMLib.inversion.reading import Reading
+from IR2QSMLib.inversion.network_input import NetworkInput
+from IR2QSMLib.inversion.whole_brain import whole_brain_map
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.fourier import pad
 from IR2QSMLib.runtime import silent
@@ -51,6 +52,10 @@ class Feed:
     turns: int = 1
     """Rounds that a set of heads lasts, each of other patches: many heads a round, or its steps are all alike."""
     seed: int = 0
+    whole_brain: float = 0.0
+    """Share of the heads whose first map begins from that of the bundled whole-brain network."""
+    voxel: float | None = None
+    """Edge of cubic voxels [mm] with B0 along z, for a network that is run on such a grid; None draws grids."""
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -102,23 +107,50 @@ def remove_background(field: LocalField, dice: Dice) -> LocalField:
     return found if float(found.mask.float().mean()) > 0.02 else field
 
 
-def cut_patches(reading: Reading, feed: Feed, dice: Dice) -> Patches:
+def cut_slab(field: LocalField, dice: Dice) -> LocalField:
+    """The part of a field between two planes, 35 to 90 % of its extent: the sources beyond them are in it."""
+    axis = dice.choice((0, 0, 1, 2, 2))
+    others = tuple(a for a in range(3) if a != axis)
+    where = field.mask.any(dim=others[1]).any(dim=others[0]).nonzero().flatten()
+    low, n = int(where.min()), int(where.max()) + 1 - int(where.min())
+    width = max(int(dice.uniform(0.35, 0.9) * n), 8)
+    start = low + int(dice.uniform(0.0, 1.0) * max(n - width, 0))
+    inside = torch.arange(field.grid.shape[axis], device=field.mask.device)
+    shape = [-1 if a == axis else 1 for a in range(3)]
+    mask = field.mask & ((inside >= start) & (inside < start + width)).view(shape)
+    return replace(field, mask=mask, values=torch.where(mask, field.values, 0.0))
+
+
+def _image(reads: NetworkInput, field: LocalField, feed: Feed, dice: Dice) -> Tensor:
+    """What a network reads; for a share of the heads, the first map begins from that of the whole-brain network."""
+    term = DataTerm.of(field)
+    if not dice.chance(feed.whole_brain):
+        return reads(term)
+    return reads(term, term.reconciled(torch.where(field.mask, whole_brain_map(field)[0], 0.0))[0])
+
+
+def cut_patches(reads: NetworkInput, feed: Feed, dice: Dice) -> Patches:
     """Patches of one new head."""
-    head = draw_head(dice, draw_training_grid(dice))
+    grid = draw_training_grid(dice)
+    if feed.voxel is not None:
+        grid = Grid(grid.shape, (feed.voxel, feed.voxel, feed.voxel))
+    head = draw_head(dice, grid)
     field = acquire(head, draw_discrepancy(dice), dice)
-    if dice.chance(0.5):
+    if dice.chance(0.65):
         field = remove_background(field, dice)
+    if dice.chance(0.2):
+        field = cut_slab(field, dice)
     frame = Frame.around(field, margin=dice.integer(8, 24))
     prepared = frame.prepare(field)
     chi = torch.where(field.mask, head.chi - head.chi[field.mask].mean(), 0.0)
     chi = frame.bring(chi)
     left = torch.where(prepared.mask, prepared.values - simulate_field(chi, frame.grid), 0.0)
-    volume = torch.cat([reading(Fidelity(prepared, absolute=True)), chi[None], prepared.mask[None].float(), left[None]])
+    volume = torch.cat([_image(reads, prepared, feed, dice), chi[None], prepared.mask[None].float(), left[None]])
     volume = pad(volume, [max(n, feed.patch) for n in volume.shape[1:]])
     flipped = [dice.chance(0.5) for _ in range(3)]
     volume = volume.flip([a + 1 for a in range(3) if flipped[a]])
     grid = frame.grid.cropped((0, 0, 0), [feed.patch] * 3).reoriented((0, 1, 2), flipped)
-    found = volume[reading.n_channels + 1].nonzero()
+    found = volume[reads.n_channels + 1].nonzero()
     half, out = feed.patch // 2, []
     for index in (dice.rand(feed.patches) * len(found)).long().tolist():
         low = [
@@ -141,22 +173,22 @@ class Stock:
         self.key: tuple[Any, ...] = ()
         self.heads: list[Patches] = []
 
-    def __call__(self, reading: Reading, feed: Feed, first: int, device: torch.device) -> list[Patches]:
+    def __call__(self, reads: NetworkInput, feed: Feed, first: int, device: torch.device) -> list[Patches]:
         """The patches of the `feed.volumes` heads from the seed `first` on."""
-        key = (reading, feed, first, device)
+        key = (reads, feed, first, device)
         if key != self.key:
             self.heads = []                                         # let the last set go before the next is drawn
-            self.heads = [self._head(reading, feed, first + i, device) for i in range(feed.volumes)]
+            self.heads = [self._head(reads, feed, first + i, device) for i in range(feed.volumes)]
             self.key = key
         return self.heads
 
-    def _head(self, reading: Reading, feed: Feed, seed: int, device: torch.device) -> Patches:
+    def _head(self, reads: NetworkInput, feed: Feed, seed: int, device: torch.device) -> Patches:
         if self.folder is None:
-            return _halved(cut_patches(reading, feed, Dice(seed, device)))
-        cut = json.dumps([asdict(reading), feed.patch, feed.patches, device.type])
+            return _halved(cut_patches(reads, feed, Dice(seed, device)))
+        cut = json.dumps([asdict(reads), feed.patch, feed.patches, feed.whole_brain, feed.voxel, device.type])
         path = self.folder / f"{hashlib.sha256(cut.encode()).hexdigest()[:12]}-{seed}.safetensors"
         if not path.exists():
-            found = _halved(cut_patches(reading, feed, Dice(seed, device)))
+            found = _halved(cut_patches(reads, feed, Dice(seed, device)))
             grid = {"grid": json.dumps(asdict(found.grids[0]))}
             self.folder.mkdir(parents=True, exist_ok=True)
             beside = path.with_suffix(f".{os.getpid()}.part")
@@ -176,14 +208,14 @@ def _as_it_was(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in pairs}
 
 
-def stand_alone(values: Tensor, reading: Reading, grids: Sequence[Grid]) -> Tensor:
+def stand_alone(values: Tensor, reads: NetworkInput, grids: Sequence[Grid]) -> Tensor:
     """Patches, the last channel what χ leaves of the field, as heads of their own: their field is of their own sources.
 
     In a patch cut from a brain, a large part of the field is of sources beside it. LPCNN and MoDL-QSM were trained with
     the patch's own dipole operator all the same, so that their descent had to explain what nothing in the patch can. As
     a head of its own, its χ of zero mean, a patch poses the very problem that a whole volume does, with the same noise.
     """
-    n, out = reading.n_channels, values.clone()
+    n, out = reads.n_channels, values.clone()
     mask = values[:, n + 1 : n + 2]
     n_inside = mask.sum((2, 3, 4), keepdim=True).clamp_min(1.0)
     for channel in range(1, n + 1):                             # a first inversion, where there is one, and the truth
@@ -196,7 +228,7 @@ def stand_alone(values: Tensor, reading: Reading, grids: Sequence[Grid]) -> Tens
 
 
 def draw_round(
-    reading: Reading,
+    reads: NetworkInput,
     feed: Feed,
     number: int,
     device: torch.device,
@@ -212,10 +244,10 @@ def draw_round(
     """
     turn = number % feed.turns
     first = FIRST_TRAINING_SEED * (1 + feed.seed) + (number // feed.turns * n_ranks + rank) * feed.volumes
-    heads = (stock or Stock())(reading, feed, first, device)
+    heads = (stock or Stock())(reads, feed, first, device)
     values = torch.cat([head.values[turn :: feed.turns] for head in heads])
     grids = [grid for head in heads for grid in head.grids[turn :: feed.turns]]
     order = torch.randperm(len(values), generator=torch.Generator().manual_seed(first + turn))
     for chosen in order.split(feed.batch):
         batch, its = values[chosen.to(device)].float(), [grids[i] for i in chosen.tolist()]
-        yield Patches(stand_alone(batch, reading, its) if alone else batch[:, :-1], its)
+        yield Patches(stand_alone(batch, reads, its) if alone else batch[:, :-1], its)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.grid import Grid
+from IR2QSMLib.inversion.data_term import DataTerm
 from IR2QSMLib.inversion.frame import Frame
-from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
-from IR2QSMLib.inversion.reading import Reading
+from IR2QSMLib.inversion.network_input import NetworkInput
 from IR2QSMLib.inversion.tiles import infer
 from IR2QSMLib.metrics import nrmse, xsim
 from IR2QSMLib.networks.kinds import Network
@@ -46,7 +46,7 @@ def validation_cases(device: torch.device) -> list[tuple[Head, Discrepancy, Dice
     return cases
 
 
-class Judged(NamedTuple):
+class ValidationCase(NamedTuple):
     """A head that is not trained on, as a network reads it."""
 
     head: Head
@@ -58,19 +58,19 @@ class Judged(NamedTuple):
 
 
 @torch.inference_mode()
-def judged_heads(reading: Reading, device: torch.device) -> list[Judged]:
+def validation_images(reads: NetworkInput, device: torch.device) -> list[ValidationCase]:
     """The validation cases, drawn, scanned and read."""
     heads = []
     for head, discrepancy, dice in validation_cases(device):
         field = acquire(head, discrepancy, dice)
         frame = Frame.around(field)
         prepared = frame.prepare(field)
-        heads.append(Judged(head, frame, prepared.mask, reading(Fidelity(prepared, absolute=True))))
+        heads.append(ValidationCase(head, frame, prepared.mask, reads(DataTerm.of(prepared))))
     return heads
 
 
 @torch.inference_mode()
-def validate(network: Network, heads: Sequence[Judged], device: torch.device) -> dict[str, Any]:
+def validate(network: Network, heads: Sequence[ValidationCase], device: torch.device) -> dict[str, Any]:
     """Mean XSIM and demeaned NRMSE [%] over the validation cases, without data consistency."""
     network.eval()
     scores = []

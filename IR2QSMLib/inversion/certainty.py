@@ -1,4 +1,4 @@
-"""How far a map may be off: the network's standard error, made to keep its word by what can be seen beside it."""
+"""How far a map may be off, told from the map and from what it leaves of the field."""
 
 from __future__ import annotations
 
@@ -8,71 +8,56 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
+from IR2QSMLib.inversion.data_term import DataTerm
 from IR2QSMLib.physics.fourier import blur
-from IR2QSMLib.regional import distance_from
+from IR2QSMLib.physics.settings import SETTINGS
 
 FEATURES = (
-    "log_sigma", "lacking", "log_residual", "log_spread", "log_above", "log_below", "edge", "log_voxel", "recovered",
-    "spared", "log_noise", "log_around",
+    "log_discrepancy", "log_residual", "log_spread", "log_above", "log_below", "log_around", "edge", "log_voxel",
 )  # fmt: skip
 """What an error's size is told from, in the order of `features`."""
-NEAR, AROUND = 1.5, 4.0
-"""σ [mm] of the blurs that a voxel's surroundings are judged by: of spread and residual, and of the contrast."""
-FAR = 10.0
-"""σ [mm] of the blur that strong sources are looked for with: their streaks reach as far."""
-FADING, DEPTH = 2.0, 8.0
-"""Depth below the mask's edge in which its role falls to 1/e, and beyond which it is not looked for [mm]."""
-SMALL = 1e-3
-"""Added to a susceptibility [ppm] and to the noise's share before the logarithm: below, size tells nothing."""
-BRIEF = 1e-9
-"""The same for what is never zero but in made-up data."""
 
 
-def features(chi: Tensor, sigma: Tensor, fidelity: Fidelity, *, spared: bool) -> Tensor:
+def features(chi: Tensor, term: DataTerm) -> Tensor:
     """What is known of every voxel of the mask before the truth is: (feature, voxel), float32.
 
-    `chi`, the final map, and `sigma`, the network's standard error [ppm], are (x, y, z). In the order of `FEATURES`:
-    log σ; how surely the field lacks its harmonic part; logarithms of the root mean square of the field that χ leaves
-    unexplained nearby, of χ's spread nearby, and of how far χ lies above and below what is around it (veins and
-    calcified spots are small); exp(−depth/`FADING`); the logarithm of the voxel's edge, that of a cube of its volume;
-    whether the field's harmonic part is an estimate; whether edges of a magnitude were `spared`; the logarithms of the
-    noise's share and of the root mean square of χ far around.
+    `chi` is the final map [ppm]: (x, y, z). In the order of `FEATURES`, logarithms of: the root mean square of the
+    discrepancy over √λ, its size in a map; the root mean square nearby of the field that χ leaves unexplained; χ's
+    spread nearby; how far χ lies above and below what is around it (veins and calcified spots are small); the root mean
+    square of χ around; then the share nearby that lies outside the mask, and the logarithm of the voxel's edge, that of
+    a cube of its volume.
     """
-    field, mask, log_noise = fidelity.field, fidelity.field.mask, math.log(fidelity.noise + SMALL)
-    weight = {width: blur(mask.float(), field.grid, width).clamp_min(1e-3) for width in (NEAR, AROUND, FAR)}
+    field, small = term.field, SETTINGS.small
+    mask, n = field.mask, int(field.mask.sum())
+    weight = {width: blur(mask.float(), field.grid, width).clamp_min(small) for width in (SETTINGS.near, SETTINGS.far)}
 
     def mean(x: Tensor, width: float) -> Tensor:
         return blur(torch.where(mask, x, 0.0), field.grid, width) / weight[width]
 
-    residual = mean(fidelity.residual(chi).square(), NEAR).clamp_min(0.0).sqrt()
-    spread = (mean(chi.square(), NEAR) - mean(chi, NEAR).square()).clamp_min(0.0).sqrt()
-    contrast = chi - mean(chi, AROUND)
-    n = int(mask.sum())
-    found = (
-        (sigma[mask] + BRIEF).log(),
-        torch.full((n,), fidelity.lacking, device=chi.device),
-        (residual[mask] + 0.1 * SMALL).log(),
-        *((x[mask] + SMALL).log() for x in (spread, contrast.clamp_min(0.0), (-contrast).clamp_min(0.0))),
-        torch.exp(-_depth(fidelity)[mask] / FADING),
-        *(
-            torch.full((n,), float(value), device=chi.device)
-            for value in (math.log(math.prod(field.grid.voxel_size)) / 3.0, field.recovered, spared, log_noise)
-        ),
-        (mean(chi.square(), FAR).clamp_min(0.0).sqrt()[mask] + SMALL).log(),
-    )
-    return torch.stack(found)
+    def root(square: Tensor) -> Tensor:
+        return square.clamp_min(0.0).sqrt()
 
+    near, far = SETTINGS.near, SETTINGS.far
+    contrast = chi - mean(chi, far)
+    power = float(field.values.square().sum()) / n * term.spectrum.share / term.spectrum.mean_regularisation
+    volumes = (
+        root(mean(term.residual(chi).square(), near)),
+        root(mean(chi.square(), near) - mean(chi, near).square()),
+        contrast.clamp_min(0.0), (-contrast).clamp_min(0.0),
+        root(mean(chi.square(), far)),
+    )  # fmt: skip
 
-def _depth(fidelity: Fidelity) -> Tensor:
-    """Distance from the outside of the mask [mm], `DEPTH` at the most: (x, y, z). The volume's faces are edges, too."""
-    outside = pad(~fidelity.field.mask, [1] * 6, value=True)
-    x, y, z = outside.shape
-    distance = distance_from(outside, fidelity.field.grid.cropped((-1, -1, -1), (x, y, z)), DEPTH)
-    return distance[1:-1, 1:-1, 1:-1].clamp_max(DEPTH)
+    def constant(value: float) -> Tensor:
+        return torch.full((n,), value, device=chi.device)
+
+    return torch.stack([
+        constant(math.log(math.sqrt(power) + small)),
+        *((x[mask] + small).log() for x in volumes),
+        1.0 - weight[near][mask],
+        constant(math.log(math.prod(field.grid.voxel_size)) / len(field.grid.voxel_size)),
+    ])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -120,10 +105,10 @@ class Calibration:
         matrix = torch.tensor(self.matrix, dtype=z.dtype, device=z.device)
         return (z * (matrix.T @ z)).sum(0)
 
-    def __call__(self, chi: Tensor, sigma: Tensor, fidelity: Fidelity, *, spared: bool) -> Tensor:
-        """The standard error [ppm] of the final map `chi` [ppm] from the network's, 0 outside the mask: (x, y, z)."""
+    def __call__(self, chi: Tensor, term: DataTerm) -> Tensor:
+        """The standard error [ppm] of the final map `chi` [ppm], 0 outside the mask: (x, y, z)."""
         out = torch.zeros_like(chi)
-        out[fidelity.field.mask] = self.log_sigma(features(chi, sigma, fidelity, spared=spared)).exp()
+        out[term.field.mask] = self.log_sigma(features(chi, term)).exp()
         return out
 
 

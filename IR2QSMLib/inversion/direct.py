@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.inversion.strength import AUTO, Strength, require_strength, tikhonov_strength
+from IR2QSMLib.inversion.strength import AUTO, Strength, require_strength, tkd_threshold
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import fft, ifft
+from IR2QSMLib.physics.spectrum import estimate_spectrum
 from IR2QSMLib.runtime import Progress, silent
 from IR2QSMLib.volumes import LocalField, Susceptibility
 
@@ -23,32 +24,37 @@ class TruncatedDivision:
     unless 0 < t < 2/3.
     """
 
-    threshold: float = 0.15
-    """t, dimensionless."""
+    threshold: Strength = 0.15
+    """t, dimensionless, or "auto" to follow what of the field no susceptibility explains."""
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.threshold < 2.0 / 3.0:
-            raise ParameterInvalid(f"The TKD threshold is {self.threshold:g}; expected a number between 0 and 2/3.")
+        if self.threshold == AUTO:
+            return
+        if isinstance(self.threshold, str) or not 0.0 < self.threshold < 2.0 / 3.0:
+            shown = self.threshold if isinstance(self.threshold, str) else f"{self.threshold:g}"
+            raise ParameterInvalid(f"The TKD threshold is {shown}; expected a number between 0 and 2/3, or {AUTO}.")
 
     def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
         """Invert a local field [ppm]."""
         progress(0.0, "inversion")
+        threshold = tkd_threshold(estimate_spectrum(field)[0]) if self.threshold == AUTO else float(self.threshold)
         d = dipole_kernel(field.grid, field.values.device)
         sign = torch.where(d >= 0, 1.0, -1.0)
-        inverse = 1.0 / torch.where(d.abs() > self.threshold, d, sign * self.threshold)
+        inverse = 1.0 / torch.where(d.abs() > threshold, d, sign * threshold)
         inverse[0, 0, 0] = 0.0
-        return _divided(inverse, field)
+        return replace(_divided(inverse, field), notes={"threshold": threshold})
 
 
 @dataclass(frozen=True)
 class Tikhonov:
     """Least squares with an L2 penalty on χ: χ = F⁻¹[D F f / (D² + λ)].
 
-    (Bilgic 2014, doi 10.1002/mrm.25029, gives the closed form.) Raises ParameterInvalid unless λ > 0.
+    (Bilgic 2014, doi 10.1002/mrm.25029, gives the closed form.) With "auto", λ is that of Wiener's filter at every
+    frequency, read off the field (`physics.spectrum`). Raises ParameterInvalid unless λ > 0.
     """
 
     strength: Strength = 0.01
-    """λ, dimensionless, or "auto" to follow the noise found in the field."""
+    """λ, dimensionless, or "auto" to follow what of the field no susceptibility explains."""
 
     def __post_init__(self) -> None:
         require_strength("Tikhonov", self.strength)
@@ -56,8 +62,10 @@ class Tikhonov:
     def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
         """Invert a local field [ppm]."""
         progress(0.0, "inversion")
-        d = dipole_kernel(field.grid, field.values.device)
-        strength = tikhonov_strength(field) if self.strength == AUTO else float(self.strength)
+        if self.strength == AUTO:
+            spectrum, chi = estimate_spectrum(field)
+            return Susceptibility(chi, notes={"strength": spectrum.mean_regularisation, "spectrum": spectrum.to_dict()})
+        d, strength = dipole_kernel(field.grid, field.values.device), float(self.strength)
         return replace(_divided(d / (d.square() + strength), field), notes={"strength": strength})
 
 

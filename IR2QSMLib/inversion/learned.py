@@ -1,10 +1,10 @@
-"""The learned inversions: a network's estimate of χ, and the measured field again."""
+"""The learned inversions: a first map, a network, and one closed-form step on the measured field."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,70 +12,32 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.errors import ParameterInvalid, WeightsInvalid
-from IR2QSMLib.inversion.edges import magnitude_edges, own_edges
-from IR2QSMLib.inversion.gradient_tikhonov import Fidelity, GradientTikhonov
+from IR2QSMLib.inversion.data_term import DataTerm
 from IR2QSMLib.inversion.loading import Loaded, bundled, load
-from IR2QSMLib.inversion.streaks import StreakRemoval
 from IR2QSMLib.inversion.tiles import TILES, Maps, infer_in_memory
-from IR2QSMLib.inversion.tv import between_edges
+from IR2QSMLib.inversion.whole_brain import whole_brain_map
 from IR2QSMLib.physics.dipole import DipoleStack
 from IR2QSMLib.physics.fourier import good_size
-from IR2QSMLib.physics.gradient import Gradient
 from IR2QSMLib.physics.resample import aligned_grid, resample
+from IR2QSMLib.physics.settings import SETTINGS
 from IR2QSMLib.runtime import Progress, half_precision, part_of, silent
 from IR2QSMLib.volumes import LocalField, Susceptibility
-
-CONSISTENCY = 0.01
-"""Floor of the data consistency's λ."""
-NETWORK_SHARE, FIRST_SHARE, LAST_SHARE = 0.5, 0.05, 0.15
-"""Of a run's time, that of the network and its first inversion, and of the whole, those of judging the field and of
-`between_edges`."""
-N_ROUNDS, N_STEPS = 5, 2
-"""Rounds of the data consistency, and steps of the first inversion in each: chosen, like `consistency_of`, on held-out
-heads of seeds that neither training nor the benchmark uses."""
-N_PASSES, N_ROUNDS_A_PASS = 5, 2
-"""Where a field lacks its harmonic part: how often the network is run, and the rounds after each run. Chosen likewise;
-after more passes, wide streaks of some maps grow."""
-LED_ON, LED_ON_ALONE = 0.6, 0.45
-"""Weight of what `between_edges` makes of a map beside the map itself, with a magnitude and without: alone it is as
-good where all edges are seen, and worse where they are not; the mean of both is better than either, or nearly."""
-
-
-def consistency_of(fidelity: Fidelity, floor: float, *, magnitude: bool) -> tuple[StreakRemoval, GradientTikhonov]:
-    """The removal of streaks and the steps on the field that suit a field and the floor of λ.
-
-    What lies between edges may be smoothed: between a `magnitude`'s four times as much as between the map's own, which
-    are less sure, and twice that in a noisy field; three times as much, in a cone three times as wide, in a field that
-    lacks its harmonic part, whose errors are streaks at every angle; half of that where the part was recovered. The
-    steps may then follow the field more closely, and be one more.
-    """
-    lacking = fidelity.lacking
-    strength = StreakRemoval.strength * 3.0**lacking
-    if magnitude:
-        strength *= 4.0 * (1.0 + min(1.0, 10.0 * fidelity.noise))
-    if fidelity.field.recovered:
-        strength *= 0.5
-    steps = GradientTikhonov(floor, 2.0 / (1.0 + lacking), N_STEPS + round(lacking))
-    return StreakRemoval(strength, StreakRemoval.cone * 3.0**lacking), steps
 
 
 @dataclass(frozen=True)
 class Learned:
     """IR2QSM (Li 2025, doi 10.1002/mp.17747): a U-net run T times with reverse concatenations.
 
-    The network corrects a first inversion of the field, and its estimate is reconciled with the measured field: by
-    turns, streaks are taken out near the cone where D vanishes (`StreakRemoval`), and steps of the first inversion
-    explain what the map leaves of the field (`GradientTikhonov.refine`). Where the field lacks its harmonic part, or an
-    estimate stands for it, the map tells it better (`Fidelity.completed`): the network is run again and again on what
-    it then reads. The result is a mean with what a few steps of total variation over all of k-space make of it
-    (`between_edges`), on the field that it completes. Both spare edges: those of a magnitude, as MEDI finds them, or
-    without one those of the network's estimate and, in the last step, of the map so far (`own_edges`). Several
-    orientations leave no streaks, and neither follows.
+    1. The field's own cone tells how much of it no susceptibility explains, λ(k) (`estimate_spectrum`).
+    2. A network on coarse voxels, which sees the whole brain, fills that cone (`whole_brain_map`); a step on the field
+       makes of its map the first map.
+    3. The network draws the map from field and first map.
+    4. A closed-form step reconciles the map with the field, χ + F⁻¹[D/(D² + c·λ) F (f − D∗χ)]; another one follows only
+       where a step clears the cone, as it does in fields without discrepancy (`DataTerm.reconciled`).
 
     Raises ParameterInvalid when the consistency is negative or the tile is not one of `TILES`, WeightsInvalid for
-    weights that do not load, FieldInvalid for a magnitude without edges, OutOfMemory when no tile fits.
-
-    The other learned methods differ in their network, their weights and what these say they read.
+    weights that do not load, OutOfMemory when no tile fits. The other learned methods differ in their network, their
+    weights and what these say they read.
     """
 
     kind: ClassVar[str] = "ir2unet"
@@ -85,28 +47,28 @@ class Learned:
 
     weights: Path | None = None
     """A weights file; the bundled one when None."""
-    consistency: float = CONSISTENCY
-    """The floor of the data consistency's λ, which grows with the field's noise; 0 is no consistency."""
+    consistency: float = SETTINGS.step
+    """c, the factor on λ(k) in the closed-form step; 0 is no step, and the map is the network's own."""
     tile: int | None = None
     """Edge of the tiles [voxels]; None for the whole volume where memory holds it."""
     resampled: bool | None = None
     """Whether the network sees a 1 mm grid along B0; None for those that read the field alone and know no B0."""
-    edges: bool = True
-    """Whether the edges that are spared are those of the field's magnitude, where it has one."""
+    whole_brain: bool = True
+    """Whether the first map is that of the whole-brain network, or the field's own."""
     calibrated: bool = True
-    """Whether the uncertainty is that of the final map, where the weights were calibrated; else, and without data
+    """Whether the uncertainty is that of the final map, where the weights were calibrated; else, and without
     consistency, the network's own."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.consistency < math.inf:
-            raise ParameterInvalid(f"The data consistency is {self.consistency:g}; expected a λ, or 0 for none.")
+            raise ParameterInvalid(f"The data consistency is {self.consistency:g}; expected a factor, or 0 for none.")
         if self.tile is not None and self.tile not in TILES:
             raise ParameterInvalid(f"The tile is {self.tile} voxels; expected one of {', '.join(map(str, TILES))}.")
 
     def __call__(
         self, field: LocalField, progress: Progress = silent, others: Sequence[LocalField] = ()
     ) -> Susceptibility:
-        """Invert a prepared field [ppm], every axis a multiple of 8.
+        """Invert a preprocessed field [ppm], every axis a multiple of 8.
 
         `others` are fields of the same head, on the same voxels, with B0 in other directions: for LPCNN alone.
         """
@@ -114,83 +76,32 @@ class Learned:
             raise WeightsInvalid(self.problem)
         loaded = load(self.weights or bundled(self.weights_name))
         self._require_use(loaded, field, others)
-        progress(0.0, "first inversion")
         field, *others = (f.mapped(Tensor.contiguous, f.grid) for f in (field, *others))
-        judged = FIRST_SHARE / (1 + len(others))
-        alone = self.consistency == 0.0         # the network sees the very field, as its authors' code does
-        fidelities = [
-            Fidelity(f, part_of(progress, judged * i, judged * (i + 1)), absolute=alone)
-            for i, f in enumerate((field, *others))
-        ]
-        seen = None if others else self._magnitude_edges(field)
-        led_on = self.consistency > 0.0 and not others          # together they leave no cone unseen
-        blind = loaded.reading.reads == "field" and not loaded.network.unrolled
-        resampled = blind if self.resampled is None else self.resampled
-        run = self._on_aligned_grid if resampled else self._run
-        measured, read = [f.of_what_was_measured() for f in fidelities], fidelities
-        again = self.consistency > 0.0 and any(f.lacking > 0.5 for f in measured)
-        n_passes, n_rounds = (N_PASSES, N_ROUNDS_A_PASS) if again else (1, N_ROUNDS)
-        end = 1.0 - LAST_SHARE if led_on else 1.0
-        a_pass = (end - FIRST_SHARE) / n_passes
-        chi = torch.zeros_like(field.values)
-        before: Maps | None = None
-        for number in range(n_passes):
-            told = part_of(progress, FIRST_SHARE + a_pass * number, FIRST_SHARE + a_pass * (number + 1))
-            maps = before = run(loaded, read, chi, part_of(told, 0.0, NETWORK_SHARE), before)
-            chi = torch.where(field.mask, maps.chi, 0.0)
-            if self.consistency > 0.0:
-                chi = self._reconciled(chi, measured, seen, n_rounds, part_of(told, NETWORK_SHARE, 1.0))
-            if number + 1 < n_passes:
-                read = [Fidelity(f.completed(chi)) for f in measured]
-        if led_on:
-            completed, edges = measured[0].completed(chi), seen or own_edges(chi, field.mask, field.grid)
-            led = between_edges(completed, chi, edges, part_of(progress, end, 1.0))
-            chi = torch.lerp(chi, led, LED_ON_ALONE if seen is None else LED_ON)
+        told, n = part_of(progress, 0.0, 0.2), 1 + len(others)
+        terms = [DataTerm.of(f, part_of(told, i / n, (i + 1) / n)) for i, f in enumerate((field, *others))]
+        term = terms[0]
+        notes = self._notes(loaded, term)
+        first_map = term.first_map
+        if self.whole_brain and loaded.network_input.reads != "field" and not others:
+            progress(0.2, "whole brain")
+            coarse, notes["whole_brain_sha256"] = whole_brain_map(term.field, part_of(progress, 0.2, 0.4))
+            first_map, _ = term.reconciled(torch.where(field.mask, coarse, 0.0))
+        maps = self._run(loaded, terms, first_map, part_of(progress, 0.4, 0.9))
+        chi = torch.where(field.mask, maps.chi, 0.0)
         sigma, unexplained = (
             None if x is None else torch.where(field.mask, x, 0.0) for x in (maps.sigma, maps.unexplained)
         )
-        precision = half_precision(str(field.values.device))
-        notes: dict[str, Any] = {"weights": loaded.name, "weights_sha256": loaded.sha256, "resampled": resampled}
+        progress(0.9, "data consistency")
+        if self.consistency > 0.0:
+            for each in terms:
+                chi, notes["steps"] = each.reconciled(chi, self.consistency)
         notes["tile"] = maps.tile
-        notes["precision"] = "float32" if precision is None else str(precision).removeprefix("torch.")
-        notes["noise_share"] = round(fidelities[0].noise, 6)
-        notes["field_offset_ppm"] = round(fidelities[0].offset, 6)
-        notes["harmonic_part_lacking"] = round(fidelities[0].lacking, 3)
-        notes["harmonic_part_recovered"] = field.recovered
-        notes["passes"] = n_passes
-        notes["reading"] = asdict(loaded.reading)
-        notes["magnitude_edges"] = seen is not None
         if sigma is not None:
-            calibration = loaded.calibration if self.calibrated and self.consistency > 0.0 else None
             notes["uncertainty"] = "the network's own, not calibrated"
-            if calibration is not None:
-                sigma = calibration(chi, sigma, fidelities[0], spared=seen is not None)
-                notes["uncertainty"] = "calibrated on simulated heads"
+        if loaded.calibration is not None and self.calibrated and self.consistency > 0.0:
+            sigma = loaded.calibration(chi, term)
+            notes["uncertainty"] = "calibrated on simulated heads"
         return Susceptibility(chi, sigma, notes, unexplained=unexplained)
-
-    def _magnitude_edges(self, field: LocalField) -> list[Tensor] | None:
-        """Where the magnitude has edges along each axis, or None where there is none or none is asked for."""
-        if self.consistency == 0.0 or not self.edges or field.magnitude is None:
-            return None
-        return magnitude_edges(field.magnitude, field.mask, Gradient(field.grid, "periodic"))
-
-    def _reconciled(
-        self, chi: Tensor, fidelities: Sequence[Fidelity], seen: list[Tensor] | None, n_rounds: int, progress: Progress
-    ) -> Tensor:
-        """The network's estimate [ppm] and the measured fields, by turns: (x, y, z) to the same.
-
-        Edges `seen` in a magnitude are spared, or those of the estimate; of several fields no streaks are taken out.
-        """
-        field = fidelities[0].field
-        edges = None if len(fidelities) > 1 else seen or own_edges(chi, field.mask, field.grid)
-        streaks, again = consistency_of(fidelities[0], self.consistency, magnitude=seen is not None)
-        for number in range(n_rounds):
-            progress(number / n_rounds, "data consistency")
-            if edges is not None:
-                chi = streaks(chi, field.mask, field.grid, edges)
-            for fidelity in fidelities:
-                chi = again.refine(chi, fidelity)
-        return chi
 
     @property
     def problem(self) -> str | None:
@@ -217,42 +128,49 @@ class Learned:
         for other in others:
             other.grid.require_match(field.grid, "An orientation", "the first")
 
-    def _on_aligned_grid(
-        self, loaded: Loaded, fidelities: Sequence[Fidelity], chi: Tensor, progress: Progress, before: Maps | None
-    ) -> Maps:
-        progress(0.0, "resampling")
-        field = fidelities[0].field
-        grid = aligned_grid(field.grid)
-        shape = [good_size(n, loaded.network.multiple) for n in grid.shape]
-        grid = grid.cropped([-((m - n) // 2) for m, n in zip(shape, grid.shape, strict=True)], shape)
-        mask = resample(field.mask.float(), field.grid, grid) > 0.5
-        values = torch.where(mask, resample(field.values, field.grid, grid), 0.0)
-        chi = resample(chi, field.grid, grid)
-        coarse = LocalField(values, mask, grid, recovered=field.recovered)
-        maps = self._run(loaded, [Fidelity(coarse, absolute=True)], chi, progress, before)
-        progress(0.92, "resampling")
-        chi = resample(torch.where(mask, maps.chi, 0.0), grid, field.grid)
-        return maps._replace(chi=chi, sigma=None if maps.sigma is None else resample(maps.sigma, grid, field.grid))
+    def _notes(self, loaded: Loaded, term: DataTerm) -> dict[str, Any]:
+        precision = half_precision(str(term.field.values.device))
+        return {
+            "weights": loaded.name,
+            "weights_sha256": loaded.sha256,
+            "reads": loaded.network_input.reads,
+            "resampled": self._is_resampled(loaded),
+            "precision": "float32" if precision is None else str(precision).removeprefix("torch."),
+            "field_offset_ppm": round(term.spectrum.offset, 6),
+            "spectrum": term.spectrum.to_dict(),
+        }
 
-    def _run(
-        self, loaded: Loaded, fidelities: Sequence[Fidelity], chi: Tensor, progress: Progress, before: Maps | None
-    ) -> Maps:
-        """The network over a volume, of which the map so far is `chi`, in tiles where memory asks for them.
+    def _is_resampled(self, loaded: Loaded) -> bool:
+        knows_no_b0 = loaded.network_input.reads == "field" and not loaded.network.unrolled
+        return knows_no_b0 if self.resampled is None else self.resampled
 
-        `before` is what it said in the run before.
-        """
-        image = loaded.reading(fidelities[0], chi, lambda done, _: progress(0.2 * done, "first inversion"))
+    def _run(self, loaded: Loaded, terms: Sequence[DataTerm], first_map: Tensor, progress: Progress) -> Maps:
+        """The network over a volume, in tiles where memory asks for them, on its own voxels or those of a 1 mm grid."""
+        term = terms[0]
+        grid = term.field.grid
+        image = loaded.network_input(term, first_map)
+        if not self._is_resampled(loaded):
+            return self._infer(loaded, terms, image, progress)
+        aligned = aligned_grid(grid)
+        shape = [good_size(n, loaded.network.multiple) for n in aligned.shape]
+        aligned = aligned.cropped([-((m - n) // 2) for m, n in zip(shape, aligned.shape, strict=True)], shape)
+        mask = resample(term.field.mask.float(), grid, aligned) > 0.5
+        image = torch.where(mask, torch.stack([resample(channel, grid, aligned) for channel in image]), 0.0)
+        maps = self._infer(loaded, terms, image, progress)
+        chi = resample(torch.where(mask, maps.chi, 0.0), aligned, grid)
+        return maps._replace(chi=chi, sigma=None if maps.sigma is None else resample(maps.sigma, aligned, grid))
+
+    def _infer(self, loaded: Loaded, terms: Sequence[DataTerm], image: Tensor, progress: Progress) -> Maps:
         device = image.device
         network = loaded.network.to(device)
-        dtype = half_precision(str(device))
         physics: tuple[Any, ...] = ()
         if network.unrolled:
-            fields = [fidelity.field for fidelity in fidelities]
-            image = torch.cat([*(torch.where(f.mask, f.values, 0.0)[None] for f in fields[1:]), image])
+            fields = [term.field for term in terms]
+            image = torch.cat([*(f.values[None] for f in fields[1:]), image])
             grids = [f.grid for f in (*fields[1:], fields[0])]
             mask = torch.stack([f.mask for f in fields]).all(0)
             physics = (DipoleStack([grids], device=device), mask)
-        return infer_in_memory(network, image, self.tile, before, dtype, part_of(progress, 0.2, 0.9), *physics)
+        return infer_in_memory(network, image, self.tile, None, half_precision(str(device)), progress, *physics)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any, TypeVar, cast
 import torch
 
 from IR2QSMLib.errors import ParameterInvalid, WeightsInvalid
-from IR2QSMLib.inversion.certainty import Calibration
-from IR2QSMLib.inversion.reading import Reading, require_fit
+from IR2QSMLib.inversion.certainty import FEATURES, Calibration
+from IR2QSMLib.inversion.network_input import NetworkInput, require_fit
 from IR2QSMLib.io.weights import fit, models_folder, read_weights
 from IR2QSMLib.networks.blocks import fold_batch_norm
 from IR2QSMLib.networks.kinds import KINDS, Network, build
@@ -27,11 +27,11 @@ class Loaded:
     network: Network
     kind: str
     """The network's name in `KINDS`."""
-    reading: Reading
+    network_input: NetworkInput
     name: str
     sha256: str
     calibration: Calibration | None = None
-    """What makes the network's standard error keep its word, where the weights were calibrated."""
+    """What makes the network's standard error keep its word, where the weights were calibrated with this version."""
 
 
 def bundled(name: str = "ir2qsm") -> Path:
@@ -58,11 +58,12 @@ def _load(path: Path, changed: int, size: int) -> Loaded:
         name = str(weights.header["network"])
         if name not in KINDS:
             raise WeightsInvalid(f"'{weights.name}' is for a network '{name}', which this version does not know.")
-        reading = _exactly(Reading, weights.header["reading"])
+        network_input = NetworkInput.from_dict(weights.header["reading"])
         config = _exactly(KINDS[name].config, weights.header["config"])
-        require_fit(reading, config)
+        require_fit(network_input, config)
         found = weights.header.get("calibration")
-        calibration = None if found is None else Calibration.from_dict(found)
+        older = found is not None and tuple(found["features"]) != FEATURES      # by another version's: of no use here
+        calibration = None if found is None or older else Calibration.from_dict(found)
     except (AttributeError, KeyError, TypeError) as error:
         raise WeightsInvalid(
             f"The header of '{weights.name}' lacks or misnames a setting ({error}); import or train it again."
@@ -72,11 +73,12 @@ def _load(path: Path, changed: int, size: int) -> Loaded:
     network = build(config)
     network.load_state_dict(fit(weights, network.state_dict()))
     network = prepared(network.eval().requires_grad_(False))
-    return Loaded(network, name, reading, weights.name, weights.sha256, calibration)
+    return Loaded(network, name, network_input, weights.name, weights.sha256, calibration)
 
 
 def _exactly(made: Callable[..., Made], values: dict[str, Any]) -> Made:
     """A dataclass from all of its fields: a default in place of a missing one would be another network."""
+    values = {**getattr(made, "added", {}), **values}
     missing = sorted({f.name for f in fields(cast(Any, made))} - values.keys())
     if missing:
         raise KeyError(missing[0])

@@ -45,7 +45,7 @@ WORDS = {
 METHODS = {
     "ir2qsm": Entry(
         Learned,
-        "A U-net run T times with reverse concatenations and a recurrent middle, then the measured field again.",
+        "A U-net run T times with reverse concatenations and a recurrent middle, on the map of a whole-brain network.",
         "Li et al. 2025, Medical Physics, doi 10.1002/mp.17747",
     ),
     "unet": Entry(

@@ -1,7 +1,8 @@
-"""How strongly to regularise: a number, or what the noise found in the field asks for.
+"""How strongly to regularise: a number, or what the field's own spectrum asks for.
 
-The rules were fitted to the best XSIM of simulated heads of seeds 900 to 950 at power SNRs from 4 to noise-free; what
-is left at no noise stands for the errors of the model, above all the field outside the mask.
+λ̄ is the mean regularisation that `physics.spectrum` reads off the field's cone: the power of what no susceptibility
+explains over that of χ. The rules were fitted to XSIM on the mismatch axis of seeds that serve nothing else
+(docs/experiments/2026-11-30-spectrum.md).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 
 from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.physics.noise import noise_share
+from IR2QSMLib.physics.spectrum import Spectrum, estimate_spectrum
 from IR2QSMLib.volumes import LocalField
 
 AUTO = "auto"
@@ -25,23 +26,20 @@ def require_strength(method: str, strength: Strength) -> None:
     raise ParameterInvalid(f"The {method} strength is {shown}; expected a positive number, or {AUTO}.")
 
 
-def tikhonov_strength(field: LocalField) -> float:
-    """λ = 0.0035 + 0.1·q^0.7, q the share of noise in the field's power."""
-    return 0.0035 + 0.1 * noise_share(field) ** 0.7
+def tkd_threshold(spectrum: Spectrum) -> float:
+    """t = 2.5·√λ̄, 0.6 at the most."""
+    return min(2.5 * spectrum.mean_regularisation**0.5, 0.6)
 
 
 def tv_strength(field: LocalField, free: bool) -> float:
-    """λ [ppm·mm]: 0.114·s·(q + 0.0001)^0.7 where the field outside the mask is free, else s·(0.016 + 0.05·√q).
-
-    s is the field's root mean square [ppm].
-    """
-    share, size = noise_share(field), _size(field)
-    return 0.114 * size * (share + 1e-4) ** 0.7 if free else size * (0.016 + 0.05 * share**0.5)
+    """λ [ppm·mm] of total variation, `free` where the field outside the mask is left free; s the field's RMS [ppm]."""
+    mean = estimate_spectrum(field)[0].mean_regularisation
+    return _size(field) * (0.34 * mean**0.7 if free else 0.016 + 0.05 * mean**0.5)
 
 
 def medi_strength(field: LocalField, rad_per_ppm: float) -> float:
-    """λ [1/(rad·mm)] = 4.4/(s·(q + 0.001)^0.7), s the field's root mean square [rad per echo spacing]."""
-    return 4.4 / (_size(field) * rad_per_ppm * (noise_share(field) + 1e-3) ** 0.7)
+    """λ [1/(rad·mm)] of MEDI; s the field's RMS [rad per echo spacing]."""
+    return 0.44 / (_size(field) * rad_per_ppm * estimate_spectrum(field)[0].mean_regularisation**0.7)
 
 
 def _size(field: LocalField) -> float:

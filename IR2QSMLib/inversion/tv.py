@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,9 +24,6 @@ COUPLING = 100.0
 DATA_COUPLING = 0.1
 """μ of the field's own multipliers where the field outside the mask is free."""
 OUTSIDES = ("zero", "free", AUTO)
-SPARED, N_SPARED = 1.25, 15
-"""λ over the automatic one, and steps, of `between_edges`: chosen on held-out heads of seed 950 at four levels of noise
-and 954, which neither training nor the benchmark uses; for the rule that SPARED multiplies, see `strength.py`."""
 
 
 @dataclass(frozen=True)
@@ -90,29 +87,10 @@ class TotalVariation:
         }
 
 
-def between_edges(field: LocalField, chi: Tensor, edges: Sequence[Tensor], progress: Progress = silent) -> Tensor:
-    """An estimate [ppm] led on by total variation that spares edges, 0 outside the mask: (x, y, z) to the same.
-
-    A few steps to min ½‖m (D χ − f)‖² + λ‖M ∇χ‖₁, ∇ periodic, λ by the noise found in the field: MEDI's terms (Liu
-    2013, doi 10.1002/mrm.24272) for small phases and even noise. The `edges` M, (x, y, z) along each axis, are 0 where
-    a difference is an edge, 1 where it is none. Led on to the end, the estimate would be forgotten; after so few steps,
-    part of what the field hardly determines is still its own.
-    """
-    rho = COUPLING * SPARED * tv_strength(field, free=True)
-    maps = alternations(_InMask(field, rho, chi), Gradient(field.grid, "periodic"), 1.0 / COUPLING, edges)
-    for number in range(N_SPARED):
-        progress(number / N_SPARED, "total variation")
-        chi = next(maps)
-    return torch.where(field.mask, chi, 0.0)
-
-
-def alternations(
-    fit: Fit, gradient: Gradient, limit: float, edges: Sequence[Tensor] | None = None
-) -> Iterator[Tensor]:
+def alternations(fit: Fit, gradient: Gradient, limit: float) -> Iterator[Tensor]:
     """χ [ppm] after each step of the method of multipliers: gradients less their shrinkage by `limit`, then the `fit`.
 
     z = shrink(∇χ + u, limit), u ← u + ∇χ − z, and the χ of the fit to ρ ∇ᵀ(z − u); `limit` is in the gradient's unit.
-    Where `edges`, one volume along each axis, are 0, the gradient is not shrunk, and where they are 1, in full.
     """
     chi, voxels = fit.chi, gradient.grid.voxel_size
     dual, source = [torch.zeros_like(chi) for _ in range(3)], torch.empty_like(chi)     # u·voxel along each axis
@@ -124,8 +102,6 @@ def alternations(
             for axis, (u, voxel) in enumerate(zip(dual, voxels, strict=True)):
                 gradient.difference(chi, axis, slope, part).add_(u[part])
                 torch.clamp(slope, -voxel * limit, voxel * limit, out=u[part])          # less its shrinkage
-                if edges is not None:
-                    u[part].mul_(edges[axis][part])
                 gradient.add_adjoint(slope.sub_(u[part], alpha=2.0), axis, voxel**-2, source, part)
         chi = fit(source)
         yield chi

@@ -53,8 +53,8 @@ def require_sound(config: Any, n_finest: int) -> None:
         )
     if not isinstance(n := getattr(config, "n_passes", 1), int) or n < 1:
         raise ParameterInvalid(f"The passes are {n!r}; expected a whole number from 1.")
-    if config.n_inputs not in (1, 2):
-        raise ParameterInvalid(f"The input channels are {config.n_inputs!r}; expected 1 or 2.")
+    if config.n_inputs not in (1, 2, 3):
+        raise ParameterInvalid(f"The input channels are {config.n_inputs!r}; expected 1, 2 or 3.")
     for name in ("unit", "unexplained_unit"):
         value = getattr(config, name, 1.0)
         if not isinstance(value, int | float) or not 0.0 < value < float("inf"):
@@ -188,6 +188,14 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
                 chain[i - 1] = nn.utils.fusion.fuse_conv_bn_eval(convolution, norm, transpose=turned)
                 chain[i] = nn.Identity()
     return module
+
+
+def remove_batch_norm(module: nn.Module) -> None:
+    """Put nothing in the place of each batch normalisation; its convolution then bears the names of a folded one."""
+    for chain in [m for m in module.modules() if isinstance(m, nn.Sequential)]:
+        for i, layer in enumerate(chain):
+            if isinstance(layer, nn.BatchNorm3d):
+                chain[i] = nn.Identity()
 
 
 def settle_batch_norm(network: nn.Module, inputs: Iterable[tuple[Any, ...]]) -> None:

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from IR2QSMLib.networks.blocks import ConvBlock, Estimate, FeatureNoise, Pool, UpBlock, draw_weights, require_sound
+from IR2QSMLib.networks.blocks import (
+    ConvBlock,
+    Estimate,
+    FeatureNoise,
+    Pool,
+    UpBlock,
+    draw_weights,
+    remove_batch_norm,
+    require_sound,
+)  # fmt: skip
 
 N_LEVELS = 3
 MULTIPLE = 2**N_LEVELS
@@ -40,6 +49,12 @@ class IR2UnetConfig:
     residual: bool = True
     """Whether every pass and the result add the image that is corrected, as published. Without, the passes draw the
     map anew, which they learn in a fraction of the steps that a correction of a good first inversion takes."""
+    normalised: bool = True
+    """Whether convolutions are followed by batch normalisation, as published. Without, training computes what
+    inference does, and nothing hangs on the heads whose statistics were kept."""
+
+    added: ClassVar[dict[str, Any]] = {"normalised": True}
+    """What weights files of earlier versions, which do not name it, mean."""
 
     def __post_init__(self) -> None:
         require_sound(self, 16)
@@ -166,6 +181,8 @@ class IR2Unet(nn.Module):
         self.head = nn.Conv3d(config.n_passes, 1, 1)
         c = config.channels[0]
         self.sigma_head = nn.Sequential(ConvBlock(c, c), nn.Conv3d(c, 1, 1)) if config.uncertainty else None
+        if not config.normalised:
+            remove_batch_norm(self)
 
     def forward(self, image: Tensor) -> Estimate:
         """Run every pass on an image [ppm]: (n, n_inputs, x, y, z)."""

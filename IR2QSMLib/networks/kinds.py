@@ -11,11 +11,12 @@ from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
 from IR2QSMLib.networks.lpcnn import Lpcnn, LpcnnConfig
 from IR2QSMLib.networks.modl_qsm import ModlQsm, ModlQsmConfig
 from IR2QSMLib.networks.unet import Unet, UnetConfig
+from IR2QSMLib.networks.whole_brain import WholeBrainConfig, WholeBrainUnet
 from IR2QSMLib.networks.xqsm import Xqsm, XqsmConfig
 
-Config = IR2UnetConfig | UnetConfig | XqsmConfig | LpcnnConfig | ModlQsmConfig
+Config = IR2UnetConfig | UnetConfig | XqsmConfig | LpcnnConfig | ModlQsmConfig | WholeBrainConfig
 Unrolled = Lpcnn | ModlQsm
-Network = IR2Unet | Unet | Xqsm | Unrolled
+Network = IR2Unet | Unet | Xqsm | Unrolled | WholeBrainUnet
 """A network has its `config`; `multiple`, what every axis of its input is a multiple of; and `unrolled`: whether it is
 called with the dipole operator and the mask beside the image, and so knows the grid and B0."""
 
@@ -39,6 +40,7 @@ KINDS = {
     "xqsm": Kind(Xqsm, XqsmConfig),
     "lpcnn": Kind(Lpcnn, LpcnnConfig),
     "modl-qsm": Kind(ModlQsm, ModlQsmConfig),
+    "whole-brain": Kind(WholeBrainUnet, WholeBrainConfig),
 }
 
 

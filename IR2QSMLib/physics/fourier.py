@@ -58,6 +58,13 @@ def blur(x: Tensor, grid: Grid, width: float) -> Tensor:
     return ifft(fft(x).mul_(gx).mul_(gy * gz), grid.shape)
 
 
+def band_limit(x: Tensor, grid: Grid, voxel: float) -> Tensor:
+    """What voxels of `voxel` [mm] can hold, exp(−(2·voxel·|k|)⁸) of the spectrum, to be sampled there: (x, y, z)."""
+    kx, ky, kz = (f.float().to(x.device) for f in frequencies(grid, x.device))
+    square = (kx**2 + ky**2 + kz**2) * (2.0 * voxel) ** 2
+    return ifft(fft(x) * torch.exp(-(square**4)), grid.shape)
+
+
 def good_size(n: int, multiple: int = 8) -> int:
     """The smallest size from `n` up that is `multiple` times a product of 2, 3 and 5: a fast transform."""
     m = -(-n // multiple)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.physics.dipole import simulate_field
-from IR2QSMLib.physics.fourier import blur
+from IR2QSMLib.physics.fourier import blur, fft, frequencies, ifft
+from IR2QSMLib.physics.spectrum import wavenumber
 from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.head import Head
 from IR2QSMLib.volumes import LocalField
@@ -18,43 +19,108 @@ from IR2QSMLib.volumes import LocalField
 class Discrepancy:
     """How far a local field is from the one its susceptibility predicts.
 
-    In measured brains even a multi-orientation map explains only about two thirds of the local field's
-    variance, and part of the rest is structured: residual background, white-matter microstructure, motion.
+    In measured brains even a multi-orientation map explains only a half to two thirds of the local field's power, and
+    the rest has nearly the field's own spectrum, in every direction (docs/experiments/measured-brains.md).
     """
 
     power_snr: float = float("inf")
     """Mean f² over mean n² inside the mask."""
     structured: float = 0.0
-    """Share of the discrepancy's power that is smooth over millimetres to centimetres."""
+    """Share of the discrepancy's power that is not white."""
     edge: float = 0.0
     """How much stronger it is at the mask's edge than deep inside."""
     near_sources: float = 0.0
     """How much stronger it is in strong sources such as veins."""
+    spectral: float = 0.0
+    """Weight, in the structured part, of noise with the field's own radial spectrum."""
+    tensor: float = 0.0
+    """Weight of off-diagonal susceptibility."""
+    local: float = 0.0
+    """Weight of frequency shifts in place, without a dipole field, of tissue."""
+    smooth: float = 1.0
+    """Weight of smooth errors and white matter's shift with its angle to B0."""
+    slope: float = 0.0
+    """Exponent of |k| by which the first part's amplitude differs from the field's spectrum."""
 
 
 def draw_discrepancy(dice: Dice) -> Discrepancy:
-    """From noise-free down to a power SNR of 1.5, white alone or up to two thirds structured."""
-    if dice.chance(0.2):
+    """From none up to 60 % of the field's power; a fifth white alone, else 40 to 95 % structured, of any mixture."""
+    if dice.chance(0.1):
         return Discrepancy()
-    if dice.chance(0.45):
+    if dice.chance(0.2):
         return Discrepancy(dice.loguniform(2.0, 400.0))
+    share = dice.loguniform(0.03, 0.6)
+    spectral, tensor, local, smooth = (dice.uniform(0.0, 1.0) ** 2 for _ in range(4))
     return Discrepancy(
-        dice.loguniform(1.5, 150.0), dice.uniform(0.1, 0.67), dice.uniform(0.0, 4.0), dice.uniform(0.0, 3.0)
-    )
+        (1.0 - share) / share, dice.uniform(0.4, 0.95), dice.uniform(0.0, 4.0), dice.uniform(0.0, 3.0),
+        spectral, tensor, local, smooth, dice.uniform(-0.6, 0.6),
+    )  # fmt: skip
 
 
-def acquire(head: Head, discrepancy: Discrepancy, dice: Dice) -> LocalField:
-    """The head's local field [ppm] with the given discrepancy, zero outside the mask."""
-    field = simulate_field(head.chi, head.grid)
+def acquire(head: Head, discrepancy: Discrepancy, dice: Dice, field: Tensor | None = None) -> LocalField:
+    """The head's local field [ppm] with the given discrepancy, zero outside the mask.
+
+    `field` is the one that its susceptibility predicts [ppm], where it is known: (x, y, z).
+    """
+    if field is None:
+        field = simulate_field(head.chi, head.grid)
     inside = head.mask
     if discrepancy.power_snr != float("inf"):
         weight = _weight(head, discrepancy)
         noise = _scaled(weight * dice.normal(*head.grid.shape), inside, 1.0 - discrepancy.structured)
         if discrepancy.structured > 0.0:
-            noise = noise + _scaled(weight * _structure(dice, head), inside, discrepancy.structured)
+            structured = weight * _structured(dice, head, discrepancy, field)
+            noise = noise + _scaled(structured, inside, discrepancy.structured)
         power = float(field[inside].square().mean()) / discrepancy.power_snr
         field = field + noise * power**0.5
     return LocalField(torch.where(inside, field, 0.0), inside, head.grid)
+
+
+def _structured(dice: Dice, head: Head, d: Discrepancy, field: Tensor) -> Tensor:
+    parts = (
+        (d.spectral, lambda: _spectral(dice, head, field, d.slope)),
+        (d.tensor, lambda: _off_diagonal(dice, head)),
+        (d.local, lambda: _tissue(dice, head)),
+        (d.smooth, lambda: _structure(dice, head)),
+    )
+    return sum(
+        (_scaled(make(), head.mask, weight) for weight, make in parts if weight > 0.0), torch.zeros_like(head.chi)
+    )
+
+
+def _spectral(dice: Dice, head: Head, field: Tensor, slope: float) -> Tensor:
+    """Noise whose power at every |k| is the field's, times |k|^(2·`slope`)."""
+    grid = head.grid
+    k = wavenumber(grid, field.device)
+    step = 1.0 / min(n * v for n, v in zip(grid.shape, grid.voxel_size, strict=True))
+    shell = (k / step).round().long()
+    power = fft(torch.where(head.mask, field, 0.0)).abs().square()
+    n = int(shell.max()) + 1
+    total = torch.zeros(n, device=field.device).index_add_(0, shell.flatten(), power.flatten())
+    mean = total / torch.bincount(shell.flatten(), minlength=n).clamp_min(1)
+    return ifft(fft(dice.normal(*grid.shape)) * mean[shell].sqrt() * k.clamp_min(step) ** slope, grid.shape)
+
+
+def _off_diagonal(dice: Dice, head: Head) -> Tensor:
+    """Field −F⁻¹[(k·b)(k·u)/|k|² F v] of susceptibility that links B0's direction b with one across it, u.
+
+    (Liu 2010, doi 10.1002/mrm.22482.)
+    """
+    b = torch.tensor(head.grid.b0_direction, dtype=torch.float64)
+    u = torch.linalg.cross(b, torch.tensor(dice.direction(), dtype=torch.float64))
+    u = u / u.norm().clamp_min(1e-6)
+    k = [f.float().to(head.chi.device) for f in frequencies(head.grid, head.chi.device)]
+    kb, ku = (sum((f * float(c) for f, c in zip(k, axis, strict=True)), torch.zeros(())) for axis in (b, u))
+    square = (k[0] ** 2 + k[1] ** 2 + k[2] ** 2).clamp_min(1e-12)
+    return ifft(fft(_tissue(dice, head)) * (-kb * ku / square), head.grid.shape)
+
+
+def _tissue(dice: Dice, head: Head) -> Tensor:
+    """Susceptibility and white matter, each times a field that varies over centimetres [ppm]."""
+    by_source, by_white = (
+        dice.uniform(0.0, 1.0) + dice.smooth(head.grid, dice.loguniform(6.0, 25.0)) for _ in range(2)
+    )
+    return head.chi * by_source + dice.uniform(0.0, 0.06) * head.white * by_white
 
 
 def magnitude(head: Head, dice: Dice) -> Tensor:

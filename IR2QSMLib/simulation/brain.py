@@ -74,16 +74,17 @@ def template(device: str) -> tuple[Tensor, Tensor]:
     return maps.to(device), zero.to(device)
 
 
-def draw_brain(dice: Dice, grid: Grid, *, lesions: bool = True) -> Head:
+def draw_brain(dice: Dice, grid: Grid, *, lesions: bool = True, tilt: float = 1.0) -> Head:
     """A brain on `grid`, whose voxel axes are right, anterior and superior up to a random turn of the head.
 
     Tissue means, smooth modulation, texture at several scales, nuclei with rough boundaries, branching veins
-    and (with `lesions`) now and then calcifications and haemorrhages; the mask is eroded and ragged by 0 to 4 mm.
+    and (with `lesions`) now and then calcifications and haemorrhages; the mask is eroded and ragged by 0 to 4 mm. The
+    head is turned by up to 15° about the x axis and 8° about the others, times `tilt`.
     Raises PackageMissing without nilearn.
     """
     device = dice.device
     maps, zero = template(str(device))
-    mni = _deform(dice, positions(grid, device), grid)
+    mni = _deform(dice, positions(grid, device), grid, tilt)
     grey, white, t1, depth = sampled(maps, mni + zero.view(3, 1, 1, 1))
     csf = (1.0 - grey - white).clamp(0.0, 1.0)
 
@@ -120,9 +121,9 @@ def _rotation(angles: list[float], device: torch.device) -> Tensor:
     return out
 
 
-def _deform(dice: Dice, p: Tensor, grid: Grid) -> Tensor:
+def _deform(dice: Dice, p: Tensor, grid: Grid, tilt: float) -> Tensor:
     """Positions on the grid [mm] to positions in MNI space [mm]: a random affine and a smooth displacement."""
-    turn = _rotation([math.radians(dice.uniform(-limit, limit)) for limit in (15, 8, 8)], p.device)
+    turn = _rotation([math.radians(tilt * dice.uniform(-limit, limit)) for limit in (15, 8, 8)], p.device)
     scale = torch.tensor([dice.uniform(0.88, 1.18) for _ in range(3)], device=p.device)
     shear = torch.eye(3, device=p.device) + 0.03 * torch.triu(dice.normal(3, 3), 1)
     affine = torch.diag(1.0 / scale) @ shear @ turn

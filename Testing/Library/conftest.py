@@ -18,7 +18,8 @@ from torch import Tensor
 
 from IR2QSMLib.cli import main
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion.reading import Reading
+from IR2QSMLib.inversion import whole_brain
+from IR2QSMLib.inversion.network_input import NetworkInput
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.weights import weights_bytes
 from IR2QSMLib.networks.kinds import build, sized
@@ -55,13 +56,13 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> MakeWeights:
     folder, n_written = tmp_path_factory.mktemp("weights"), 0
 
     def make(
-        reading: Reading | None = None, scale: float = 0.05, seed: int = 1, kind: str = "ir2unet", **config: object
+        reads: NetworkInput | None = None, scale: float = 0.05, seed: int = 1, kind: str = "ir2unet", **config: object
     ) -> Path:
         nonlocal n_written
         n_written += 1
-        reading = reading or Reading()
+        reads = reads or NetworkInput("three" if kind == "whole-brain" else "both")
         sizes = {"n_passes": 2} if kind == "ir2unet" else {}
-        made = sized(kind, **{"width": 0.125, "n_inputs": reading.n_channels, **sizes, **config})
+        made = sized(kind, **{"width": 0.125, "n_inputs": reads.n_channels, **sizes, **config})
         network, generator = build(made), torch.Generator().manual_seed(seed)
         network.initialise(generator)
         state = network.state_dict()
@@ -70,12 +71,20 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> MakeWeights:
                 tensor *= 0.1                                   # without their statistics, layers would amplify
             if tensor.is_floating_point():
                 tensor += scale * torch.randn(tensor.shape, generator=generator).clamp(-2.0, 2.0)
-        header = {"network": kind, "config": asdict(made), "reading": asdict(reading)}
+        header = {"network": kind, "config": asdict(made), "reading": asdict(reads)}
         path = folder / f"w{n_written}.safetensors"
         path.write_bytes(weights_bytes(state, json.loads(json.dumps(header)), half=False))
         return path
 
     return make
+
+
+@pytest.fixture
+def little_whole_brain(make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tiny whole-brain network in place of the bundled one; its weights."""
+    path = make_weights(kind="whole-brain")
+    monkeypatch.setattr(whole_brain, "bundled", lambda name: path)
+    return path
 
 
 # A small case on an oblique grid of odd sizes and unequal voxels, and the ways to run `ir2qsm` on it.

@@ -6,6 +6,7 @@ import mmap
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ from IR2QSMLib import speed
 from IR2QSMLib.benchmark import STRENGTHS, THRESHOLDS, Contender, benchmark, contenders, measured, tile_report
 from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
-from IR2QSMLib.inversion.gradient_tikhonov import GradientTikhonov
 from IR2QSMLib.inversion.ilsqr import Ilsqr
 from IR2QSMLib.inversion.learned import Learned
 from IR2QSMLib.inversion.loading import load
@@ -64,15 +64,43 @@ def test_one_table_holds_every_contender_and_every_measure(emitted: list[str]) -
     assert len(emitted) == 2
     assert emitted[1].startswith("\n### tiny phantom\n\n")
     rows = rows_of(emitted[1])
-    assert list(rows[0]) == ["method", "XSIM", "NRMSE %", "raw", "detrended", "HFEN", "corr", "slope", "s", "peak MB"]
+    scores = ["XSIM", "NRMSE %", "raw", "detrended", "HFEN", "corr", "slope", "coherence", "gain"]
+    assert list(rows[0]) == ["method", *scores, "cone index", "s", "peak MB"]
     names = [row["method"] for row in rows]
     assert names[0] == "ir2qsm" and "tkd" in names and "tikhonov" in names
     expected = [c.name for c in contenders() if "resampled" not in c.name]      # an axial case of 1 mm needs none
     assert [name.split(" (")[0] for name in names] == expected
     assert len({len(line) for line in emitted[1].splitlines() if line.startswith("|")}) == 1
     for row in rows:
-        assert all(float(value) == float(value) for key, value in row.items() if key != "method")
+        assert all(float(value) == float(value) for key, value in row.items() if key not in ("method", "cone index"))
         assert float(row["NRMSE %"]) <= float(row["raw"]) + 0.01 and float(row["peak MB"]) >= 0.0
+
+
+def test_the_shape_of_the_discrepancy_stands_above_the_table(emitted: list[str]) -> None:
+    found = re.search(
+        r"Power SNR 40; the truth's field explains 98 % .*\. Share of the rest, by \|k\|: (.*); by \|D\|: (.*)\.\n",
+        emitted[1],
+    )
+    assert found is not None
+    by_k, by_d = ([float(x) for x in part.split(" · ")] for part in found.groups())
+    assert len(by_k) == 5 and len(by_d) == 6
+    assert by_k[-1] > by_k[1] and by_d[0] > 0.3 > by_d[-1]      # white noise against a phantom's field
+
+
+def test_cases_of_one_head_are_laid_against_their_mismatch(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held_out = Case(1100, 40.0, (48, 56, 48), (3.0, 3.0, 3.0), held_out=True)
+    both = {f"held-out brain, mismatch {share} %": replace(held_out, mismatch=share / 100.0) for share in (0, 30)}
+    monkeypatch.setattr(module, "CASES", both)
+    monkeypatch.setattr(module, "contenders", lambda weights: [Contender("tikhonov", (Tikhonov(),))])
+    lines: list[str] = []
+    benchmark(weights=weights, device="cpu", speed=False, emit=lines.append)
+    assert "the truth's field explains 100 %" in lines[1] and "explains 70 %" in lines[2]
+    (row,) = rows_of(lines[3])
+    assert lines[3].startswith("\n### XSIM against mismatch") and list(row) == ["method", "0 %", "30 %"]
+    assert float(row["0 %"]) > float(row["30 %"]) + 0.1
+    assert [line.split(" against")[0] for line in lines[4:]] == [
+        "\n### NRMSE %, demeaned", "\n### Coherence in the cone", "\n### Gain in the cone",
+    ]  # fmt: skip
 
 
 def test_the_best_setting_is_at_least_as_good_as_the_default(emitted: list[str]) -> None:
@@ -96,14 +124,14 @@ def test_the_best_of_several_settings_is_told_by_its_label() -> None:
 
 def test_defaults_and_their_alternatives_compete(weights: Path) -> None:
     settings = {c.name: c.settings for c in contenders(weights)}
-    assert settings["ir2qsm"] == (Learned(weights, edges=False),)
-    assert settings["ir2qsm, with magnitude"] == (Learned(weights),)
+    assert settings["ir2qsm"] == (Learned(weights),)
+    assert settings["ir2qsm, no whole brain"] == (Learned(weights, whole_brain=False),)
     assert settings["tkd"] == (TruncatedDivision(),) and settings["tikhonov"] == (Tikhonov(),)
     assert TruncatedDivision() in settings["tkd, best"] and Tikhonov() in settings["tikhonov, best"]
     learned = {name: s[0] for name, s in settings.items() if name.startswith("ir2qsm,")}
     assert {m.resampled for m in learned.values()} == {None, True}          # type: ignore[attr-defined]
     assert {m.consistency for m in learned.values()} == {Learned().consistency, 0.0}    # type: ignore[attr-defined]
-    assert isinstance(settings["its first inversion alone"][0], GradientTikhonov)
+    assert settings["tkd, automatic"] == (TruncatedDivision("auto"),)
 
 
 def test_only_the_cases_that_were_named_are_run(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +166,7 @@ def test_a_sweep_adds_the_best_fixed_strengths(weights: Path, monkeypatch: pytes
 
 def test_an_unknown_case_is_refused_before_anything_runs() -> None:
     lines: list[str] = []
-    with pytest.raises(ParameterInvalid, match=r"The method is 'cosmos'; expected one of: ir2qsm; its first inversion"):
+    with pytest.raises(ParameterInvalid, match=r"The method is 'cosmos'; expected one of: ir2qsm; "):
         benchmark(methods=["cosmos"], emit=lines.append)
     with pytest.raises(ParameterInvalid, match=r"The case is 'liver'; expected one of: brain, noise-free; brain, SNR"):
         benchmark(["liver"], emit=lines.append)
@@ -258,6 +286,4 @@ def test_iterations_transforms_and_their_share_of_the_time_are_told(monkeypatch:
 
 def test_every_method_that_iterates_is_timed() -> None:
     kinds = {type(method) for method in speed.TIMED.values()}
-    assert kinds == {type(c.settings[0]) for c in contenders()} - {
-        Learned, *Learned.__subclasses__(), GradientTikhonov, Tikhonov,
-    }
+    assert kinds == {type(c.settings[0]) for c in contenders()} - {Learned, *Learned.__subclasses__(), Tikhonov}

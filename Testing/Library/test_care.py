@@ -14,6 +14,7 @@ import torch
 from IR2QSMLib import Grid, reconstruct
 from IR2QSMLib.errors import FieldInvalid, ParameterInvalid
 from IR2QSMLib.inversion.direct import TruncatedDivision
+from IR2QSMLib.inversion.learned import Learned
 from IR2QSMLib.physics.resample import aligned_grid, resample
 from IR2QSMLib.units import hz_per_ppm
 
@@ -93,8 +94,9 @@ def test_data_that_lie_along_b0_at_one_millimetre_are_resampled_to_themselves(or
     torch.testing.assert_close(resample(values, grid, aligned), values, atol=1e-3, rtol=0)
 
 
-def test_the_noise_that_was_found_stands_in_the_provenance(case: Any) -> None:
-    result = reconstruct(case.local.values, case.local.mask, grid=case.local.grid, device="cpu")
+def test_what_no_susceptibility_explains_stands_in_the_provenance(case: Any, make_weights: Any) -> None:
+    method = Learned(make_weights())
+    result = reconstruct(case.local.values, case.local.mask, grid=case.local.grid, device="cpu", method=method)
     found = result.provenance["Method"]
-    assert 0.0 < found["noise_share"] < 0.2
-    assert found["reading"]["reads"] == "both"
+    assert 0.0 < found["spectrum"]["discrepancy_share"] < 0.2
+    assert found["reads"] == "both"

@@ -96,7 +96,7 @@ def test_a_tile_changes_the_result_a_little_and_is_said(
     whole = chi("--weights", weights, field=field, mask=mask, method="ir2qsm")
     ran = ir2qsm("reconstruct", field, mask, "-o", tmp_path / "t.mha", "--weights", weights, "--tile", 64)
     assert (ran.code, ran.out) == (0, "")
-    assert ran.err == "warning: The volume was inverted in blended tiles of 64 voxels.\n"
+    assert ran.err.startswith("warning: The volume was inverted in blended tiles of 64 voxels.\n")
     tiled, _ = read_volume(tmp_path / "t.mha")
     assert 0.0 < float((tiled - whole).abs().max()) < float(whole.abs().max())
     assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["Method"]["tile"] == 64

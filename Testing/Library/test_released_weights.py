@@ -17,13 +17,16 @@ import torch
 from IR2QSMLib.errors import PackageMissing, WeightsInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion import learned
+from IR2QSMLib.inversion.data_term import DataTerm
 from IR2QSMLib.inversion.learned import Learned
 from IR2QSMLib.inversion.loading import load
+from IR2QSMLib.inversion.tiles import infer
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.weights import read_weights
 from IR2QSMLib.networks.kinds import build, sized
 from IR2QSMLib.networks.released import _residual_names
 from IR2QSMLib.released_weights import import_released
+from IR2QSMLib.runtime import silent
 from IR2QSMLib.volumes import LocalField
 
 
@@ -54,16 +57,21 @@ def test_an_imported_checkpoint_computes_what_the_released_code_did(
     answers: dict[str, torch.Tensor], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(learned, "half_precision", lambda kind: None)
-    values = answers["input"][0, 0]
+    values, path = answers["input"][0, 0], imported(checkpoint)
+    found = infer(load(path).network, values[None], None, None, silent).chi
+    torch.testing.assert_close(found, answers["output"][0, 0], atol=1e-5, rtol=1e-5)
+    # The method is the network on the field without its constant.
     field = LocalField(values, torch.ones(values.shape, dtype=torch.bool), Grid(tuple(values.shape)))
-    found = Learned(imported(checkpoint), consistency=0.0, resampled=False)(field)
-    torch.testing.assert_close(found.values, answers["output"][0, 0], atol=1e-5, rtol=1e-5)
+    offset = DataTerm.of(field).spectrum.offset
+    expected = infer(load(path).network, (values - offset)[None], None, None, silent).chi
+    by_method = Learned(path, consistency=0.0, resampled=False)(field).values
+    torch.testing.assert_close(by_method, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_it_reads_the_field_and_sees_it_along_b0(answers: dict[str, torch.Tensor], checkpoint: Path) -> None:
     path = imported(checkpoint)
     loaded = load(path)
-    assert loaded.reading.reads == "field"
+    assert loaded.network_input.reads == "field"
     assert loaded.network.config.n_passes == 4
     values = answers["input"][0, 0]
     grid = Grid(tuple(values.shape), b0_given=(0, 0.5, 1))
@@ -116,7 +124,7 @@ def test_the_model_of_a_released_run_is_imported(tmp_path: Path, ir2qsm: Callabl
     ran = ir2qsm("import-weights", path)
     assert ran.code == 0, ran.err
     loaded = load(path.with_suffix(".safetensors"))
-    assert (loaded.kind, loaded.reading.reads) == ("lpcnn", "field")
+    assert (loaded.kind, loaded.network_input.reads) == ("lpcnn", "field")
     card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     assert "Lai et al. 2020" in card["source"] and card["config"]["masked"] is False
 

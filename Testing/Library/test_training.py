@@ -1,10 +1,9 @@
-"""The loss and the training loop: what it minimises, when it ends, what it leaves behind and how it goes on."""
+"""The training loop: what it is told, when it ends, what it leaves behind and how it goes on."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,24 +16,22 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from IR2QSMLib import training, training_data, training_validation
+from IR2QSMLib import training, training_data, training_patches, training_validation
 from IR2QSMLib.errors import PackageMissing, ParameterInvalid, WeightsInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.loading import load
-from IR2QSMLib.inversion.reading import Reading
+from IR2QSMLib.inversion.network_input import NetworkInput
 from IR2QSMLib.io.weights import read_weights
-from IR2QSMLib.networks.blocks import Estimate
 from IR2QSMLib.networks.ir2unet import IR2UnetConfig
 from IR2QSMLib.simulation.acquisition import Discrepancy
 from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.shapes import draw_shapes
 from IR2QSMLib.training import Recipe, Run, learning_rate
 from IR2QSMLib.training_data import Feed
-from IR2QSMLib.training_loss import loss_of
 
 CPU = torch.device("cpu")
 NETWORK = IR2UnetConfig(0.125, 2, 1, True, feature_noise=0.0, dropout=0.0)
-RECIPE = Recipe(NETWORK, Reading("tikhonov"), Feed(patch=24, batch=2, volumes=1, patches=4))
+RECIPE = Recipe(NETWORK, NetworkInput("first"), Feed(patch=24, batch=2, volumes=1, patches=4))
 LITTLE = replace(RECIPE, network=replace(NETWORK, n_passes=1), feed=replace(RECIPE.feed, patches=2))
 
 
@@ -86,66 +83,14 @@ def require_same(a: Any, b: Any) -> None:
     assert all(torch.equal(x, y) if isinstance(x, Tensor) else x == y for x, y in zip(leaves, others, strict=True))
 
 
-# The loss.
-
-
-def estimate(chi: float, *iterates: float, log_sigma: float | None = None) -> Estimate:
-    def volume(value: float) -> Tensor:
-        return torch.full((1, 1, 2, 1, 1), value)
-
-    return Estimate(volume(chi), [volume(v) for v in iterates], None if log_sigma is None else volume(log_sigma))
-
-
-ZERO, ONES = torch.zeros(1, 1, 2, 1, 1), torch.ones(1, 1, 2, 1, 1)
-
-
-def test_the_loss_halves_from_each_pass_to_the_one_before() -> None:
-    # 0.03 of the result; iterates 0.02, 0.05 and 0.01 of the last: 9 + 1 + 25/2 + 4/4 in units of (0.01 ppm)².
-    found = loss_of(estimate(0.03, 0.02, 0.05, 0.01), ZERO, ONES, "squared")
-    assert float(found) == pytest.approx(9 + 1 + 12.5 + 1)
-    found = loss_of(estimate(0.03, 0.02, -0.05, 0.01), ZERO, ONES, "absolute")
-    assert float(found) == pytest.approx(3 + 1 + 2.5 + 0.5)
-
-
-def test_the_loss_is_a_mean_over_the_mask_alone() -> None:
-    mask = torch.tensor([1.0, 0.0]).view_as(ONES)
-    chi = torch.tensor([0.02, 5.0]).view_as(ONES)
-    assert float(loss_of(Estimate(chi, [], None), ZERO, mask, "squared")) == pytest.approx(4.0)
-    assert float(loss_of(Estimate(chi, [], None), ZERO, 0 * mask, "squared")) == 0.0
-
-
-@pytest.mark.parametrize("sigma", [0.003, 0.02, 0.2])
-def test_the_likelihood_is_least_at_the_errors_true_size(sigma: float) -> None:
-    shape = (1, 1, 20, 20, 20)
-    error = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    error *= sigma / error.square().mean().sqrt()
-    truth, mask = torch.zeros(shape), torch.ones(shape)
-
-    def likelihood(factor: float) -> float:
-        log_sigma = torch.full(shape, math.log(sigma * factor))
-        return float(loss_of(Estimate(error, [], log_sigma), truth, mask, "squared"))
-
-    assert likelihood(1.0) < min(likelihood(0.9), likelihood(1.1)) < min(likelihood(0.5), likelihood(2.0))
-
-
-def test_the_likelihood_leaves_the_map_alone() -> None:
-    def gradient(log_sigma: Tensor | None) -> Tensor:
-        chi = torch.full_like(ONES, 0.03, requires_grad=True)
-        loss_of(Estimate(chi, [], log_sigma), ZERO, ONES, "squared").backward()
-        assert chi.grad is not None
-        return chi.grad
-
-    assert torch.equal(gradient(None), gradient(torch.full_like(ONES, -4.0)))
-
-
 def test_a_recipe_whose_parts_do_not_fit_is_refused() -> None:
     assert Recipe().network.n_inputs == Recipe().reading.n_channels
-    with pytest.raises(ParameterInvalid, match="The loss is 'cubed'; expected one of squared, absolute"):
+    with pytest.raises(ParameterInvalid, match="The loss is 'cubed'; expected one of squared, absolute, relative"):
         replace(RECIPE, loss="cubed")
     with pytest.raises(ParameterInvalid, match="The learning rate is 0; expected a number between 0 and 1"):
         Recipe(learning_rate=0.0)
     with pytest.raises(ParameterInvalid, match="The network has 1 input channels and reads 2"):
-        replace(RECIPE, reading=Reading("both"))
+        replace(RECIPE, reading=NetworkInput("both"))
 
 
 def test_the_learning_rate_warms_up_and_falls_to_almost_nothing() -> None:
@@ -173,7 +118,7 @@ def test_a_run_ends_within_its_minutes_and_leaves_weights_that_load(tmp_path: Pa
     assert card["steps"] == run.step > 2 and card["validation"] == scores
     assert Recipe.from_dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8"))) == RECIPE
     loaded = load(folder / "weights.safetensors")
-    assert (loaded.sha256, loaded.reading, loaded.network.config) == (card["sha256"], RECIPE.reading, NETWORK)
+    assert (loaded.sha256, loaded.network_input, loaded.network.config) == (card["sha256"], RECIPE.reading, NETWORK)
     log = log_of(folder)
     assert len(losses_of(folder)) == run.round and log[0]["step"] == 0 and "xsim" in log[0] and "xsim" in log[-1]
     assert log[-1]["patches_per_second"] >= 0.9 * 2 * run.step / run.elapsed       # said before the last save
@@ -210,8 +155,8 @@ def test_a_run_that_is_over_only_says_how_it_did(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_a_run_learns_and_its_average_lags_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    batches = list(training.draw_round(RECIPE.reading, RECIPE.feed, 0, CPU))
-    monkeypatch.setattr(training, "draw_round", lambda *_, **__: iter(batches))
+    batches = list(training_data.draw_round(RECIPE.reading, RECIPE.feed, 0, CPU))
+    monkeypatch.setattr(training_patches, "draw_round", lambda *_, **__: iter(batches))
     run = Paced(tmp_path / "run", replace(RECIPE, network=replace(NETWORK, n_passes=1), loss="absolute"), 4.0)
     run()
     losses = losses_of(run.folder)
@@ -236,13 +181,16 @@ def test_every_part_of_the_recipe_changes_what_is_learned(tmp_path: Path) -> Non
         "seed": replace(LITTLE, feed=replace(LITTLE.feed, seed=1)),
         "feature noise": replace(LITTLE, network=replace(LITTLE.network, feature_noise=0.7)),
         "dropout": replace(LITTLE, network=replace(LITTLE.network, dropout=0.5)),
+        "normalisation": replace(LITTLE, network=replace(LITTLE.network, normalised=False)),
     }
     learned = {}
     for name, recipe in recipes.items():
         Paced(tmp_path / name, recipe, 0.4)()
         learned[name] = checkpoint_of(tmp_path / name)["average"]
     for name, average in learned.items():
-        assert name == "usual" or any(not torch.equal(average[k], learned["usual"][k]) for k in average), name
+        shared = average.keys() & learned["usual"].keys()
+        differ = [k for k in shared if not torch.equal(average[k], learned["usual"][k])]
+        assert shared and (name == "usual" or differ), name
 
 
 @pytest.mark.usefixtures("small")
@@ -286,7 +234,7 @@ def test_a_run_that_ends_before_its_first_checkpoint_leaves_no_recipe(
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "validate", fail)
+    monkeypatch.setattr(training_patches, "validate", fail)
     with pytest.raises(KeyboardInterrupt):
         Paced(tmp_path / "run", LITTLE, 0.2)()
     assert not (tmp_path / "run" / "recipe.json").exists()

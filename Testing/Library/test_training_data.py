@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,17 +13,19 @@ from torch import Tensor
 from IR2QSMLib import training_data
 from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion.reading import Reading
+from IR2QSMLib.inversion.network_input import NetworkInput
 from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.shapes import draw_shapes
 from IR2QSMLib.training_data import (
     Feed,
     Stock,
     cut_patches,
+    cut_slab,
     draw_head,
     draw_round,
     draw_training_grid,
 )
+from IR2QSMLib.volumes import LocalField
 
 CPU = torch.device("cpu")
 SMALL = Feed(patch=24, batch=2, volumes=2, patches=4)
@@ -35,8 +38,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_data, "draw_brain", draw_shapes)
 
 
-def a_round(reading: Reading, feed: Feed, number: int = 0, rank: int = 0, n_ranks: int = 1) -> Tensor:
-    return torch.cat([batch.values for batch in draw_round(reading, feed, number, CPU, rank, n_ranks)])
+def a_round(reads: NetworkInput, feed: Feed, number: int = 0, rank: int = 0, n_ranks: int = 1) -> Tensor:
+    return torch.cat([batch.values for batch in draw_round(reads, feed, number, CPU, rank, n_ranks)])
 
 
 @pytest.mark.parametrize(
@@ -96,10 +99,10 @@ def test_a_head_that_is_hardly_on_the_grid_is_drawn_again(monkeypatch: pytest.Mo
     assert not answers
 
 
-@pytest.mark.parametrize(("reads", "n_channels"), [("field", 1), ("tikhonov", 1), ("both", 2)])
+@pytest.mark.parametrize(("reads", "n_channels"), [("field", 1), ("first", 1), ("both", 2), ("three", 3)])
 @pytest.mark.usefixtures("small")
 def test_patches_hold_input_truth_and_mask(reads: str, n_channels: int) -> None:
-    patches = cut_patches(Reading(reads), SMALL, Dice(5)).values
+    patches = cut_patches(NetworkInput(reads), SMALL, Dice(5)).values
     assert patches.shape == (4, n_channels + 3, 24, 24, 24)
     image, truth, mask, left = patches.split([n_channels, 1, 1, 1], dim=1)
     assert mask.unique().tolist() in ([0.0, 1.0], [1.0])
@@ -107,38 +110,68 @@ def test_patches_hold_input_truth_and_mask(reads: str, n_channels: int) -> None:
     assert not any(bool(x[outside].any()) for x in (truth, left, image[:, :1]))
     assert float(mask.flatten(1).mean(1).min()) > 0.0               # each is cut around a voxel of the mask
     assert bool(torch.isfinite(patches).all())
-    if reads != "field":                                          # a first inversion resembles what it inverts
+    if reads != "field":                                          # a first map resembles what it is of
         pair = torch.stack([image[:, -1:][mask > 0], truth[mask > 0]])
         assert float(torch.corrcoef(pair)[0, 1]) > 0.3
 
 
 @pytest.mark.usefixtures("small")
 def test_a_patch_larger_than_the_head_has_air_around_it() -> None:
-    patches = cut_patches(Reading("tikhonov"), Feed(patch=96, batch=1, volumes=1, patches=1), Dice(5)).values
+    patches = cut_patches(NetworkInput("first"), Feed(patch=96, batch=1, volumes=1, patches=1), Dice(5)).values
     assert patches.shape == (1, 4, 96, 96, 96)
-    small = cut_patches(Reading("tikhonov"), Feed(patch=24, batch=1, volumes=1, patches=1), Dice(5)).values
+    small = cut_patches(NetworkInput("first"), Feed(patch=24, batch=1, volumes=1, patches=1), Dice(5)).values
     assert float(patches[:, 1].abs().max()) >= float(small[:, 1].abs().max())
 
 
+@pytest.mark.usefixtures("small", "little_whole_brain")
+def test_a_share_of_the_heads_begins_from_the_whole_brain_s_map() -> None:
+    """Field, truth and mask are the same; the first map is another one of the same head."""
+    feeds = (SMALL, replace(SMALL, whole_brain=1.0))
+    usual, begun = (cut_patches(NetworkInput("both"), feed, Dice(5)).values for feed in feeds)
+    assert torch.equal(usual[:, :1], begun[:, :1]) and torch.equal(usual[:, 2:4], begun[:, 2:4])
+    assert not torch.equal(usual[:, 1], begun[:, 1])
+    pair = torch.stack([x[:, 1][x[:, 3] > 0] for x in (usual, begun)])
+    assert float(torch.corrcoef(pair)[0, 1]) > 0.5
+
+
 @pytest.mark.usefixtures("small")
-def test_the_strength_of_the_first_inversion_is_obeyed() -> None:
-    weak, strong = (
-        cut_patches(Reading("tikhonov", strength, n_steps=1), SMALL, Dice(5)).values for strength in (0.03, 0.3)
-    )
-    assert torch.equal(weak[:, 1:], strong[:, 1:])
-    assert float(strong[:, 0].abs().mean()) < 0.8 * float(weak[:, 0].abs().mean())
+def test_a_network_for_cubic_voxels_along_b0_is_trained_on_such() -> None:
+    for seed in range(5):
+        found = cut_patches(NetworkInput("field"), replace(SMALL, voxel=1.2), Dice(seed))
+        for grid in found.grids:
+            assert grid.voxel_size == (1.2, 1.2, 1.2)
+            assert [abs(x) for x in grid.b0_direction] == pytest.approx([0.0, 0.0, 1.0])
+
+
+def test_a_slab_keeps_its_values_and_loses_the_rest() -> None:
+    grid = Grid((32, 40, 24), (2.0, 2.0, 2.0))
+    mask = torch.zeros(grid.shape, dtype=torch.bool)
+    mask[4:-4, 5:-5, 3:-3] = True
+    values = torch.where(mask, torch.randn(grid.shape, generator=torch.Generator().manual_seed(0)), 0.0)
+    field, axes = LocalField(values, mask, grid), set()
+    for seed in range(40):
+        slab = cut_slab(field, Dice(seed))
+        assert torch.equal(slab.values[slab.mask], values[slab.mask]) and not slab.values[~slab.mask].any()
+        assert bool((slab.mask <= mask).all())
+        lengths = [int(slab.mask.any(dim=o[1]).any(dim=o[0]).sum()) for o in ((1, 2), (0, 2), (0, 1))]
+        whole = [24, 30, 18]
+        (axis,) = (a for a in range(3) if lengths[a] != whole[a])
+        assert 0.35 * whole[axis] - 1 <= lengths[axis] <= 0.9 * whole[axis] or lengths[axis] == 8
+        assert int(slab.mask.sum()) == lengths[0] * lengths[1] * lengths[2]
+        axes.add(axis)
+    assert axes == {0, 1, 2}
 
 
 @pytest.mark.usefixtures("small")
 def test_the_same_round_of_the_same_rank_is_the_same_data() -> None:
-    reading = Reading("both")
-    first = a_round(reading, SMALL)
+    reads = NetworkInput("both")
+    first = a_round(reads, SMALL)
     assert first.shape[0] == SMALL.volumes * SMALL.patches
-    assert torch.equal(first, a_round(reading, SMALL))
+    assert torch.equal(first, a_round(reads, SMALL))
     for other in (
-        a_round(reading, SMALL, number=1),
-        a_round(reading, SMALL, rank=1, n_ranks=2),
-        a_round(reading, Feed(24, 2, 2, 4, seed=1)),
+        a_round(reads, SMALL, number=1),
+        a_round(reads, SMALL, rank=1, n_ranks=2),
+        a_round(reads, Feed(24, 2, 2, 4, seed=1)),
     ):
         assert not torch.equal(first, other)
 
@@ -146,9 +179,9 @@ def test_the_same_round_of_the_same_rank_is_the_same_data() -> None:
 @pytest.mark.usefixtures("small")
 def test_a_round_is_shuffled_into_batches_of_several_heads() -> None:
     feed = Feed(patch=24, batch=4, volumes=2, patches=8)
-    batches = [batch.values for batch in draw_round(Reading("tikhonov"), feed, 0, CPU)]
+    batches = [batch.values for batch in draw_round(NetworkInput("first"), feed, 0, CPU)]
     assert [len(batch) for batch in batches] == [4, 4, 4, 4]
-    first = cut_patches(Reading("tikhonov"), feed, Dice(training_data.FIRST_TRAINING_SEED)).values
+    first = cut_patches(NetworkInput("first"), feed, Dice(training_data.FIRST_TRAINING_SEED)).values
     from_first = [sum(any(torch.equal(p, q) for q in first[:, :-1].half().float()) for p in batch) for batch in batches]
     assert sum(from_first) == 8
     assert any(0 < n < 4 for n in from_first)
@@ -158,7 +191,7 @@ def test_a_round_is_shuffled_into_batches_of_several_heads() -> None:
 def test_a_set_of_heads_lasts_for_its_turns_and_each_turn_has_other_patches(monkeypatch: pytest.MonkeyPatch) -> None:
     feed, stock, drawn = Feed(patch=24, batch=2, volumes=2, patches=6, turns=3), Stock(), []
     monkeypatch.setattr(training_data, "Dice", lambda seed, device: drawn.append(seed) or Dice(seed, device))
-    rounds = [list(draw_round(Reading("tikhonov"), feed, n, CPU, stock=stock)) for n in range(4)]
+    rounds = [list(draw_round(NetworkInput("first"), feed, n, CPU, stock=stock)) for n in range(4)]
     assert [len(batches) for batches in rounds] == [2, 2, 2, 2]
     first = training_data.FIRST_TRAINING_SEED
     assert drawn == [first, first + 1, first + 2, first + 3]            # two heads for three rounds, then two others
@@ -171,10 +204,10 @@ def test_heads_in_stock_are_the_very_ones_and_are_not_drawn_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def patches(feed: Feed, alone: bool) -> list[tuple[Tensor, Grid]]:
-        rounds = draw_round(Reading("both"), feed, 0, CPU, alone=alone, stock=Stock(tmp_path / "stock"))
+        rounds = draw_round(NetworkInput("both"), feed, 0, CPU, alone=alone, stock=Stock(tmp_path / "stock"))
         return [(p, grid) for batch in rounds for p, grid in zip(*batch, strict=True)]
 
-    fresh = [*draw_round(Reading("both"), SMALL, 0, CPU)]
+    fresh = [*draw_round(NetworkInput("both"), SMALL, 0, CPU)]
     kept = patches(SMALL, False)
     assert torch.equal(torch.cat([b.values for b in fresh]), torch.stack([p for p, _ in kept]))
     assert [g for b in fresh for g in b.grids] == [g for _, g in kept]
@@ -183,5 +216,7 @@ def test_heads_in_stock_are_the_very_ones_and_are_not_drawn_again(
     monkeypatch.setattr(training_data, "Dice", lambda seed, device: drawn.append(seed) or Dice(seed, device))
     again = patches(SMALL, True)
     assert not drawn and len(again) == len(kept)                        # whoever takes patches as heads of their own
-    patches(Feed(24, 2, 2, 5, seed=0), False)
-    assert len(drawn) == 2                                              # whoever cuts otherwise does not find them
+    for other in (Feed(24, 2, 2, 5, seed=0), replace(SMALL, voxel=1.2), replace(SMALL, whole_brain=1e-9)):
+        drawn.clear()
+        patches(other, False)
+        assert len(drawn) == 2                                          # whoever cuts otherwise does not find them

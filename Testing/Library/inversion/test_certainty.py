@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 import torch
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import gaussian_filter
 
 from IR2QSMLib.errors import ParameterInvalid, WeightsInvalid
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion.certainty import DEPTH, FADING, FEATURES, Calibration, features
-from IR2QSMLib.inversion.gradient_tikhonov import Fidelity
+from IR2QSMLib.inversion.certainty import FEATURES, Calibration, features
+from IR2QSMLib.inversion.data_term import DataTerm
 from IR2QSMLib.inversion.learned import Learned
 from IR2QSMLib.inversion.loading import load
 from IR2QSMLib.io.weights import read_weights, weights_bytes
 from IR2QSMLib.physics.dipole import DipoleOp, simulate_field
+from IR2QSMLib.physics.settings import SETTINGS
 from IR2QSMLib.volumes import LocalField
 
 MakeWeights = Callable[..., Path]
@@ -39,35 +40,49 @@ def inside(grid: Grid = GRID) -> torch.Tensor:
     return mask
 
 
-def known(
-    chi: torch.Tensor, noise: float = 0.0, sigma: float = 0.02, *, recovered: bool = False, spared: bool = False
-) -> dict[str, torch.Tensor]:
-    """Features as maps, by name, of a map whose own (periodic) field with noise is the measured one."""
-    mask, generator = inside(), torch.Generator().manual_seed(0)
-    values = DipoleOp(GRID)(torch.where(mask, chi, 0.0)) + noise * torch.randn(GRID.shape, generator=generator)
-    field = LocalField(torch.where(mask, values, 0.0), mask, GRID, recovered=recovered)
-    found = features(torch.where(mask, chi, 0.0), torch.full(GRID.shape, sigma), Fidelity(field), spared=spared)
-    maps = {}
-    for name, column in zip(FEATURES, found, strict=True):
-        maps[name] = torch.full(GRID.shape, math.nan)
+def explained(chi: torch.Tensor, noise: float = 0.0, grid: Grid = GRID) -> tuple[torch.Tensor, DataTerm]:
+    """A map in the mask and the data term of its own (periodic) field with white noise."""
+    mask, generator = inside(grid), torch.Generator().manual_seed(0)
+    chi = torch.where(mask, chi, 0.0)
+    values = DipoleOp(grid)(chi) + noise * torch.randn(grid.shape, generator=generator)
+    return chi, DataTerm.of(LocalField(torch.where(mask, values, 0.0), mask, grid))
+
+
+def known(chi: torch.Tensor, noise: float = 0.0, grid: Grid = GRID) -> dict[str, torch.Tensor]:
+    """Features as maps, by name."""
+    mask, maps = inside(grid), {}
+    for name, column in zip(FEATURES, features(*explained(chi, noise, grid)), strict=True):
+        maps[name] = torch.full(grid.shape, math.nan)
         maps[name][mask] = column
     return maps
 
 
-def trusting(scale: float = 1.0) -> Calibration:
-    """The calibration that says `scale` times what the network says."""
+def constant(sigma: float = 0.02) -> Calibration:
+    """The calibration that says the same of every voxel."""
     matrix = [[0.0] * (N + 1) for _ in range(N + 1)]
-    matrix[0][0], matrix[0][1] = -12.0 + math.log(scale), 12.0
-    return Calibration(FEATURES, (-12.0,) + (0.0,) * (N - 1), (0.0,) + (1.0,) * (N - 1), tuple(map(tuple, matrix)))
+    matrix[0][0] = math.log(sigma)
+    return Calibration(FEATURES, (0.0,) * N, (1.0,) * N, tuple(map(tuple, matrix)))
+
+
+def by(name: str, low: float = -12.0, high: float = 0.0) -> Calibration:
+    """The calibration by which log σ is that feature."""
+    matrix, i = [[0.0] * (N + 1) for _ in range(N + 1)], FEATURES.index(name)
+    matrix[0][0], matrix[0][i + 1] = low, high - low
+    ends = [[0.0] * N, [1.0] * N]
+    ends[0][i], ends[1][i] = low, high
+    return Calibration(FEATURES, tuple(ends[0]), tuple(ends[1]), tuple(map(tuple, matrix)))
 
 
 # What an error is told from.
 
 
-def test_the_depth_is_the_distance_from_the_outside() -> None:
-    expected = torch.from_numpy(distance_transform_edt(inside().numpy(), sampling=GRID.voxel_size)).float()
-    found = -FADING * known(smooth())["edge"].log()
-    torch.testing.assert_close(found[inside()], expected.clamp_max(DEPTH)[inside()])
+def test_the_edge_is_the_share_nearby_that_lies_outside() -> None:
+    """Against scipy's Gaussian filter of the mask."""
+    widths = [SETTINGS.near / v for v in GRID.voxel_size]
+    held = gaussian_filter(inside().float().numpy(), widths, mode="wrap", truncate=6.0)
+    found = known(smooth())["edge"]
+    torch.testing.assert_close(found[inside()], 1.0 - torch.from_numpy(held)[inside()], atol=2e-3, rtol=0)
+    assert found[20, 24, 16] < 1e-3 and 0.3 < found[4, 24, 16] < 0.5
 
 
 @pytest.mark.parametrize(("sign", "name", "other"), [(1, "log_above", "log_below"), (-1, "log_below", "log_above")])
@@ -84,40 +99,56 @@ def test_small_sources_stand_out_by_their_sign(sign: int, name: str, other: str)
 @pytest.mark.parametrize("noise", [0.003, 0.01])
 def test_the_residual_is_the_noise_of_a_field_that_the_map_explains(noise: float) -> None:
     clean, noisy = known(smooth()), known(smooth(), noise)
-    deep = clean["edge"] < math.exp(-2.0)
-    assert float(noisy["log_residual"][deep].exp().mean()) == pytest.approx(noise, rel=0.1)
-    assert float(clean["log_residual"][deep].exp().mean()) < 0.2 * noise
+    deep = clean["edge"] < 0.01
+    assert float(noisy["log_residual"][deep].exp().mean()) == pytest.approx(noise + SETTINGS.small, rel=0.1)
+    assert float(clean["log_residual"][deep].exp().mean()) < 0.2 * noise + SETTINGS.small
 
 
-def test_the_networks_own_word_and_the_size_of_a_voxel_count() -> None:
-    found = known(smooth(), sigma=0.03)
-    for name, value in (("log_sigma", 0.03), ("log_voxel", 1.5 ** (1 / 3))):
-        torch.testing.assert_close(found[name][inside()], torch.full_like(found[name][inside()], math.log(value)))
+def test_the_discrepancy_counts_by_its_size_in_a_map() -> None:
+    """Noise n of the field is about n/√λ in Wiener's map; it is the same for every voxel and grows with the noise."""
+    found = [known(smooth(), noise)["log_discrepancy"][inside()] for noise in (0.0, 0.01, 0.03)]
+    assert all(bool((x == x[0]).all()) for x in found)
+    assert float(found[0][0]) < float(found[1][0]) - 0.1 < float(found[2][0]) - 0.2
+    _, term = explained(smooth(), 0.03)
+    expected = 0.03 / math.sqrt(term.spectrum.mean_regularisation) + SETTINGS.small
+    assert float(found[2][0].exp()) == pytest.approx(expected, rel=0.3)
 
 
-def test_an_estimated_harmonic_part_and_a_magnitude_are_told_apart() -> None:
-    for name in ("recovered", "spared"):
-        for value in (False, True):
-            found = known(smooth(), **{name: value})[name][inside()]
-            torch.testing.assert_close(found, torch.full_like(found, float(value)))
+def test_what_is_around_counts_by_its_size_and_the_voxel_by_its_edge() -> None:
+    one, two = known(smooth()), known(3.0 * smooth())
+    ratio = (two["log_around"].exp() - SETTINGS.small) / (one["log_around"].exp() - SETTINGS.small)
+    torch.testing.assert_close(ratio[inside()], torch.full_like(ratio[inside()], 3.0), rtol=1e-2, atol=0)
+    uneven = known(smooth())["log_voxel"][inside()]
+    torch.testing.assert_close(uneven, torch.full_like(uneven, math.log(1.5 ** (1 / 3))))
+    coarse = Grid(GRID.shape, (2.0, 2.0, 2.0))
+    assert float(known(smooth(), grid=coarse)["log_voxel"][inside()].mean()) == pytest.approx(math.log(2.0))
+
+
+def test_every_feature_is_a_number_whatever_the_field() -> None:
+    mask = inside()
+    for chi in (torch.zeros(GRID.shape), 1e3 * smooth()):
+        _, term = explained(chi)
+        for found in (torch.zeros(GRID.shape), torch.where(mask, chi, 0.0)):
+            assert bool(features(found, term).isfinite().all())
 
 
 # The calibration itself.
 
 
-def test_a_calibration_that_trusts_the_network_says_what_it_says() -> None:
-    mask = inside()
-    field = LocalField(torch.where(mask, smooth(), 0.0), mask, GRID)
-    sigma = torch.rand(GRID.shape, generator=torch.Generator().manual_seed(1)) * 0.1 + 1e-3
-    found = trusting(1.5)(smooth(), sigma, Fidelity(field), spared=False)
-    torch.testing.assert_close(found[mask], 1.5 * sigma[mask], rtol=1e-4, atol=0)
-    assert not found[~mask].any()
+def test_a_calibration_gives_a_standard_error_in_the_mask_and_nothing_outside() -> None:
+    chi, term = explained(smooth(), 0.01)
+    found = constant(0.03)(chi, term)
+    torch.testing.assert_close(found[inside()], torch.full_like(found[inside()], 0.03))
+    assert not found[~inside()].any()
+    varied = by("log_residual")(chi, term)
+    expected = known(smooth(), 0.01)["log_residual"].exp()
+    torch.testing.assert_close(varied[inside()], expected[inside()], rtol=1e-4, atol=0)
 
 
 def test_beyond_its_range_a_feature_counts_as_the_ranges_end() -> None:
     at = torch.zeros(N, 4)
-    at[0] = torch.tensor([-30.0, -12.0, 0.0, 5.0])
-    found = trusting().log_sigma(at)
+    at[FEATURES.index("log_spread")] = torch.tensor([-30.0, -12.0, 0.0, 5.0])
+    found = by("log_spread").log_sigma(at)
     torch.testing.assert_close(found, torch.tensor([-12.0, -12.0, 0.0, 0.0]))
 
 
@@ -131,13 +162,13 @@ def test_two_features_may_act_together() -> None:
 
 
 def test_a_calibration_survives_its_way_through_json() -> None:
-    assert Calibration.from_dict(json.loads(json.dumps(trusting(0.7).to_dict()))) == trusting(0.7)
+    assert Calibration.from_dict(json.loads(json.dumps(by("edge").to_dict()))) == by("edge")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"features": ["edge"]}, "is calibrated by edge; expected log_sigma, .*: calibrate the weights again"),
+        ({"features": ["edge"]}, "is calibrated by edge; expected log_discrepancy, .*: calibrate the weights again"),
         ({"low": [0.0]}, f"of {N} features has 1 and {N} ends"),
         ({"matrix": [[0.0]]}, "and 1 rows; expected as many, and one more"),
         ({"high": [math.inf] * N}, "numbers that are not finite"),
@@ -145,7 +176,7 @@ def test_a_calibration_survives_its_way_through_json() -> None:
 )
 def test_a_calibration_that_cannot_be_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ParameterInvalid, match=message):
-        Calibration.from_dict({**trusting().to_dict(), **change})
+        Calibration.from_dict({**constant().to_dict(), **change})
 
 
 # In weights and maps.
@@ -158,21 +189,27 @@ def calibrated(weights: Path, calibration: dict[str, Any] | list[int], folder: P
     return path
 
 
+@pytest.mark.parametrize("uncertainty", [False, True])
 def test_calibrated_weights_give_the_calibrated_uncertainty_unless_asked_not_to(
-    make_weights: MakeWeights, tmp_path: Path
+    make_weights: MakeWeights, tmp_path: Path, uncertainty: bool
 ) -> None:
+    """Of the final map, whether the network itself tells one or not."""
     mask = inside()
     field = LocalField(torch.where(mask, simulate_field(smooth() * mask, GRID), 0.0), mask, GRID)
-    plain = make_weights(scale=0.1, uncertainty=True)
+    plain = make_weights(scale=0.1, uncertainty=uncertainty)
     before = Learned(plain)(field)
-    path = calibrated(plain, trusting(3.0).to_dict(), tmp_path)
-    after, raw = Learned(path)(field), Learned(path, calibrated=False)(field)
+    path = calibrated(plain, by("log_residual").to_dict(), tmp_path)
+    after, raw, bare = (Learned(path, **o)(field) for o in ({}, {"calibrated": False}, {"consistency": 0.0}))
     assert torch.equal(after.values, before.values) and torch.equal(raw.values, before.values)
-    assert before.uncertainty is not None and after.uncertainty is not None and raw.uncertainty is not None
-    assert torch.equal(raw.uncertainty, before.uncertainty)
-    torch.testing.assert_close(after.uncertainty, 3.0 * before.uncertainty, rtol=1e-4, atol=0)
+    assert after.uncertainty is not None
+    expected = by("log_residual")(after.values, DataTerm.of(field))
+    torch.testing.assert_close(after.uncertainty, expected)
     assert after.notes["uncertainty"] == "calibrated on simulated heads"
-    assert before.notes["uncertainty"] == raw.notes["uncertainty"] == "the network's own, not calibrated"
+    for found in (raw, bare):                                       # without a step, it would be of another map
+        assert (found.uncertainty is not None) == uncertainty
+        assert found.notes.get("uncertainty") == ("the network's own, not calibrated" if uncertainty else None)
+    if before.uncertainty is not None and raw.uncertainty is not None:
+        assert torch.equal(raw.uncertainty, before.uncertainty)
 
 
 def test_weights_without_an_uncertainty_have_none_to_speak_of(make_weights: MakeWeights) -> None:
@@ -181,10 +218,20 @@ def test_weights_without_an_uncertainty_have_none_to_speak_of(make_weights: Make
     assert found.uncertainty is None and "uncertainty" not in found.notes
 
 
+def test_weights_that_another_version_calibrated_load_without_it(make_weights: MakeWeights, tmp_path: Path) -> None:
+    """Its features are not this version's, so that the network's own standard error is told."""
+    older = ["log_sigma", "log_residual", "log_spread", "edge", "log_voxel", "recovered", "spared"]
+    described = {"features": older, "low": [0.0] * 7, "high": [1.0] * 7, "matrix": [[0.0] * 8] * 8, "coverage": {}}
+    path = calibrated(make_weights(uncertainty=True), described, tmp_path)
+    assert load(path).calibration is None
+    field = LocalField(torch.where(inside(), smooth(), 0.0), inside(), GRID)
+    assert Learned(path)(field).notes["uncertainty"] == "the network's own, not calibrated"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"features": ["edge"]}, "cannot be: The uncertainty is calibrated by edge; expected"),
+        ({"low": [0.0]}, "cannot be: A calibration of"),
         (None, "lacks or misnames a setting"),
         ({"matrix": "x"}, "cannot be: A calibration of"),
     ],
@@ -192,6 +239,6 @@ def test_weights_without_an_uncertainty_have_none_to_speak_of(make_weights: Make
 def test_weights_with_a_calibration_that_cannot_be_are_refused(
     make_weights: MakeWeights, tmp_path: Path, change: dict[str, Any] | None, message: str
 ) -> None:
-    wrong: Any = [1] if change is None else {**trusting().to_dict(), **change}
+    wrong: Any = [1] if change is None else {**constant().to_dict(), **change}
     with pytest.raises(WeightsInvalid, match=message):
         load(calibrated(make_weights(uncertainty=True), wrong, tmp_path))

@@ -13,6 +13,7 @@ from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
 from IR2QSMLib.physics.dipole import DipoleOp
 from IR2QSMLib.physics.fourier import frequencies, ifft
+from IR2QSMLib.physics.spectrum import estimate_spectrum
 from IR2QSMLib.volumes import LocalField
 
 OBLIQUE = (0.2, 0.5, 0.8)
@@ -135,21 +136,63 @@ def test_a_stronger_regularisation_gives_a_smaller_map(
     assert strong < 0.9 * weak
 
 
-def test_the_automatic_tikhonov_follows_the_noise_and_is_told() -> None:
+def box_with(level: float) -> LocalField:
+    """The field of a box with white noise of that standard deviation [ppm], in a mask that leaves out a rim."""
     grid = Grid((32, 32, 32))
     source = torch.zeros(grid.shape)
     source[10:18, 12:20, 8:20] = 0.3
-    field = DipoleOp(grid)(source)
-    maps = [Tikhonov("auto")(local_field(field + n * noise(grid), grid)) for n in (1e-4, 0.005, 0.05)]
+    mask = torch.zeros(grid.shape, dtype=torch.bool)
+    mask[3:-3, 3:-3, 3:-3] = True
+    return local_field(torch.where(mask, DipoleOp(grid)(source) + level * noise(grid), 0.0), grid, mask)
+
+
+LEVELS = (0.0, 0.01, 0.05)
+
+
+def test_the_automatic_threshold_follows_the_noise_and_is_told() -> None:
+    fields = [box_with(level) for level in LEVELS]
+    maps = [TruncatedDivision("auto")(field) for field in fields]
+    told = [m.notes["threshold"] for m in maps]
+    assert 0.0 < told[0] < 0.7 * told[1] < 0.7 * told[2] <= 0.42
+    for field, found in zip(fields, maps, strict=True):
+        torch.testing.assert_close(found.values, TruncatedDivision(found.notes["threshold"])(field).values)
+
+
+def test_the_automatic_tikhonov_is_wiener_s_filter_of_the_field_and_tells_its_spectrum() -> None:
+    fields = [box_with(level) for level in LEVELS]
+    maps = [Tikhonov("auto")(field) for field in fields]
     told = [m.notes["strength"] for m in maps]
-    assert 0.0 < told[0] < 0.7 * told[1] < 0.49 * told[2]
-    clean = local_field(field + 1e-4 * noise(grid), grid)
-    torch.testing.assert_close(maps[0].values, Tikhonov(told[0])(clean).values)
+    assert 0.0 < told[0] < 0.7 * told[1] < 0.7 * told[2] < 1.0
+    for field, found in zip(fields, maps, strict=True):
+        spectrum, chi = estimate_spectrum(field)
+        assert torch.equal(found.values, chi) and found.notes["spectrum"] == spectrum.to_dict()
+        assert found.notes["strength"] == spectrum.mean_regularisation
+        # No single λ is meant: the fine frequencies, where noise is most, are damped more than by the mean.
+        single = Tikhonov(found.notes["strength"])(field).values
+        assert not torch.equal(single, found.values)
+
+
+@pytest.mark.parametrize("method", [TruncatedDivision, Tikhonov])
+def test_an_automatic_strength_is_nearer_to_the_truth_than_the_default_where_there_is_noise(
+    method: Callable[..., Callable[..., object]],
+) -> None:
+    clean, field = box_with(0.0), box_with(0.05)
+    truth = torch.zeros(field.grid.shape)
+    truth[10:18, 12:20, 8:20] = 0.3
+
+    def error(chi: torch.Tensor) -> float:
+        off = (chi - truth)[field.mask]
+        return float((off - off.mean()).norm())
+
+    usual, automatic = (error(made(field).values) for made in (method(), method("auto")))     # type: ignore[attr-defined]
+    assert automatic < 0.7 * usual
+    assert error(method("auto")(clean).values) < 1.05 * error(method()(clean).values)         # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("threshold", [0.0, -0.1, 2 / 3, 1.0, math.nan, math.inf])
 def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
-    with pytest.raises(ParameterInvalid, match=rf"^The TKD threshold is {threshold:g}; .* between 0 and 2/3\.$"):
+    told = rf"^The TKD threshold is {threshold:g}; .* between 0 and 2/3, or auto\.$"
+    with pytest.raises(ParameterInvalid, match=told):
         TruncatedDivision(threshold)
 
 

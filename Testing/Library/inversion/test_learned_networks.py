@@ -16,7 +16,7 @@ from IR2QSMLib.inversion.frame import Frame
 from IR2QSMLib.inversion.learned import Learned, LearnedLpcnn, LearnedModlQsm, LearnedUnet
 from IR2QSMLib.inversion.loading import load
 from IR2QSMLib.inversion.methods import METHODS, method
-from IR2QSMLib.inversion.reading import Reading
+from IR2QSMLib.inversion.network_input import NetworkInput
 from IR2QSMLib.io.weights import read_weights, weights_bytes
 from IR2QSMLib.networks.kinds import KINDS
 from IR2QSMLib.physics.dipole import DipoleOp
@@ -47,8 +47,8 @@ def simulated(grid: Grid = GRID) -> LocalField:
 def made(make_weights: MakeWeights) -> Callable[..., Learned]:
     """The method of that name with tiny weights of its own network, and its parameters."""
 
-    def make(name: str, reading: Reading | None = None, scale: float = 0.05, **parameters: object) -> Learned:
-        weights = make_weights(reading or Reading("both"), scale, kind=NAMES[name])
+    def make(name: str, reads: NetworkInput | None = None, scale: float = 0.05, **parameters: object) -> Learned:
+        weights = make_weights(reads or NetworkInput("both"), scale, kind=NAMES[name])
         found = method(name, weights=weights, **parameters)
         assert isinstance(found, Learned)
         return found
@@ -56,8 +56,9 @@ def made(make_weights: MakeWeights) -> Callable[..., Learned]:
     return make
 
 
-def test_every_network_is_a_method() -> None:
-    assert set(NAMES.values()) == set(KINDS) == {m.make.kind for m in METHODS.values() if hasattr(m.make, "kind")}
+def test_every_network_but_the_whole_brain_s_is_a_method() -> None:
+    kinds = {m.make.kind for m in METHODS.values() if hasattr(m.make, "kind")}
+    assert set(NAMES.values()) == kinds == set(KINDS) - {"whole-brain"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -101,8 +102,8 @@ def test_tiles_agree_with_the_whole_volume(made: Callable[..., Learned], name: s
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("reads", ["field", "both"])
 def test_b0_is_told_to_every_network(made: Callable[..., Learned], name: str, reads: str) -> None:
-    """By its operator, its first inversion, or a grid turned along it: another B0 is another map."""
-    field, chosen = simulated(), made(name, Reading(reads))
+    """By its operator, its first map, or a grid turned along it: another B0 is another map."""
+    field, chosen = simulated(), made(name, NetworkInput(reads))
     right, wrong = chosen(field), chosen(replace(field, grid=TILTED))
     assert right.notes["resampled"] is (reads == "field" and name not in UNROLLED)
     assert (right.values - wrong.values).norm() > 1e-3 * right.values.norm()
@@ -113,21 +114,17 @@ def test_a_constant_of_the_field_changes_no_map_and_is_told(made: Callable[..., 
     field = simulated()
     shifted = replace(field, values=torch.where(field.mask, field.values + 0.003, 0.0))
     one, two = (made(name)(f) for f in (field, shifted))
-    assert float((one.values - two.values).norm()) < 1e-2 * float(one.values.norm())
-    assert two.notes["field_offset_ppm"] - one.notes["field_offset_ppm"] == pytest.approx(0.003, abs=2e-5)
+    assert float((one.values - two.values).norm()) < 1e-3 * float(one.values.norm())
+    assert two.notes["field_offset_ppm"] - one.notes["field_offset_ppm"] == pytest.approx(0.003, abs=2e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_progress_rises_and_ends_with_the_network(made: Callable[..., Learned], name: str) -> None:
+def test_progress_rises_and_ends_with_the_step_on_the_field(made: Callable[..., Learned], name: str) -> None:
     told: list[tuple[float, str]] = []
     made(name)(simulated(), lambda *event: told.append(event))
     fractions = [fraction for fraction, _ in told]
-    assert fractions == sorted(fractions) and fractions[0] == 0.0 and len(told) > 20
-    turns = [stage for _, stage in told].index("data consistency")      # when the network is done, the field's
-    begun, share = learned.FIRST_SHARE, (1.0 - learned.FIRST_SHARE - learned.LAST_SHARE) * learned.NETWORK_SHARE
-    assert fractions[turns - 1] == pytest.approx(begun + 0.9 * share)
-    assert fractions[turns] == pytest.approx(begun + share)
-    assert sum(stage == "data consistency" for _, stage in told) == learned.N_ROUNDS
+    assert fractions == sorted(fractions) and fractions[0] == 0.0 and len(told) > 10
+    assert told[-1][1] == "data consistency" and fractions[-1] == pytest.approx(fractions[-2])
 
 
 # The second channel.
@@ -148,19 +145,19 @@ def test_lpcnn_takes_a_pair_of_orientations(make_weights: MakeWeights) -> None:
     """With a learned part that is the identity, the pair's map is nearer to the truth than either's."""
     chi, _ = head(GRID)
     fields = [simulated(GRID), simulated(TILTED)]
-    chosen = LearnedLpcnn(make_weights(Reading("field"), kind="lpcnn", n_passes=30), consistency=0.0)
+    chosen = LearnedLpcnn(make_weights(NetworkInput("field"), kind="lpcnn", n_passes=30), consistency=0.0)
     load(chosen.weights or Path()).network.proximal = torch.nn.Identity()       # type: ignore[assignment]
     errors = [
         float((chosen(field, silent, others).values - chi).norm() / chi.norm())
         for field, others in ((fields[0], ()), (fields[1], ()), (fields[0], fields[1:]))
     ]
     assert errors[2] < 0.8 * min(errors[:2])
-    consistent = replace(chosen, consistency=0.01)
+    consistent = replace(chosen, consistency=2.0)
     pair = consistent(fields[0], silent, fields[1:])
     assert not torch.equal(pair.values, consistent(fields[0]).values)
     magnitude = torch.where(fields[0].mask, 1.0 + chi.abs(), 0.0)
     shown = consistent(replace(fields[0], magnitude=magnitude), silent, fields[1:])
-    assert torch.equal(pair.values, shown.values) and shown.notes["magnitude_edges"] is False
+    assert torch.equal(pair.values, shown.values)
 
 
 def test_other_networks_refuse_a_second_orientation(made: Callable[..., Learned]) -> None:
@@ -183,7 +180,8 @@ def test_a_network_without_bundled_weights_says_what_to_do(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(learned, "bundled", lambda which: tmp_path / f"{which}.safetensors")
-    told = f"No weights of the network '{name}' come with this installation; train some .ir2qsm train --network {name}"
+    kind = NAMES[name]
+    told = f"No weights of the network '{kind}' come with this installation; train some .ir2qsm train --network {kind}"
     with pytest.raises(WeightsInvalid, match=told):
         method(name)(simulated(), silent)
     assert METHODS[name].problem is not None and METHODS["tkd"].problem is None
@@ -208,7 +206,7 @@ def altered(path: Path, to: Path, **change: object) -> Path:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bad_weights_are_refused(make_weights: MakeWeights, tmp_path: Path, name: str) -> None:
-    path, kind = make_weights(Reading("both"), kind=NAMES[name]), NAMES[name]
+    path, kind = make_weights(NetworkInput("both"), kind=NAMES[name]), NAMES[name]
     weights = read_weights(path)
     config = weights.header["config"]
     key = sorted(weights.tensors)[-1]
@@ -230,16 +228,16 @@ def test_bad_weights_are_refused(make_weights: MakeWeights, tmp_path: Path, name
 
 
 def test_an_unrolled_network_needs_the_field(make_weights: MakeWeights, tmp_path: Path) -> None:
-    path = make_weights(Reading("field"), kind="lpcnn")
-    reading = {**read_weights(path).header["reading"], "reads": "tikhonov"}
+    path = make_weights(NetworkInput("field"), kind="lpcnn")
+    reading = {**read_weights(path).header["reading"], "reads": "first"}
     with pytest.raises(WeightsInvalid, match="'lpcnn' descends on the field; let it read 'field' or 'both'"):
         load(altered(path, tmp_path / "w.safetensors", reading=reading))
 
 
 def test_a_u_net_reads_what_its_weights_say(make_weights: MakeWeights) -> None:
     field = simulated()
-    readings = (Reading("field"), Reading("tikhonov"))
-    chosen = [LearnedUnet(make_weights(reading, 0.3, kind="unet"), 0.0, resampled=False) for reading in readings]
+    inputs = (NetworkInput("field"), NetworkInput("first"))
+    chosen = [LearnedUnet(make_weights(reads, 0.3, kind="unet"), 0.0, resampled=False) for reads in inputs]
     field_in, first_in = (one(field) for one in chosen)
-    assert [m.notes["reading"]["reads"] for m in (field_in, first_in)] == ["field", "tikhonov"]
+    assert [m.notes["reads"] for m in (field_in, first_in)] == ["field", "first"]
     assert (field_in.values - first_in.values).norm() > 1e-3 * field_in.values.norm()

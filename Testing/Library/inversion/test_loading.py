@@ -13,7 +13,7 @@ import pytest
 
 from IR2QSMLib.errors import WeightsInvalid
 from IR2QSMLib.inversion.loading import bundled, load
-from IR2QSMLib.inversion.reading import Reading
+from IR2QSMLib.inversion.network_input import NetworkInput
 from IR2QSMLib.io.weights import read_weights, weights_bytes
 from IR2QSMLib.networks.ir2unet import IR2UnetConfig
 
@@ -25,7 +25,7 @@ def refused(make_weights: MakeWeights, tmp_path: Path) -> Callable[[dict[str, An
     """What is said of a weights file whose header was changed."""
 
     def refuse(change: dict[str, Any]) -> str:
-        weights = read_weights(make_weights(Reading("field")))
+        weights = read_weights(make_weights(NetworkInput("field")))
         path = tmp_path / "other.safetensors"
         path.write_bytes(weights_bytes(weights.tensors, {**weights.header, **change}, half=False))
         with pytest.raises(WeightsInvalid) as caught:
@@ -36,14 +36,14 @@ def refused(make_weights: MakeWeights, tmp_path: Path) -> Callable[[dict[str, An
 
 
 def header_of(make_weights: MakeWeights) -> dict[str, Any]:
-    return read_weights(make_weights(Reading("field"))).header
+    return read_weights(make_weights(NetworkInput("field"))).header
 
 
 def test_the_bundled_weights_load_and_agree_with_their_card() -> None:
     loaded = load(bundled())
     card = json.loads(bundled().with_suffix(".json").read_text(encoding="utf-8"))
     assert loaded.sha256 == card["sha256"]
-    assert loaded.network.config.n_inputs == loaded.reading.n_channels
+    assert loaded.network.config.n_inputs == loaded.network_input.n_channels
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_another_network_is_refused(refused: Callable[..., str]) -> None:
 
 @pytest.mark.parametrize(
     ("part", "name"),
-    [("reading", f.name) for f in fields(Reading)] + [("config", f.name) for f in fields(IR2UnetConfig)],
+    [("reading", "reads")] + [("config", f.name) for f in fields(IR2UnetConfig) if f.name not in IR2UnetConfig.added],
 )
 def test_no_setting_that_a_header_lacks_is_made_up(
     refused: Callable[..., str], make_weights: MakeWeights, part: str, name: str
@@ -76,6 +76,32 @@ def test_no_setting_that_a_header_lacks_is_made_up(
     assert f"'other.safetensors' lacks or misnames a setting ('{name}'); import or train it again." in refused(
         {part: rest}
     )
+
+
+@pytest.mark.parametrize("name", IR2UnetConfig.added)
+def test_a_setting_that_came_later_means_what_older_weights_meant(
+    make_weights: MakeWeights, tmp_path: Path, name: str
+) -> None:
+    weights, path = read_weights(make_weights(NetworkInput("field"))), tmp_path / "older.safetensors"
+    config = {k: v for k, v in weights.header["config"].items() if k != name}
+    path.write_bytes(weights_bytes(weights.tensors, {**weights.header, "config": config}, half=False))
+    assert getattr(load(path).network.config, name) == IR2UnetConfig.added[name] == weights.header["config"][name]
+
+
+@pytest.mark.parametrize("reads", ["both", "tikhonov"])
+def test_weights_of_the_version_before_load(make_weights: MakeWeights, tmp_path: Path, reads: str) -> None:
+    """Their headers had parameters of the first map, another name for it, and another calibration."""
+    made = make_weights(NetworkInput("both" if reads == "both" else "first"), uncertainty=True)
+    weights, path = read_weights(made), tmp_path / "older.safetensors"
+    header = {
+        **weights.header,
+        "reading": {"reads": reads, "floor": 0.01, "per_noise": 4.0, "n_steps": 12},
+        "calibration": {"features": ["log_sigma", "spared"], "low": [0.0] * 2, "high": [1.0] * 2, "matrix": []},
+    }
+    path.write_bytes(weights_bytes(weights.tensors, header, half=False))
+    loaded = load(path)
+    assert loaded.network_input == NetworkInput("both" if reads == "both" else "first")
+    assert loaded.calibration is None
 
 
 @pytest.mark.parametrize("part", ["reading", "config"])

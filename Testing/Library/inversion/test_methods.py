@@ -21,6 +21,7 @@ from IR2QSMLib.inversion.tv import TotalVariation
     [
         ("tkd", {}, TruncatedDivision(0.15)),
         ("tkd", {"threshold": 0.2}, TruncatedDivision(0.2)),
+        ("tkd", {"threshold": "auto"}, TruncatedDivision("auto")),
         ("tikhonov", {"strength": 0.05}, Tikhonov(0.05)),
         ("tikhonov", {"strength": "auto"}, Tikhonov("auto")),
         ("tv", {"strength": 1e-3, "outside": "free"}, TotalVariation(1e-3, "free")),
@@ -44,11 +45,12 @@ def test_an_unknown_method_is_refused_with_those_there_are() -> None:
     [
         ("tkd", {"strength": 0.1}, r"'tkd' does not take what was given \('strength'\); expected threshold"),
         ("tikhonov", {"tile": 64}, r"^The method 'tikhonov' does not take what was given \('tile'\)"),
-        ("tkd", {"threshold": "high"}, r"^'threshold' of the method 'tkd' is 'high'; expected a number\.$"),
+        ("tkd", {"threshold": "high"}, r"The TKD threshold is high; expected a number between 0 and 2/3, or auto\.$"),
         ("tkd", {"threshold": True}, "is True; expected a number"),
+        ("tkd", {"threshold": None}, "is None; expected a number or a word"),
         ("ir2qsm", {"tile": 64.5}, r"is 64\.5; expected a whole number or none"),
         ("ir2qsm", {"weights": "a.safetensors"}, "expected a file or none"),
-        ("ir2qsm", {"edges": "no"}, "is 'no'; expected true or false"),
+        ("ir2qsm", {"whole_brain": "no"}, "is 'no'; expected true or false"),
     ],
 )
 def test_a_parameter_of_another_method_or_type_is_refused(

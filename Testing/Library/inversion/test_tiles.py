@@ -15,7 +15,7 @@ from IR2QSMLib.grid import Grid
 from IR2QSMLib.inversion import tiles
 from IR2QSMLib.inversion.learned import Learned
 from IR2QSMLib.inversion.loading import load
-from IR2QSMLib.inversion.reading import Reading
+from IR2QSMLib.inversion.network_input import NetworkInput
 from IR2QSMLib.inversion.tiles import OVERLAP, TILES, infer
 from IR2QSMLib.runtime import silent
 from IR2QSMLib.volumes import LocalField
@@ -59,7 +59,7 @@ def test_tiles_agree_with_the_whole_volume(make_weights: MakeWeights) -> None:
 @pytest.mark.parametrize("tile", TILES)
 def test_tiles_of_a_network_that_returns_its_input_blend_to_it(make_weights: MakeWeights, tile: int) -> None:
     """Every voxel is covered, with weights that sum to one, at any length."""
-    network = load(make_weights(Reading("field"), scale=0.0)).network
+    network = load(make_weights(NetworkInput("field"), scale=0.0)).network
     for n in {tile + 8, 2 * tile - OVERLAP, 2 * tile} if tile < 128 else {tile + 8}:
         image = torch.randn(1, 8, n, 8)
         chi = infer(network, image, tile, None, silent).chi
@@ -125,32 +125,9 @@ def test_the_next_tile_is_tried_when_the_allocator_gives_up(
         return infer(network, image, tile, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(tiles, "infer", failing)
-    found = Learned(make_weights())(long_field())
-    assert found.notes["passes"] > 1
-    assert tried == [None, 96] + [64] * found.notes["passes"]
+    found = Learned(make_weights(), whole_brain=False)(long_field())
+    assert tried == [None, 96, 64]
     assert found.notes["tile"] == 64
-
-
-@pytest.mark.parametrize(
-    ("fails", "expected"), [((), [None] * 5), ((1,), [None, None, *[96] * 4]), ((0, 2), [None, 96, 96, *[64] * 4])]
-)
-def test_a_later_pass_begins_with_the_tile_of_the_one_before_and_may_end_with_a_smaller_one(
-    make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch, fails: tuple[int, ...], expected: list[int | None]
-) -> None:
-    """Whatever is told to be free then, as what a pass has freed may still be held."""
-    tried: list[int | None] = []
-
-    def failing(network: object, image: object, tile: int | None, *rest: object) -> object:
-        tried.append(tile)
-        monkeypatch.setattr(tiles, "memory_free", lambda kind: 1)
-        if len(tried) - 1 in fails:
-            raise RuntimeError("out of memory")
-        return infer(network, image, tile, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(tiles, "infer", failing)
-    found = Learned(make_weights())(long_field())
-    assert tried == expected and found.notes["passes"] == 5
-    assert found.notes["tile"] == expected[-1]
 
 
 def test_no_tile_that_fits_is_an_error_that_says_what_to_do(
@@ -161,7 +138,7 @@ def test_no_tile_that_fits_is_an_error_that_says_what_to_do(
 
     monkeypatch.setattr(tiles, "infer", failing)
     with pytest.raises(OutOfMemory, match=r"memory of 'cpu' for a volume of 24×16×104 voxels; close other programs"):
-        Learned(make_weights())(long_field())
+        Learned(make_weights(), whole_brain=False)(long_field())
 
 
 def test_another_error_is_not_taken_for_a_lack_of_memory(

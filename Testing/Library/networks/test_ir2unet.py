@@ -66,7 +66,7 @@ def test_any_width_makes_a_network_whose_channels_double(width: float) -> None:
         ({"width": "wide"}, "The width is 'wide'"),
         ({"n_passes": 0}, "The passes are 0; expected a whole number from 1"),
         ({"n_passes": 1.5}, r"The passes are 1\.5"),
-        ({"n_inputs": 3}, "The input channels are 3; expected 1 or 2"),
+        ({"n_inputs": 4}, "The input channels are 4; expected 1, 2 or 3"),
         ({"dropout": 1.0}, r"The dropout is 1\.0; expected a probability from 0 to below 1"),
         ({"feature_noise": -0.1}, r"The feature noise is -0\.1"),
         ({"feature_noise": float("nan")}, "The feature noise is nan"),
@@ -261,3 +261,20 @@ def test_a_size_that_is_no_multiple_of_eight_does_not_run() -> None:
     assert MULTIPLE == 8
     with pytest.raises(RuntimeError):
         run(initialised().eval(), image(shape=(12, 8, 8)))
+
+
+def test_without_normalisation_training_computes_what_inference_does() -> None:
+    network, x = perturbed(replace(TINY, normalised=False, feature_noise=0.0, dropout=0.0), 0.05), image(n=2)
+    assert not any(isinstance(m, nn.BatchNorm3d) for m in network.modules())
+    trained, inferred = run(network.train(), x), run(network.eval(), x)
+    torch.testing.assert_close(trained.chi, inferred.chi)
+    alone = run(network.train(), x[:1])
+    assert (trained.chi[:1] - alone.chi).norm() < 1e-4 * alone.chi.norm()
+
+
+def test_a_network_without_normalisation_takes_the_weights_of_a_folded_one() -> None:
+    whole, x = perturbed().eval(), image()
+    before = run(whole, x).chi
+    bare = IR2Unet(replace(TINY, normalised=False)).eval()
+    bare.load_state_dict(fold_batch_norm(whole).state_dict())
+    torch.testing.assert_close(run(bare, x).chi, before, atol=1e-4, rtol=1e-3)

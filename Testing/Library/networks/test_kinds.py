@@ -23,7 +23,8 @@ SHAPE = (16, 8, 24)
 
 def perturbed(kind: str, scale: float = 0.1, **settings: Any) -> Network:
     """A network whose every parameter and statistic has a say."""
-    network, generator = build(sized(kind, **{"width": 0.125, **settings})), torch.Generator().manual_seed(4)
+    network = build(sized(kind, **{"width": 0.125, "n_inputs": 1, **settings}))
+    generator = torch.Generator().manual_seed(4)
     network.initialise(generator)
     for name, tensor in network.state_dict().items():
         if tensor.is_floating_point():
@@ -77,10 +78,12 @@ def test_an_unrolled_network_takes_odd_sizes(kind: str) -> None:
 def test_every_setting_changes_the_result(kind: str) -> None:
     changes = {
         "width": 0.25, "n_inputs": 2, "unit": 0.2, "n_passes": 2, "mean": 0.1, "unexplained_mean": 0.1,
-        "unexplained_unit": 0.2, "masked": False,
+        "unexplained_unit": 0.2, "masked": False, "n_blocks": 1,
     }  # fmt: skip
-    x, usual = image(2), sized(kind)
+    x, usual = image(2), sized(kind, n_inputs=1)
     before = run(perturbed(kind).eval(), x[:, :1])
+    if kind == "whole-brain":                       # twice its input is twice its output, and a unit nothing to it
+        changes.pop("unit")
     for name in (k for k in changes if hasattr(usual, k)):
         other = perturbed(kind, **{name: changes[name]}).eval()
         found = run(other, x[:, : other.config.n_inputs])
@@ -112,7 +115,8 @@ def test_a_network_is_the_same_once_folded(kind: str) -> None:
     n_norms = sum(isinstance(m, nn.BatchNorm3d) for m in network.modules())
     fold_batch_norm(network)
     left = [m for m in network.modules() if isinstance(m, nn.BatchNorm3d)]
-    assert len(left) == (4 if kind == "xqsm" else 0) < n_norms      # that after a sum has no convolution of its own
+    assert len(left) == (4 if kind == "xqsm" else 0)                # that after a sum has no convolution of its own
+    assert n_norms > len(left) or kind == "whole-brain"
     torch.testing.assert_close(run(network, x), before, atol=1e-5, rtol=1e-4)
 
 
@@ -127,10 +131,10 @@ def test_initial_weights_are_the_generators(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_a_new_network_starts_near_the_field_or_near_nothing(kind: str) -> None:
+def test_a_new_network_starts_near_a_channel_or_near_nothing(kind: str) -> None:
     network, x = build(sized(kind, width=0.25, n_inputs=2)).eval(), image(2)
     network.initialise(torch.Generator().manual_seed(0))
-    expected = x[:, :1] if kind == "xqsm" else torch.zeros_like(x[:, :1])
+    expected = {"xqsm": x[:, :1], "whole-brain": x[:, 1:]}.get(kind, torch.zeros_like(x[:, :1]))
     assert (run(network, x).chi - expected).square().mean().sqrt() < 0.3 * x.std()
 
 
@@ -158,10 +162,10 @@ def test_the_gradient_reaches_every_parameter(kind: str) -> None:
         ("lpcnn", {"mean": float("inf")}, "The network's mean is inf; expected a finite number of ppm"),
         ("modl-qsm", {"unexplained_unit": 0.0}, r"unexplained unit is 0\.0; expected a positive number of ppm"),
         ("modl-qsm", {"dropout": 1.0}, r"The dropout is 1\.0; expected a probability"),
-        ("unet", {"n_inputs": 3}, "The input channels are 3; expected 1 or 2"),
+        ("unet", {"n_inputs": 4}, "The input channels are 4; expected 1, 2 or 3"),
         ("xqsm", {"unit": -1.0}, r"The network's unit is -1\.0"),
         ("unet", {"feature_noise": 0.5}, "The network 'unet' has no setting 'feature noise'; leave it out"),
-        ("star", {}, "The network is 'star'; expected one of ir2unet, unet, xqsm, lpcnn, modl-qsm"),
+        ("star", {}, "The network is 'star'; expected one of ir2unet, unet, xqsm, lpcnn, modl-qsm, whole-brain"),
     ],
 )
 def test_a_size_that_no_network_can_have_is_refused(kind: str, settings: dict[str, Any], complaint: str) -> None:

@@ -51,10 +51,6 @@ def test_a_networks_map_is_the_same_by_way_of_a_file_of_the_local_field(
     ):
         assert ir2qsm(*words).code == 0
     assert not differ(read_volume(later)[0], read_volume(at_once)[0])
-    assert json.loads((tmp_path / "later.json").read_text(encoding="utf-8"))["Method"]["harmonic_part_recovered"]
-    (folder / "localfield.json").write_text('{"HarmonicPartRecovered": false}', encoding="utf-8")
-    assert ir2qsm("reconstruct", *field, "-o", later, *network).code == 0
-    assert differ(read_volume(later)[0], read_volume(at_once)[0])
 
 
 def test_the_direction_of_b0_that_was_given_goes_with_the_file(

@@ -110,7 +110,7 @@ def test_magnitude_noise_and_echo_spacing_come_with_the_field(scan: ScanFiles) -
     assert found.local.echo_spacing == pytest.approx(0.006) and found.local.b0 == 3.0
     assert found.local.magnitude is not None and found.local.noise is not None
     assert float(found.local.noise[found.local.mask].median()) == pytest.approx(found.notes["field_noise_ppm"], rel=0.2)
-    assert found.local.recovered and reconstruct(found, device="cpu").provenance["Method"]["harmonic_part_recovered"]
+    assert found.local.recovered
     result = reconstruct(found, method="medi", device="cpu")
     assert result.provenance["Field"] == found.notes and agreement(result.chi, scan.chi) > 0.6
 
@@ -172,13 +172,13 @@ def test_a_total_fields_magnitude_and_echo_time_reach_the_method(
     usual = ("reconstruct", scan.total_field, scan.mask, "--input", "total-field", "--device", "cpu", "-o")
     made = {}
     for name, words in (
-        ("plain", ("--method", "unet")), ("spared", ("--method", "unet", "--magnitude", magnitude)),
+        ("plain", ("--method", "unet")), ("shown", ("--method", "unet", "--magnitude", magnitude)),
         ("medi", ("--method", "medi", "--b0", 3, "--te", 0.006, "--magnitude", magnitude, "--keep", tmp_path / "kept")),
     ):  # fmt: skip
         ran = ir2qsm(*usual, tmp_path / f"{name}.nii.gz", *words)
         assert ran.code == 0, ran.err
         made[name] = read_volume(tmp_path / f"{name}.nii.gz")[0]
-    assert differ(made["spared"], made["plain"]) and agreement(made["medi"], scan.chi) > 0.6
+    assert torch.equal(made["shown"], made["plain"]) and agreement(made["medi"], scan.chi) > 0.6
     assert torch.equal(read_volume(tmp_path / "kept" / "magnitude.nii.gz")[0], read_volume(magnitude)[0])
     ran = ir2qsm("fieldmap", scan.bids, scan.mask, "-o", tmp_path / "f", "--noise", scan.noise)
     assert ran.code == 2 and "--noise goes with a field; of phase it is found from the echoes" in ran.err

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from IR2QSMLib.grid import Grid
+from IR2QSMLib.physics.fourier import band_limit
 from IR2QSMLib.physics.resample import aligned_grid, resample
 
 TILT = math.radians(25)
@@ -23,10 +24,10 @@ def points(grid: Grid) -> torch.Tensor:
     return torch.tensor([grid.point(i) for i in np.ndindex(*grid.shape)]).view(*grid.shape, 3).float()
 
 
-def well_inside(of: Grid, on: Grid) -> torch.Tensor:
-    """Voxels of `on` whose neighbours on `of` all exist."""
+def well_inside(of: Grid, on: Grid, margin: int = 1) -> torch.Tensor:
+    """Voxels of `on` that lie at least `margin` voxels of `of` from its edge."""
     index = (points(on).double() - torch.tensor(of.origin)) @ torch.tensor(of.matrix) / torch.tensor(of.voxel_size)
-    return ((index >= 1) & (index <= torch.tensor(of.shape) - 2)).all(-1)
+    return ((index >= margin) & (index <= torch.tensor(of.shape) - 1 - margin)).all(-1)
 
 
 def blob(grid: Grid, sigma: float = 4.0) -> torch.Tensor:
@@ -35,11 +36,11 @@ def blob(grid: Grid, sigma: float = 4.0) -> torch.Tensor:
 
 
 @st.composite
-def oblique_grids(draw: st.DrawFn) -> Grid:
+def oblique_grids(draw: st.DrawFn, least: int = 6) -> Grid:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     direction, _ = np.linalg.qr(rng.standard_normal((3, 3)))
     b0 = draw(st.none() | st.sampled_from([(1.0, 0.0, 0.0), (0.0, 2.0, 0.0), (0.5, -0.5, 1.0)]))
-    shape, size = draw(st.tuples(*[st.integers(6, 14)] * 3)), draw(st.tuples(*[st.floats(0.5, 3.0)] * 3))
+    shape, size = draw(st.tuples(*[st.integers(least, least + 8)] * 3)), draw(st.tuples(*[st.floats(0.5, 3.0)] * 3))
     return Grid(shape, size, tuple(direction.ravel().tolist()), tuple(rng.uniform(-90, 90, 3).tolist()), b0)
 
 
@@ -50,17 +51,18 @@ def test_resampling_onto_the_same_grid_changes_nothing() -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(oblique_grids(), st.lists(st.floats(-1, 1), min_size=3, max_size=3))
-def test_a_linear_function_is_met_exactly_inside(grid: Grid, slope: list[float]) -> None:
+@given(oblique_grids(14), st.lists(st.floats(-1, 1), min_size=3, max_size=3))
+def test_a_linear_function_is_met_inside(grid: Grid, slope: list[float]) -> None:
+    """Splines see it end at the edge, and forget it by a factor of 3.7 a voxel."""
     target = aligned_grid(grid, 1.3)
     middle = torch.tensor(grid.origin).float()
 
     def linear(on: Grid) -> torch.Tensor:
         return (points(on) - middle) @ torch.tensor(slope) + 2.0
 
-    inside = well_inside(grid, target)
+    inside = well_inside(grid, target, 6)
     found = resample(linear(grid), grid, target)
-    torch.testing.assert_close(found[inside], linear(target)[inside], atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(found[inside], linear(target)[inside], atol=3e-3, rtol=1e-4)
 
 
 def test_values_between_voxels_follow_a_smooth_volume() -> None:
@@ -75,7 +77,7 @@ def test_values_between_voxels_follow_a_smooth_volume() -> None:
 
 @pytest.mark.parametrize("voxel", [(1.0, 1.0, 1.0), (0.8, 1.0, 2.0)])
 def test_a_smooth_volume_comes_back_from_the_aligned_grid(voxel: tuple[float, float, float]) -> None:
-    grid = Grid((26, 24, 16), voxel, TILTED, (7.0, 8.0, 9.0))
+    grid = Grid((40, 38, 34), voxel, TILTED, (7.0, 8.0, 9.0))
     values, there = blob(grid, 4.0), aligned_grid(grid)
     back = resample(resample(values, grid, there), there, grid)
     assert (back - values).norm() < 0.01 * values.norm()
@@ -109,3 +111,19 @@ def test_any_voxel_axis_may_lie_along_b0(axes: tuple[int, int, int]) -> None:
     aligned = aligned_grid(grid)
     assert np.abs(np.linalg.det(aligned.matrix)) == pytest.approx(1.0)
     assert sorted(aligned.shape) == sorted((8, 17, 15))
+
+
+def test_a_band_limit_keeps_long_waves_and_takes_what_coarse_voxels_would_alias() -> None:
+    grid = Grid((48, 48, 48), (1.0, 1.0, 1.0), TILTED)
+    x = torch.arange(48.0).view(-1, 1, 1).expand(grid.shape)
+    for n_waves, kept in ((2, 1.0), (4, 1.0), (16, 0.0), (24, 0.0)):            # of 24, 12, 3 and 2 mm
+        wave = torch.cos(2.0 * torch.pi * n_waves * x / 48.0)
+        torch.testing.assert_close(band_limit(wave, grid, 2.0), kept * wave, atol=0.01, rtol=0)
+
+
+def test_any_memory_layout_and_precision_is_resampled_alike() -> None:
+    grid, target = Grid((9, 10, 11), (1.0, 1.2, 0.9), TILTED), Grid((7, 7, 7), origin=(1.0, 1.0, 1.0))
+    values = torch.randn(grid.shape, generator=torch.Generator().manual_seed(0))
+    expected = resample(values, grid, target)
+    assert torch.equal(resample(values.mT.contiguous().mT, grid, target), expected)
+    assert resample(values.double(), grid, target).dtype == expected.dtype == torch.float32

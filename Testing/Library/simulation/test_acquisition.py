@@ -122,13 +122,100 @@ def test_a_source_weight_makes_the_error_larger_at_veins() -> None:
     assert 1.8 < ratio(1.0) < ratio(3.0) < 8.0
 
 
-def test_drawn_discrepancies_run_from_noise_free_to_two_thirds_structured() -> None:
-    drawn = [draw_discrepancy(Dice(seed)) for seed in range(400)]
+# What a structured discrepancy may be made of.
+
+PARTS = {"spectral": 0.0, "tensor": 0.0, "local": 0.0, "smooth": 0.0}
+
+
+def part(head: Head, name: str, seed: int = 9, **change: float) -> Tensor:
+    """The error of one part alone, of a power as large as the field's."""
+    return error_of(head, Discrepancy(1.0, 1.0, **{**PARTS, name: 1.0, **change}), seed)
+
+
+def cosine(grid: Grid) -> tuple[Tensor, Tensor]:
+    """|k| [cycles/mm] and the cosine of the angle between k and B0, of the full spectrum."""
+    axes = [torch.fft.fftfreq(n, v) for n, v in zip(grid.shape, grid.voxel_size, strict=True)]
+    k = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    b = torch.tensor(grid.b0_direction, dtype=torch.float32).view(3, 1, 1, 1)
+    length = k.square().sum(0).sqrt()
+    return length, (k * b).sum(0) / length.clamp_min(1e-9)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_part_has_the_power_asked_for_and_lies_in_the_mask(head: Head, name: str) -> None:
+    field = acquire(head, Discrepancy(), Dice(0)).values[head.mask]
+    error = part(head, name)
+    assert float(error[head.mask].square().mean() / field.square().mean()) == pytest.approx(1.0, rel=1e-3)
+    assert not bool(error[~head.mask].any()) and bool(error.isfinite().all())
+    others = [part(head, other) for other in PARTS if other != name]
+    alike = [float(torch.corrcoef(torch.stack([error[head.mask], o[head.mask]]))[0, 1]) for o in others]
+    assert max(map(abs, alike)) < 0.9
+
+
+def test_the_spectral_part_has_the_field_s_own_power_at_every_wavelength(head: Head) -> None:
+    k, _ = cosine(GRID)
+    field = acquire(head, Discrepancy(), Dice(0)).values
+    ratios = []
+    for slope in (0.0, 0.6, -0.6):
+        powers = [torch.fft.fftn(x).abs().square() for x in (part(head, "spectral", slope=slope), field)]
+        bands = [(k > low) & (k <= high) for low, high in ((0.03, 0.06), (0.06, 0.12), (0.12, 0.24))]
+        ratios.append([float(powers[0][band].sum() / powers[1][band].sum()) for band in bands])
+    assert all(0.5 < r < 2.0 for r in ratios[0])
+    tilt = [r[2] / r[0] for r in ratios]
+    assert tilt[1] > 2.0 * tilt[0] > 4.0 * tilt[2]
+
+
+def test_the_spectral_part_fills_the_cone_where_the_field_has_nothing(head: Head) -> None:
+    k, c = cosine(GRID)
+    cone = ((c.square() - 1.0 / 3.0).abs() < 0.05) & (k > 0.02) & (k < 0.1)
+    outside = ((c.square() - 1.0 / 3.0).abs() > 0.2) & (k > 0.02) & (k < 0.1)
+    shares = []
+    for x in (part(head, "spectral"), acquire(head, Discrepancy(), Dice(0)).values):
+        power = torch.fft.fftn(x).abs().square()
+        shares.append(float(power[cone].mean() / power[outside].mean()))
+    assert 0.5 < shares[0] < 2.0 and shares[1] < 0.3
+
+
+def test_off_diagonal_susceptibility_has_no_field_along_b0_or_across_it(head: Head) -> None:
+    whole = Head(head.chi, torch.ones_like(head.mask), head.white, head.labels, GRID)   # or the mask would spread it
+    k, c = cosine(GRID)
+    power = torch.fft.fftn(part(whole, "tensor")).abs().square()
+    band = (k > 0.02) & (k < 0.2)
+    along, across, between = c.abs() > 0.95, c.abs() < 0.1, (c.abs() > 0.5) & (c.abs() < 0.85)
+    means = [float(power[band & where].mean()) for where in (along, across, between)]
+    assert max(means[:2]) < 0.3 * means[2]
+
+
+def test_a_local_shift_has_no_field_beside_it(head: Head) -> None:
+    """It is nothing where there is neither susceptibility nor white matter."""
+    chi = torch.zeros(GRID.shape)
+    chi[20:28, 20:28, 20:28] = 0.1
+    alone = Head(chi, torch.ones_like(head.mask), torch.zeros(GRID.shape), head.labels, GRID)
+    local, tensor = (part(alone, name).abs() for name in ("local", "tensor"))
+    assert float(local[chi == 0.0].max()) < 1e-6 * float(local.max())
+    assert float(tensor[chi == 0.0].max()) > 0.05 * float(tensor.max())
+
+
+def test_a_field_that_is_known_need_not_be_simulated_again(head: Head) -> None:
+    predicted = simulate_field(head.chi, GRID)
+    discrepancy = Discrepancy(4.0, 0.6, spectral=1.0)
+    given, own = (acquire(head, discrepancy, Dice(3), f).values for f in (predicted, None))
+    assert torch.equal(given, own)
+
+
+def test_drawn_discrepancies_run_from_noise_free_to_more_than_the_half_structured() -> None:
+    drawn = [draw_discrepancy(Dice(seed)) for seed in range(600)]
     free = [d for d in drawn if math.isinf(d.power_snr)]
     white = [d for d in drawn if not math.isinf(d.power_snr) and d.structured == 0.0]
     structured = [d for d in drawn if d.structured > 0.0]
     assert all(d == Discrepancy() for d in free)
-    assert 0.1 < len(free) / 400 < 0.3 and len(white) > 60 and len(structured) > 150
-    assert 1.5 <= min(d.power_snr for d in drawn) < 2.5
-    assert 0.1 <= min(d.structured for d in structured) < 0.2 and 0.6 < max(d.structured for d in structured) <= 0.67
-    assert all(0.0 <= d.edge <= 4.0 and 0.0 <= d.near_sources <= 3.0 for d in drawn)
+    assert 0.05 < len(free) / 600 < 0.16 and 0.12 < len(white) / 600 < 0.25 and len(structured) > 380
+    assert 2.0 <= min(d.power_snr for d in white) < 3.0 and 200.0 < max(d.power_snr for d in white) <= 400.0
+    shares = torch.tensor([1.0 / (1.0 + d.power_snr) for d in structured])
+    assert 0.03 <= float(shares.min()) < 0.04 and 0.5 < float(shares.max()) <= 0.6
+    assert float((shares > 0.2).float().mean()) > 0.25
+    assert 0.4 <= min(d.structured for d in structured) < 0.5 and 0.9 < max(d.structured for d in structured) <= 0.95
+    assert all(0.0 <= d.edge <= 4.0 and 0.0 <= d.near_sources <= 3.0 and abs(d.slope) <= 0.6 for d in drawn)
+    for name in PARTS:
+        weights = torch.tensor([getattr(d, name) for d in structured])
+        assert float(weights.min()) < 0.01 and 0.9 < float(weights.max()) <= 1.0

@@ -14,7 +14,7 @@ import torch
 from IR2QSMLib import training_data, training_validation
 from IR2QSMLib.errors import ParameterInvalid
 from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion.reading import Reading
+from IR2QSMLib.inversion.network_input import NetworkInput
 from IR2QSMLib.io.images import read_labels, read_mask, read_volume
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.simulation import cases
@@ -45,13 +45,13 @@ def test_no_training_seed_is_a_held_out_one(feed: Feed, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(training_data, "Dice", noted)
 
-    def empty(reading: Reading, feed: Feed, dice: Dice) -> training_data.Patches:
+    def empty(reading: NetworkInput, feed: Feed, dice: Dice) -> training_data.Patches:
         return training_data.Patches(torch.zeros(feed.patches, 2), [Grid((1, 1, 1))] * feed.patches)
 
     monkeypatch.setattr(training_data, "cut_patches", empty)
     for number in (0, 1, 2, 1000):
         for rank in range(3):
-            list(draw_round(Reading(), feed, number, CPU, rank, 3))
+            list(draw_round(NetworkInput(), feed, number, CPU, rank, 3))
     assert len(seeds) == len(set(seeds)) == 4 * 3 * feed.volumes        # and none is drawn twice
     assert min(seeds) >= FIRST_TRAINING_SEED
 

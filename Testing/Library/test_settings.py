@@ -1,0 +1,71 @@
+"""The numbers of the learned method: few, and in one place."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+import IR2QSMLib
+from IR2QSMLib.physics.settings import SETTINGS, Settings
+
+LIBRARY = Path(IR2QSMLib.__file__).parent
+METHOD = (
+    "physics/spectrum.py", "inversion/data_term.py", "inversion/network_input.py", "inversion/whole_brain.py",
+    "inversion/learned.py", "inversion/certainty.py",
+)  # fmt: skip
+"""The modules of the method, which read every other number from `Settings`."""
+HARMLESS = {0, 1, 2, 0.5}
+EXCEPTED = {"inversion/network_input.py": {3}, "inversion/certainty.py": {1e-12}}
+"""A count of channels; what keeps a division from being one by zero."""
+PROGRESS = {"progress", "part_of"}
+"""Calls whose numbers only say how far a run has come."""
+
+
+def literals(tree: ast.AST) -> list[tuple[int, float]]:
+    """Line and value of every number that is computed with, those told to `progress` excepted."""
+    out: list[tuple[int, float]] = []
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PROGRESS:
+            return
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "round":
+            return visit(node.args[0])                              # digits of the provenance
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+            out.append((node.lineno, node.value))
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(tree)
+    return out
+
+
+def test_there_are_fifteen_numbers_at_the_most_and_each_says_what_it_is() -> None:
+    numbers = fields(Settings)
+    assert len(numbers) <= 15
+    assert all(isinstance(getattr(SETTINGS, f.name), int | float) for f in numbers)
+    body = ast.parse((LIBRARY / "physics" / "settings.py").read_text(encoding="utf-8")).body
+    (described,) = (node for node in body if isinstance(node, ast.ClassDef))
+    said = [isinstance(b, ast.Expr) for a, b in zip(described.body[1:], described.body[2:], strict=False)
+            if isinstance(a, ast.AnnAssign)]  # fmt: skip
+    assert len(said) == len(numbers) and all(said)
+
+
+@pytest.mark.parametrize("name", METHOD)
+def test_no_other_number_is_computed_with(name: str) -> None:
+    found = literals(ast.parse((LIBRARY / name).read_text(encoding="utf-8")))
+    allowed = HARMLESS | EXCEPTED.get(name, set())
+    assert [f"{name}:{line}: {value:g}" for line, value in found if value not in allowed] == []
+
+
+def test_every_number_is_used() -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in LIBRARY.rglob("*.py")]
+    used = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert {f.name for f in fields(Settings)} <= used
+
+
+def test_a_number_elsewhere_would_be_seen() -> None:
+    tree = ast.parse('progress(0.3, "x")\ny = 0.7 * x\nz = round(x, 4)\nw = f(x, tol=-3e-4)\nv = True\n')
+    assert literals(tree) == [(2, 0.7), (4, 3e-4)]
