@@ -32,7 +32,7 @@ class DataTerm:
     @classmethod
     def of(cls, field: LocalField, progress: Progress = silent) -> DataTerm:
         """The data term of a field [ppm], its spectrum estimated from it."""
-        device = field.values.device
+        device, field = field.values.device, replace(field, values=field.values.float())
         spectrum, first_map = estimate_spectrum(field, progress=progress)
         values = torch.where(field.mask, field.values - spectrum.offset, 0.0)
         kernel, regularisation = dipole_kernel(field.grid, device), spectrum.at(field.grid, device)

@@ -100,7 +100,8 @@ class Learned:
             notes["uncertainty"] = "the network's own, not calibrated"
         if loaded.calibration is not None and self.calibrated and self.consistency > 0.0:
             sigma = loaded.calibration(chi, term)
-            notes["uncertainty"] = "calibrated on simulated heads"
+            usual = self.whole_brain and self.consistency == SETTINGS.step and self.resampled is None and not others
+            notes["uncertainty"] = "calibrated on simulated heads" + ("" if usual else ", at other settings")
         return Susceptibility(chi, sigma, notes, unexplained=unexplained)
 
     @property

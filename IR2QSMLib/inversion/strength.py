@@ -32,16 +32,18 @@ def tkd_threshold(spectrum: Spectrum) -> float:
 
 
 def tv_strength(field: LocalField, free: bool) -> float:
-    """λ [ppm·mm] of total variation, `free` where the field outside the mask is left free; s the field's RMS [ppm]."""
-    mean = estimate_spectrum(field)[0].mean_regularisation
-    return _size(field) * (0.34 * mean**0.7 if free else 0.016 + 0.05 * mean**0.5)
+    """λ [ppm·mm] of total variation, the field's RMS times 0.34·λ̄^0.7 where the field outside the mask is `free`."""
+    spectrum, _ = estimate_spectrum(field)
+    mean = spectrum.mean_regularisation
+    return _size(field, spectrum) * (0.34 * mean**0.7 if free else 0.016 + 0.05 * mean**0.5)
 
 
 def medi_strength(field: LocalField, rad_per_ppm: float) -> float:
-    """λ [1/(rad·mm)] of MEDI; s the field's RMS [rad per echo spacing]."""
-    return 0.44 / (_size(field) * rad_per_ppm * estimate_spectrum(field)[0].mean_regularisation**0.7)
+    """λ [1/(rad·mm)] of MEDI: 0.44/λ̄^0.7 over the field's RMS [rad per echo spacing]."""
+    spectrum, _ = estimate_spectrum(field)
+    return 0.44 / (_size(field, spectrum) * rad_per_ppm * spectrum.mean_regularisation**0.7)
 
 
-def _size(field: LocalField) -> float:
-    """Root mean square of the field in the mask [ppm]; not zero, or no strength could follow it."""
-    return max(float(field.values[field.mask].double().square().mean()) ** 0.5, 1e-9)
+def _size(field: LocalField, spectrum: Spectrum) -> float:
+    """Root mean square in the mask of the field less its constant [ppm]; not zero, or no strength could follow it."""
+    return max(float((field.values[field.mask].double() - spectrum.offset).square().mean()) ** 0.5, 1e-9)

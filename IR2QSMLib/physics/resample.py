@@ -37,8 +37,7 @@ def resample(values: Tensor, source: Grid, target: Grid) -> Tensor:
     """
     turn = source.matrix.T @ target.matrix * target.voxel_size / np.asarray(source.voxel_size)[:, None]
     first = source.matrix.T @ (np.asarray(target.origin) - source.origin) / source.voxel_size
-    turn, first = turn.round(9), first.round(9)             # or rounding would put the first voxel beyond the edge
-    # Rounding must not push voxels of the last plane beyond it, where there is nothing.
+    # Rounding must not push voxels of the first or last plane beyond it, where there is nothing.
     turn, first = np.round(turn, 9), np.round(first, 6)
     found = ndimage.affine_transform(
         values.float().cpu().numpy(), turn, first, output_shape=target.shape, order=3, mode="constant", cval=0.0

@@ -104,7 +104,7 @@ def estimate_spectrum(
     progress(0.0, STAGE)
     shell = _shells(k, cone, settings)
     in_cone, outside_cone, everywhere = (_ShellMean(shell, where, grid) for where in (cone, outside, k > 0.0))
-    squared, wavenumbers = outside_cone(d.square()), everywhere(k)
+    squared, wavenumbers = outside_cone(d.square()).clamp_min(torch.finfo(torch.float64).tiny), everywhere(k)
     values = torch.where(mask, field.values, 0.0)
 
     def first_map(transformed: Tensor, regularisation: Tensor | float) -> Tensor:
