@@ -77,9 +77,7 @@ class Sample(NamedTuple):
 def samples_of(
     name: str, drawn: Drawn, method: Learned, generator: torch.Generator, progress: Progress = silent
 ) -> list[Sample]:
-    """What a method knows and how far it is off, in voxels drawn from each region of a case.
-
-    """
+    """What a method knows and how far it is off, in voxels drawn from each region of a case."""
     frame = Frame.around(drawn.field)
     field = frame.prepare(drawn.field)
     found = method(field, progress)
@@ -160,9 +158,8 @@ def calibrate(
 ) -> dict[str, Any]:
     """Write weights again with a calibration of their uncertainty in the header, and the card beside; return the card.
 
-    The maps that the errors are of are the method's own at its defaults. The header
-    tells the cases and the coverage on those that had no part in the fit, which is emitted as a table. Raises
-    WeightsInvalid for weights that do not load, ParameterInvalid when the network gives no uncertainty.
+    The maps that the errors are of are the method's own at its defaults. The header tells the cases and the coverage on
+    those that had no part in the fit, which is emitted as a table. Raises WeightsInvalid for weights that do not load.
     """
     loaded, used = load(weights), choose_device(device)
     methods: list[type[Learned]] = [Learned, *Learned.__subclasses__()]

@@ -305,7 +305,7 @@ def _parser() -> argparse.ArgumentParser:
                    "0: no step")  # fmt: skip
     p.add_argument("--threshold", type=number_or_auto, metavar="t|auto", help="tkd: on the dipole kernel (0.15)")
     p.add_argument("--strength", type=number_or_auto, metavar="λ|auto", help="tikhonov (0.01), tv (0.0002): of the "
-                   "penalty; medi (1000): of the data; auto: from the noise in the field")  # fmt: skip
+                   "penalty; medi (1000): of the data; auto: from the field's own cone")  # fmt: skip
     p.add_argument("--outside", choices=("zero", "free", "auto"), help="tv: field outside the mask; auto: free with "
                    "the automatic strength, else zero")  # fmt: skip
     p.add_argument("--csf", type=Path, metavar="FILE", help="medi: the ventricles, made uniform (--reference none: 0)")

@@ -22,7 +22,7 @@ from IR2QSMLib.networks.blocks import (
     draw_weights,
     remove_batch_norm,
     require_sound,
-)  # fmt: skip
+)
 
 N_LEVELS = 3
 MULTIPLE = 2**N_LEVELS
