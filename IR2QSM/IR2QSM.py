@@ -3,11 +3,11 @@
 import os
 
 import slicer
-from IR2QSMGui import layouts
 from IR2QSMGui.logic import IR2QSMLogic
-from IR2QSMGui.sample_data import register
+from IR2QSMGui.panel.widget import IR2QSMWidget
+from IR2QSMGui.scene.nodes import layouts
+from IR2QSMGui.scene.sample_data import register
 from IR2QSMGui.self_test import IR2QSMTest
-from IR2QSMGui.widget import IR2QSMWidget
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule

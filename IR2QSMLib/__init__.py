@@ -8,23 +8,24 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from IR2QSMLib.errors import IR2QSMError
-    from IR2QSMLib.grid import Grid
-    from IR2QSMLib.pipeline import reconstruct
-    from IR2QSMLib.result import Result
-    from IR2QSMLib.volumes import LocalField, Susceptibility
+from IR2QSMLib.core.version import __version__
 
-__version__ = "0.1.0"
-__all__ = ["Grid", "IR2QSMError", "LocalField", "Result", "Susceptibility", "reconstruct"]
+if TYPE_CHECKING:
+    from IR2QSMLib.core.errors import IR2QSMError
+    from IR2QSMLib.core.grid import Grid
+    from IR2QSMLib.core.volumes import LocalField, Susceptibility
+    from IR2QSMLib.pipeline.reconstruct import reconstruct
+    from IR2QSMLib.pipeline.result import Result
+
+__all__ = ["Grid", "IR2QSMError", "LocalField", "Result", "Susceptibility", "__version__", "reconstruct"]
 
 _HOME = {
-    "Grid": "grid",
-    "IR2QSMError": "errors",
-    "LocalField": "volumes",
-    "Result": "result",
-    "Susceptibility": "volumes",
-    "reconstruct": "pipeline",
+    "Grid": "core.grid",
+    "IR2QSMError": "core.errors",
+    "LocalField": "core.volumes",
+    "Result": "pipeline.result",
+    "Susceptibility": "core.volumes",
+    "reconstruct": "pipeline.reconstruct",
 }
 
 

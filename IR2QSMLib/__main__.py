@@ -2,6 +2,6 @@
 
 import sys
 
-from IR2QSMLib.cli import main
+from IR2QSMLib.cli.main import main
 
 sys.exit(main())

@@ -2,10 +2,11 @@
 
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from IR2QSMGui import compare, regions
-from IR2QSMGui.options import Options
 from IR2QSMGui.parameters import Parameters
-from IR2QSMGui.reconstruction import Reconstruction
+from IR2QSMGui.run.options import Options
+from IR2QSMGui.run.reconstruction import Reconstruction
+from IR2QSMGui.scene.nodes import comparison as compare
+from IR2QSMGui.scene.nodes import regions
 
 
 class IR2QSMLogic(ScriptedLoadableModuleLogic):

@@ -4,9 +4,9 @@ import numpy as np
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
-from IR2QSMGui import dependencies
 from IR2QSMGui.logic import IR2QSMLogic
-from IR2QSMGui.sample_data import NAME
+from IR2QSMGui.run import install as dependencies
+from IR2QSMGui.scene.sample_data import NAME
 
 WITHIN = 0.01
 """Difference from the expected map that is allowed, as a share of its 1st to 99th percentile range: devices round

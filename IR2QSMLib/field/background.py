@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import FieldInvalid, MaskInvalid, ParameterInvalid
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import FieldInvalid, MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.progress import Progress, silent
+from IR2QSMLib.core.volumes import LocalField, TotalField
 from IR2QSMLib.physics.dipole import dipole_kernel, sampled_dipole_kernel
 from IR2QSMLib.physics.fourier import fft, good_size, ifft, pad
 from IR2QSMLib.physics.solvers import conjugate_gradient
 from IR2QSMLib.physics.sphere import SphericalMeanFilter
-from IR2QSMLib.runtime import Progress, silent
-from IR2QSMLib.volumes import LocalField, TotalField
 
 Removal = Callable[[TotalField, Progress], LocalField]
 """What every background removal is: a total field [ppm] in, a local field [ppm] with its own mask out."""

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from IR2QSMLib.volumes import LocalField, Phase, TotalField
+from IR2QSMLib.core.volumes import LocalField, Phase, TotalField
 
 LEAST_SNR = 10.0
 """Median magnitude of the first echo over the signal's noise."""

@@ -9,13 +9,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.units import ppm_per_unit
+from IR2QSMLib.core.volumes import Phase, TotalField
 from IR2QSMLib.field.scaling import wrap
 from IR2QSMLib.field.unwrapping import weighted_line
-from IR2QSMLib.grid import Grid
 from IR2QSMLib.physics.fourier import blur, good_size, pad
-from IR2QSMLib.units import ppm_per_unit
-from IR2QSMLib.volumes import Phase, TotalField
 
 UNEVEN = 0.02
 """How far echo spacings may differ, as a share, and still pass as even."""

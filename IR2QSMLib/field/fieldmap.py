@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.errors import MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.progress import Progress, part_of, silent
+from IR2QSMLib.core.volumes import LocalField, Phase, TotalField
 from IR2QSMLib.field.background import Removal, VSharp
 from IR2QSMLib.field.checks import MISFIT, noise_floor, residual_background, warnings_of, wraps_left
 from IR2QSMLib.field.echoes import EchoFit, correct_bipolar
 from IR2QSMLib.field.mask import MagnitudeMask, beside_jumps, phase_quality, without_poor_surface
 from IR2QSMLib.field.unwrapping import PathUnwrapping
-from IR2QSMLib.runtime import Progress, part_of, silent
-from IR2QSMLib.volumes import LocalField, Phase, TotalField
 
 Unwrapping = Callable[[Phase, Tensor, Progress], Tensor]
 """What every unwrapping is: a phase and a mask in, (echo, x, y, z) [rad] out."""

@@ -11,9 +11,9 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 from torch import Tensor
 
-from IR2QSMLib.errors import MaskInvalid, ParameterInvalid
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.volumes import Phase
+from IR2QSMLib.core.errors import MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.volumes import Phase
 
 NOISE = 0.1
 """Share of the mask beside jumps of the phase from which on it is noise."""

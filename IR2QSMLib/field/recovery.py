@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.progress import Progress, part_of, silent
+from IR2QSMLib.core.volumes import LocalField, TotalField
 from IR2QSMLib.field.background import Removal, VSharp, boxed
 from IR2QSMLib.physics.dipole import dipole_kernel, simulate_field
 from IR2QSMLib.physics.fourier import Filter, pad
 from IR2QSMLib.physics.solvers import conjugate_gradient
-from IR2QSMLib.runtime import Progress, part_of, silent
-from IR2QSMLib.volumes import LocalField, TotalField
 
 MARGIN = 12
 """Voxels by which the periodic grid is larger than the mask's box; four times as many change the map's XSIM by 1e-3."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import FieldInvalid, ParameterInvalid
+from IR2QSMLib.core.errors import FieldInvalid, ParameterInvalid
 
 TURN = 2.0 * math.pi
 NEAR = 0.02

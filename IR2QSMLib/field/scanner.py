@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import FieldInvalid
+from IR2QSMLib.core.errors import FieldInvalid
+from IR2QSMLib.core.grid import AXES
+from IR2QSMLib.core.volumes import Phase
 from IR2QSMLib.field.scaling import UNWRAPPED, PhaseScaling, detect_scaling, set_right
-from IR2QSMLib.grid import AXES
 from IR2QSMLib.io.acquisition import Acquisition
-from IR2QSMLib.volumes import Phase
 
 ALIKE = 0.9
 """Correlation with the magnitude above which a phase is taken for one."""

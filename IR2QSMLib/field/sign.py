@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import blur, fft, ifft
-from IR2QSMLib.volumes import LocalField
 
 TAIL = 0.003
 """Share of voxels at either end of the range that are compared."""

@@ -10,11 +10,11 @@ from scipy import ndimage
 from skimage.restoration import unwrap_phase
 from torch import Tensor
 
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.progress import Progress, silent
+from IR2QSMLib.core.volumes import Phase
 from IR2QSMLib.field.scaling import TURN, wrap
-from IR2QSMLib.grid import Grid
 from IR2QSMLib.physics.fourier import fft, frequencies, ifft
-from IR2QSMLib.runtime import Progress, silent
-from IR2QSMLib.volumes import Phase
 
 
 def nearest_branch(phase: Tensor, template: Tensor) -> Tensor:

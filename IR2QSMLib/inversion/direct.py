@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.inversion.strength import AUTO, Strength, require_strength, tkd_threshold
+from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.progress import Progress, silent
+from IR2QSMLib.core.volumes import LocalField, Susceptibility
+from IR2QSMLib.inversion.regularisation import AUTO, Strength, require_strength, tkd_threshold
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import fft, ifft
 from IR2QSMLib.physics.spectrum import estimate_spectrum
-from IR2QSMLib.runtime import Progress, silent
-from IR2QSMLib.volumes import LocalField, Susceptibility
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import FieldInvalid
+from IR2QSMLib.core.errors import FieldInvalid
 from IR2QSMLib.physics.gradient import Gradient
 
 EDGE_SHARE = 0.9

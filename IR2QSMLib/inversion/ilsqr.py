@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.progress import Progress, part_of, silent
+from IR2QSMLib.core.volumes import LocalField, Susceptibility
 from IR2QSMLib.inversion.direct import TruncatedDivision
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import fft, ifft, twice
 from IR2QSMLib.physics.gradient import Gradient
 from IR2QSMLib.physics.solvers import Solution, conjugate_gradient, lsqr
 from IR2QSMLib.physics.sphere import sphere_mean_kernel
-from IR2QSMLib.runtime import Progress, part_of, silent
-from IR2QSMLib.volumes import LocalField, Susceptibility
 
 SMOOTH = (60.0, 99.9)
 """Percentiles of the field's Laplacian between which its weight falls from 1 to 0."""

@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import FieldInvalid, MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.errors import FieldInvalid, MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.progress import Progress, silent
+from IR2QSMLib.core.units import ppm_per_unit
+from IR2QSMLib.core.volumes import LocalField, Susceptibility
 from IR2QSMLib.inversion.edges import magnitude_edges
-from IR2QSMLib.inversion.strength import AUTO, Strength, medi_strength, require_strength
+from IR2QSMLib.inversion.regularisation import AUTO, Strength, medi_strength, require_strength
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import Filter
 from IR2QSMLib.physics.gradient import Gradient
 from IR2QSMLib.physics.solvers import conjugate_gradient
 from IR2QSMLib.physics.sphere import sphere_mean_kernel
-from IR2QSMLib.runtime import Progress, silent
-from IR2QSMLib.units import ppm_per_unit
-from IR2QSMLib.volumes import LocalField, Susceptibility
 
 SMOOTHING = 1e-6
 """ε [rad²/mm²] of |·| ≈ √(·² + ε)."""

@@ -10,14 +10,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion.strength import AUTO, Strength, require_strength, tv_strength
+from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.progress import Progress, silent
+from IR2QSMLib.core.volumes import LocalField, Susceptibility
+from IR2QSMLib.inversion.regularisation import AUTO, Strength, require_strength, tv_strength
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import Filter, fft, frequencies, ifft, twice
 from IR2QSMLib.physics.gradient import PART, Gradient
-from IR2QSMLib.runtime import Progress, silent
-from IR2QSMLib.volumes import LocalField, Susceptibility
 
 COUPLING = 100.0
 """ρ over λ [mm/ppm]: gradients below its inverse are pulled to zero in one step."""

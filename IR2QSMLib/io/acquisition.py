@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import FieldInvalid, ParameterInvalid
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.units import GYROMAGNETIC_RATIO
+from IR2QSMLib.core.errors import FieldInvalid, ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.units import GYROMAGNETIC_RATIO
 
 KINDS = ("phase", "magnitude", "real", "imaginary")
 TE_RANGE = (0.0005, 0.1)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from IR2QSMLib.errors import FieldInvalid, FileUnreadable, GridInvalid, ParameterInvalid
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, GridInvalid, ParameterInvalid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.acquisition import Echo
-from IR2QSMLib.io.frames import Frame, pixels, read_frames
+from IR2QSMLib.io.dicom_slices import Frame, pixels, read_frames
 from IR2QSMLib.io.images import require_size
 
 UNEVEN = 0.05

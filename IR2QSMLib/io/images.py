@@ -11,8 +11,8 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import FileUnreadable, GridInvalid, GridMismatch, MaskInvalid, ParameterInvalid
-from IR2QSMLib.grid import AXES, Grid
+from IR2QSMLib.core.errors import FileUnreadable, GridInvalid, GridMismatch, MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.grid import AXES, Grid
 from IR2QSMLib.io.nifti import nifti_data, require_geometry, sheared, with_non_finite
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from IR2QSMLib.errors import FileUnreadable, GridInvalid
-from IR2QSMLib.grid import AXES
+from IR2QSMLib.core.errors import FileUnreadable, GridInvalid
+from IR2QSMLib.core.grid import AXES
 
 
 def nifti_data(path: Path, reader: sitk.ImageFileReader) -> np.ndarray:

@@ -15,8 +15,8 @@ from types import TracebackType
 import SimpleITK as sitk
 from torch import Tensor
 
-from IR2QSMLib.errors import Cancelled, FileUnreadable, OutputUnwritable
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import Cancelled, FileUnreadable, OutputUnwritable
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.images import image_of
 from IR2QSMLib.io.nifti import nifti_data
 

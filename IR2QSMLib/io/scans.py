@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from IR2QSMLib.errors import FieldInvalid, FileUnreadable, ParameterInvalid
+from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, ParameterInvalid
 from IR2QSMLib.io.acquisition import Acquisition, Echo, assembled
+from IR2QSMLib.io.bids import bids_echoes, file_echoes
 from IR2QSMLib.io.dicom import dicom_echoes
-from IR2QSMLib.io.sidecars import bids_echoes, file_echoes
 
 
 def find_acquisition(

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from IR2QSMLib.errors import PackageMissing, WeightsInvalid
+from IR2QSMLib.core.errors import PackageMissing, WeightsInvalid
 
 FORMAT = "ir2qsm-weights-1"
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.core.errors import ParameterInvalid
 
 
 class Estimate(NamedTuple):

@@ -7,11 +7,11 @@ import re
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import WeightsInvalid
+from IR2QSMLib.core.errors import WeightsInvalid
 from IR2QSMLib.networks.ir2unet import N_LEVELS, IR2Unet, IR2UnetConfig
-from IR2QSMLib.networks.kinds import Config
 from IR2QSMLib.networks.lpcnn import Lpcnn, LpcnnConfig
 from IR2QSMLib.networks.modl_qsm import ModlQsm, ModlQsmConfig
+from IR2QSMLib.networks.registry import Config
 
 LEFTOVER = re.compile(r"iteration0_layer\d_encoder_conv1\.|post_transform_conv_block1\.")
 """Parts that the released code makes and never uses."""

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import FieldInvalid, GridMismatch, MaskInvalid
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import FieldInvalid, GridMismatch, MaskInvalid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import fft, frequencies
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from IR2QSMLib.errors import GridMismatch
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import GridMismatch
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.fourier import fft, frequencies, good_size, ifft, pad
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.grid import Grid
 
 
 def fft(x: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.grid import Grid
 
 EDGES = ("periodic", "zero")
 """What the last voxel's difference is: to the first voxel (TV, iLSQR), or 0 (MEDI)."""

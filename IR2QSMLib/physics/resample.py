@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.grid import Grid
 
 
 def aligned_grid(grid: Grid, voxel: float = 1.0) -> Grid:

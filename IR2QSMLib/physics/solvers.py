@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.runtime import Progress, silent
+from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.progress import Progress, silent
 
 
 class Solution(NamedTuple):

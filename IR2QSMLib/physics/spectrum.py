@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.progress import Progress, silent
+from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import fft, frequencies, ifft
 from IR2QSMLib.physics.settings import SETTINGS, Settings
-from IR2QSMLib.runtime import Progress, silent
-from IR2QSMLib.volumes import LocalField
 
 STAGE = "spectrum of the field"
 

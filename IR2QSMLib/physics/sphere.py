@@ -8,10 +8,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.physics.fourier import fft, ifft
-from IR2QSMLib.runtime import Progress, silent
 
 N_SAMPLES = 10
 """Samples along each axis of a voxel that the sphere's surface passes through."""

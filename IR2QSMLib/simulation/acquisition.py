@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.fourier import blur, fft, frequencies, ifft
 from IR2QSMLib.physics.spectrum import wavenumber
-from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.head import Head
-from IR2QSMLib.volumes import LocalField
+from IR2QSMLib.simulation.random_source import Dice
 
 
 @dataclass(frozen=True)

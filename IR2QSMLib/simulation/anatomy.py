@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from IR2QSMLib.errors import PackageMissing
+from IR2QSMLib.core.errors import PackageMissing
 
 ROOM = 36
 """Voxels of air around the template, in which the head's own surface lies."""

@@ -14,11 +14,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import PackageMissing
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import PackageMissing
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.fourier import blur
-from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.head import Head, add_lesions, ball, finish, positions, sampled, tubes
+from IR2QSMLib.simulation.random_source import Dice
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import torch
 
-from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.field.recovery import Recovered
-from IR2QSMLib.grid import Grid
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.simulation.acquisition import Discrepancy, acquire, magnitude
 from IR2QSMLib.simulation.brain import draw_brain
-from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.head import Head, ball, finish, positions
 from IR2QSMLib.simulation.heldout import draw_held_out
 from IR2QSMLib.simulation.mismatch import with_mismatch
 from IR2QSMLib.simulation.phantom import draw_phantom
+from IR2QSMLib.simulation.random_source import Dice
 from IR2QSMLib.simulation.scan import MEASURED, Disturbance, Scan, measure, scan, truth_of
 from IR2QSMLib.simulation.seeds import FIRST_TRAINING_SEED as FIRST_TRAINING_SEED
-from IR2QSMLib.volumes import LocalField
 
 RAS = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
 """Direction cosines of an array whose axes point right, anterior and superior."""

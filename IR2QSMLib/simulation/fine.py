@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool3d, interpolate
 
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.dipole import DipoleOp, simulate_field
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.simulation.dice import Dice
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.simulation.random_source import Dice
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.fourier import blur
 from IR2QSMLib.simulation import anatomy
 from IR2QSMLib.simulation.anatomy import CSF, GREY, NUCLEI, WHITE, Tissue
-from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.fine import refined, upsampled
 from IR2QSMLib.simulation.head import positions, sampled, splat
+from IR2QSMLib.simulation.random_source import Dice
 from IR2QSMLib.simulation.vessels import veins
 
 SIZE = 0.9

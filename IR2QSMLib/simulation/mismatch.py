@@ -13,13 +13,13 @@ import math
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.fourier import blur, fft, frequencies, ifft
-from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.head import Head
-from IR2QSMLib.volumes import LocalField
+from IR2QSMLib.simulation.random_source import Dice
 
 WHITE_NOISE = 1.0 / 3.0
 """Share of white noise in the discrepancy's power."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.simulation.dice import Dice
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.simulation.head import Head, finish, positions
+from IR2QSMLib.simulation.random_source import Dice
 
 CONTENTS = (-0.2, -0.1, -0.05, 0.05, 0.1, 0.2, 0.3, 0.4)
 """χ [ppm] of the bodies, in the order in which they are labelled."""

@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.progress import Progress, silent
+from IR2QSMLib.core.units import hz_per_ppm
+from IR2QSMLib.core.volumes import LocalField, Phase, TotalField
 from IR2QSMLib.field.background import Removal, VSharp
 from IR2QSMLib.field.fieldmap import local_field
-from IR2QSMLib.grid import Grid
 from IR2QSMLib.physics.fourier import fft, frequencies, ifft
-from IR2QSMLib.runtime import Progress, silent
-from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.fine import averaged, field_of, splined
 from IR2QSMLib.simulation.head import Head, finish
 from IR2QSMLib.simulation.heldout import FineHead
+from IR2QSMLib.simulation.random_source import Dice
 from IR2QSMLib.simulation.surroundings import background
-from IR2QSMLib.units import hz_per_ppm
-from IR2QSMLib.volumes import LocalField, Phase, TotalField
 
 B0 = 3.0
 ECHO_TIMES = (0.004, 0.010, 0.016, 0.022)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.simulation.dice import Dice
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.simulation.head import Head, add_lesions, ball, finish, inside_point, positions, tubes
+from IR2QSMLib.simulation.random_source import Dice
 
 
 def draw_shapes(dice: Dice, grid: Grid) -> Head:

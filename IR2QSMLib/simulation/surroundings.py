@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.volumes import TotalField
 from IR2QSMLib.field.background import LaplacianBoundaryValue
-from IR2QSMLib.grid import Grid
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.fourier import blur, good_size
 from IR2QSMLib.simulation import anatomy
 from IR2QSMLib.simulation.fine import averaged, splined
 from IR2QSMLib.simulation.head import ball, positions, sampled
-from IR2QSMLib.volumes import TotalField
 
 AIR, BONE = 9.4, -2.0
 """Susceptibility against water [ppm]: Schenck 1996, doi 10.1118/1.597854."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from IR2QSMLib.simulation.dice import Dice
+from IR2QSMLib.simulation.random_source import Dice
 
 # Right-hand courses, mirrored; x, y, z and radius [mm]. After Ono 1984, Microsurgical anatomy of the deep venous
 # system (doi 10.3171/jns.1984.60.4.0684), calibres as seen by susceptibility-weighted imaging.

@@ -125,7 +125,7 @@ def test_what_is_installed_is_what_is_in_the_tree(built: Path) -> None:
     installed = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert installed - needed() == set(), "files that are not in the tree"
     assert needed() - installed == set(), "files missing from CMakeLists.txt"
-    assert {"IR2QSM.py", "IR2QSMLib/cli.py", "Resources/Models/ir2qsm.safetensors"} <= installed
+    assert {"IR2QSM.py", "IR2QSMLib/cli/main.py", "Resources/Models/ir2qsm.safetensors"} <= installed
 
 
 def test_installed_files_are_nowhere_else(built: Path) -> None:
@@ -134,7 +134,7 @@ def test_installed_files_are_nowhere_else(built: Path) -> None:
 
 
 def test_the_installed_library_finds_its_weights(built: Path) -> None:
-    code = "from IR2QSMLib.inversion.loading import bundled; print(bundled())"
+    code = "from IR2QSMLib.inversion.learned.load import bundled; print(bundled())"
     folder = built / "out" / MODULES
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=built, env={"PYTHONPATH": str(folder)},
@@ -163,7 +163,7 @@ def copied(tmp_path: Path) -> Path:
 def test_a_stale_entry_is_refused(configure: Configure, copied: Path, tmp_path: Path) -> None:
     (copied / "IR2QSMLib" / "units.py").unlink()
     ran = configure(copied, tmp_path / "build")
-    assert ran.returncode != 0 and "IR2QSMLib/units.py" in ran.stderr
+    assert ran.returncode != 0 and "IR2QSMLib/core/units.py" in ran.stderr
 
 
 def test_a_file_from_the_folder_above_is_not_installed(configure: Configure, copied: Path, tmp_path: Path) -> None:

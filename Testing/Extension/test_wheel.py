@@ -28,7 +28,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_installed_wheel_loads_its_own_weights(installed: Path, tmp_path: Path) -> None:
     code = (
-        "import IR2QSMLib; from IR2QSMLib.inversion.loading import bundled, load\n"
+        "import IR2QSMLib; from IR2QSMLib.inversion.learned.load import bundled, load\n"
         "print(IR2QSMLib.__file__); print(bundled()); print(load(bundled()).sha256)"
     )
     ran = subprocess.run(

@@ -16,15 +16,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.cli import main
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion import whole_brain
-from IR2QSMLib.inversion.network_input import NetworkInput
+from IR2QSMLib.cli.main import main
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.volumes import LocalField
+from IR2QSMLib.inversion.learned import whole_brain
+from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.weights import weights_bytes
-from IR2QSMLib.networks.kinds import build, sized
+from IR2QSMLib.networks.registry import build, sized
 from IR2QSMLib.simulation.cases import Case, simulate
-from IR2QSMLib.volumes import LocalField
 
 Operator = Callable[[Tensor], Tensor]
 MakeWeights = Callable[..., Path]

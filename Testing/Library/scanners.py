@@ -14,10 +14,10 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from torch import Tensor
 
+from IR2QSMLib.core.units import hz_per_ppm
+from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.simulation.cases import Case, simulate
-from IR2QSMLib.units import hz_per_ppm
-from IR2QSMLib.volumes import LocalField
 
 CLASSIC, ENHANCED = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1"
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)

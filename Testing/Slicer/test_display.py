@@ -22,8 +22,8 @@ def test_the_numbers_of_a_legend_are_not_rounded(
     module_widget: Callable[..., Any], window: str, labels: tuple[float, ...]
 ) -> None:
     module_widget()
-    from IR2QSMGui import display
     from IR2QSMGui.parameters import Colours, Window
+    from IR2QSMGui.scene.nodes import display
 
     def shown(node: Any) -> np.ndarray:
         its, n = node.GetDisplayNode(), slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node).GetNumberOfLabels()

@@ -244,7 +244,7 @@ def test_a_segmentation_on_another_grid_is_told_and_an_empty_segment_refused(
 
 
 def test_the_voxels_of_segments_are_those_that_slicer_exports(panel: Any, sample: Any) -> None:
-    from IR2QSMGui import masks
+    from IR2QSMGui.scene.nodes import masks
 
     node = segmentation_of(sample[1])
     first = node.GetSegmentation().GetNthSegmentID(0)
@@ -313,7 +313,7 @@ def test_a_checkpoint_that_is_none_is_refused_in_words(
 
 
 def test_the_report_holds_no_name_and_no_folder(ready: Any, sample: Any, wait_until: Wait) -> None:
-    from IR2QSMGui.runner import plain
+    from IR2QSMGui.run.worker import plain
 
     assert plain('File "/home/me/lib/x.py", line 3: C:\\Users\\me\\y.nrrd') == 'File "x.py", line 3: y.nrrd'
     for node, name in zip(sample, ("Patient Name", "Patient Mask"), strict=True):

@@ -127,14 +127,15 @@ def test_what_phase_needs_is_installed_when_it_is_needed(
     ready_phase.ui.applyButton.click()
     assert "scikit-image" in dialogs.texts[0] and "less than 30 MB" in dialogs.texts[0]
     assert "Nothing was installed" in ready_phase.ui.statusLabel.text()
-    from IR2QSMGui import dependencies
+    from IR2QSMGui.run import install as dependencies
 
     assert dependencies.missing() == [] and dependencies.missing(phase=True) == ["scikit-image>=0.22"]
     folder = ROOT / "IR2QSM" / "Resources"
     lines = (folder / "requirements-phase.txt").read_text(encoding="utf-8").splitlines()
     named = {re.split(r"[<>=]", line)[0] for line in lines if not line.startswith("#")}
     code = (
-        "import sys; from importlib.metadata import packages_distributions as of; import IR2QSMLib.preparation, "
+        "import sys; from importlib.metadata import packages_distributions as of; "
+        "import IR2QSMLib.pipeline.preprocess, "
         "IR2QSMLib.io.scans; known = of(); print(*{d for n in list(sys.modules) for d in known.get(n, [])})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

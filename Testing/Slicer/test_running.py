@@ -194,8 +194,8 @@ def test_the_panel_may_be_left_while_it_runs(ready: Any, wait_until: Wait) -> No
 
 
 def test_a_broken_second_file_leaves_no_half_result(ready: Any, sample: Any, tmp_path_factory: Any) -> None:
-    from IR2QSMGui.options import Options
-    from IR2QSMGui.reconstruction import Reconstruction
+    from IR2QSMGui.run.options import Options
+    from IR2QSMGui.run.reconstruction import Reconstruction
 
     folder = tmp_path_factory.mktemp("result")
     (folder / "uncertainty.nrrd").write_bytes(b"NRRD0004\nbroken\n")
@@ -213,7 +213,7 @@ def test_a_broken_second_file_leaves_no_half_result(ready: Any, sample: Any, tmp
 
 
 def test_what_entered_the_scene_leaves_it_again_on_failure(ready: Any, sample: Any) -> None:
-    from IR2QSMGui import scene as between
+    from IR2QSMGui.scene.nodes import nodes as between
 
     older = slicer.modules.volumes.logic().CloneVolume(sample[0], "older")
     kept, n_nodes = slicer.util.arrayFromVolume(older).copy(), slicer.mrmlScene.GetNumberOfNodes()

@@ -60,7 +60,7 @@ def test_the_console_gives_the_voxels_of_the_command_line(
 
 def test_what_does_not_fit_is_an_exception_with_the_panel_s_words(logic: Any, sample: tuple[Any, Any]) -> None:
     from IR2QSMGui.parameters import InputProblem
-    from IR2QSMGui.runner import WorkerFailed
+    from IR2QSMGui.run.worker import WorkerFailed
 
     field, mask = sample
     n_nodes = slicer.mrmlScene.GetNumberOfNodes()
@@ -122,7 +122,7 @@ def test_options_of_the_classical_methods_reach_the_library(logic: Any, scene: A
         one, other = map(slicer.util.arrayFromVolume, made)
         assert np.abs(one - other)[inside > 0].max() > 1e-4, second
     from IR2QSMGui.parameters import InputProblem
-    from IR2QSMGui.runner import WorkerFailed
+    from IR2QSMGui.run.worker import WorkerFailed
 
     with pytest.raises(WorkerFailed, match="magnitude"):
         logic.reconstruct(field, mask, method="medi", b0=3.0, echo_time=0.005)
@@ -134,7 +134,7 @@ def test_options_of_the_classical_methods_reach_the_library(logic: Any, scene: A
 
 
 def test_a_mask_under_another_transform_is_brought_to_the_field(logic: Any, sample: tuple[Any, Any]) -> None:
-    from IR2QSMGui import masks as between
+    from IR2QSMGui.scene.nodes import masks as between
 
     field, mask = sample
     inside = slicer.util.arrayFromVolume(mask).copy()
@@ -186,7 +186,7 @@ def test_the_documented_examples_run(
     assert [table.GetValue(row, 0).ToString() for row in (0, 1)] == ["csf", "rest"]
     assert abs(table.GetValue(0, 2).ToDouble()) < 1e-9 < abs(table.GetValue(1, 2).ToDouble())
     documented = set(re.findall(r"`(\w+)`", text[text.index("| option | meaning") : text.index("## When something")]))
-    fields = set(sys.modules["IR2QSMGui.options"].Options.__dataclass_fields__)
+    fields = set(sys.modules["IR2QSMGui.run.options"].Options.__dataclass_fields__)
     assert fields <= documented
 
 
@@ -229,8 +229,8 @@ def test_what_the_panel_installs_is_what_a_reconstruction_needs() -> None:
     slicer_s_own = {"numpy", "scipy", "SimpleITK"}
     code = (
         "import sys; from importlib.metadata import packages_distributions as of; "
-        "import IR2QSMLib.cli, IR2QSMLib.pipeline, IR2QSMLib.information, IR2QSMLib.inspection; "
-        "import IR2QSMLib.released_weights, IR2QSMLib.inversion.methods; "
+        "import IR2QSMLib.cli.main, IR2QSMLib.pipeline.reconstruct, IR2QSMLib.cli.info, IR2QSMLib.pipeline.identify; "
+        "import IR2QSMLib.inversion.learned.import_released, IR2QSMLib.inversion.registry; "
         "known = of(); print(*{d for n in list(sys.modules) for d in known.get(n, [])})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.units import hz_per_ppm
-from IR2QSMLib.volumes import Phase
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.units import hz_per_ppm
+from IR2QSMLib.core.volumes import Phase
 
 B0 = 3.0
 

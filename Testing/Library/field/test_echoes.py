@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import FieldInvalid, ParameterInvalid
+from IR2QSMLib.core.errors import FieldInvalid, ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.volumes import Phase, TotalField
 from IR2QSMLib.field.echoes import EchoFit, correct_bipolar
 from IR2QSMLib.field.scaling import wrap
 from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, PathUnwrapping
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.volumes import Phase, TotalField
 
 TIMES = (0.004, 0.009, 0.014, 0.019, 0.024)
 GRID = Grid((20, 18, 16), (1.0, 1.2, 2.0))

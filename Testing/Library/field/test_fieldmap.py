@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import Cancelled, MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.errors import Cancelled, MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.volumes import LocalField, Phase, TotalField
 from IR2QSMLib.field.background import LaplacianBoundaryValue, ProjectionOntoDipoles, Removal, VSharp
 from IR2QSMLib.field.checks import residual_background, touched_sides, wraps_left
 from IR2QSMLib.field.echoes import EchoFit
@@ -18,9 +20,7 @@ from IR2QSMLib.field.fieldmap import FieldMaps, local_field
 from IR2QSMLib.field.mask import MagnitudeMask
 from IR2QSMLib.field.scaling import detect_scaling, wrap
 from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, unwrap_in_space
-from IR2QSMLib.grid import Grid
 from IR2QSMLib.physics.dipole import simulate_field
-from IR2QSMLib.volumes import LocalField, Phase, TotalField
 
 GRID = Grid((46, 46, 34), (1.0, 1.0, 1.4), b0_given=(0.1, -0.2, 0.95))
 TIMES = (0.004, 0.010, 0.016, 0.022, 0.028)

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.errors import MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.volumes import Phase
 from IR2QSMLib.field.mask import MagnitudeMask, beside_jumps, largest_piece, phase_quality, without_poor_surface
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.volumes import Phase
 
 GRID = Grid((44, 40, 24), (1.0, 1.0, 1.8))
 TIMES = (0.004, 0.010, 0.016)

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import Cancelled, MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.errors import Cancelled, MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.volumes import LocalField, TotalField
 from IR2QSMLib.field.background import LaplacianBoundaryValue, ProjectionOntoDipoles, Removal, VSharp
 from IR2QSMLib.field.recovery import Recovered
-from IR2QSMLib.grid import Grid
 from IR2QSMLib.physics.dipole import simulate_field
-from IR2QSMLib.volumes import LocalField, TotalField
 
 OBLIQUE = (0.2, -0.4, 0.9)
 GRIDS = {

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from IR2QSMLib.errors import FieldInvalid, ParameterInvalid
+from IR2QSMLib.core.errors import FieldInvalid, ParameterInvalid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.field.scaling import (
     TURN,
     PhaseScaling,
@@ -23,7 +24,6 @@ from IR2QSMLib.field.scaling import (
     unalternate,
     wrap,
 )
-from IR2QSMLib.grid import Grid
 from IR2QSMLib.io.images import read_volume
 
 ReadEchoes = Callable[[str], tuple[Tensor, Grid]]

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torch import Tensor
 
-from IR2QSMLib.errors import Cancelled
+from IR2QSMLib.core.errors import Cancelled
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.volumes import Phase
 from IR2QSMLib.field.checks import wraps_left
 from IR2QSMLib.field.scaling import TURN, wrap
 from IR2QSMLib.field.unwrapping import (
@@ -25,8 +27,6 @@ from IR2QSMLib.field.unwrapping import (
     unwrap_in_space,
     weighted_line,
 )
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.volumes import Phase
 
 TIMES = (0.004, 0.009, 0.014, 0.019, 0.024)
 

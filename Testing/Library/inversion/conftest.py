@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from IR2QSMLib.inversion import learned, whole_brain
+from IR2QSMLib.inversion.learned import method as learned
+from IR2QSMLib.inversion.learned import whole_brain
 
 
 @pytest.fixture(autouse=True)

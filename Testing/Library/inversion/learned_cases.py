@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import torch
 
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.physics.dipole import DipoleOp
-from IR2QSMLib.volumes import LocalField
 
 GRID = Grid((24, 32, 16), (1.0, 1.0, 1.5), b0_given=(0.0, 0.3, 0.9))
 

@@ -12,16 +12,16 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from IR2QSMLib.errors import ParameterInvalid, WeightsInvalid
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion.certainty import FEATURES, Calibration, features
-from IR2QSMLib.inversion.data_term import DataTerm
-from IR2QSMLib.inversion.learned import Learned
-from IR2QSMLib.inversion.loading import load
+from IR2QSMLib.core.errors import ParameterInvalid, WeightsInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.volumes import LocalField
+from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.load import load
+from IR2QSMLib.inversion.learned.method import Learned
+from IR2QSMLib.inversion.learned.uncertainty import FEATURES, Calibration, features
 from IR2QSMLib.io.weights import read_weights, weights_bytes
 from IR2QSMLib.physics.dipole import DipoleOp, simulate_field
 from IR2QSMLib.physics.settings import SETTINGS
-from IR2QSMLib.volumes import LocalField
 
 MakeWeights = Callable[..., Path]
 GRID = Grid((40, 48, 32), (1.0, 1.0, 1.5))

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.inversion import data_term, learned
-from IR2QSMLib.inversion.data_term import DataTerm
+from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.inversion.direct import Tikhonov
-from IR2QSMLib.inversion.learned import Learned
-from IR2QSMLib.inversion.loading import load
-from IR2QSMLib.inversion.network_input import NetworkInput
-from IR2QSMLib.inversion.tiles import Maps
-from IR2QSMLib.inversion.whole_brain import whole_brain_map
+from IR2QSMLib.inversion.learned import consistency as data_term
+from IR2QSMLib.inversion.learned import method as learned
+from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.load import load
+from IR2QSMLib.inversion.learned.method import Learned
+from IR2QSMLib.inversion.learned.network_input import NetworkInput
+from IR2QSMLib.inversion.learned.tiles import Maps
+from IR2QSMLib.inversion.learned.whole_brain import whole_brain_map
 from IR2QSMLib.physics.settings import SETTINGS
 from Testing.Library.inversion.learned_cases import GRID, residual, simulated, truth, with_magnitude
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion.data_term import DataTerm
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.volumes import LocalField
+from IR2QSMLib.inversion.learned.consistency import DataTerm
 from IR2QSMLib.physics.dipole import DipoleOp
 from IR2QSMLib.physics.fourier import frequencies
 from IR2QSMLib.physics.settings import SETTINGS
-from IR2QSMLib.volumes import LocalField
 from Testing.Library.inversion.learned_cases import GRID, simulated, truth
 
 EVEN = Grid((32, 32, 32), (1.0, 1.0, 1.0))

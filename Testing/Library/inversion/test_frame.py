@@ -13,9 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion.frame import DIGITS, Frame
-from IR2QSMLib.volumes import LocalField
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.volumes import LocalField
+from IR2QSMLib.physics.working_grid import DIGITS, Frame
 
 AXES = list(permutations((0, 1, 2)))
 FLIPS = list(product((False, True), repeat=3))

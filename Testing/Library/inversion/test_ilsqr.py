@@ -9,20 +9,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import Cancelled, ParameterInvalid
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import Cancelled, ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.progress import silent
+from IR2QSMLib.core.volumes import LocalField
+from IR2QSMLib.evaluation.metrics import correlation
+from IR2QSMLib.evaluation.regional_metrics import lesion_streaks
 from IR2QSMLib.inversion.direct import TruncatedDivision
-from IR2QSMLib.inversion.frame import Frame
 from IR2QSMLib.inversion.ilsqr import Ilsqr, _Spectra, fast_estimate, gradient_weights, laplacian_weight
-from IR2QSMLib.inversion.methods import Method
-from IR2QSMLib.metrics import correlation
+from IR2QSMLib.inversion.registry import Method
 from IR2QSMLib.physics.dipole import DipoleOp, dipole_kernel
 from IR2QSMLib.physics.fourier import Filter, twice
 from IR2QSMLib.physics.gradient import Gradient
-from IR2QSMLib.regional import lesion_streaks
-from IR2QSMLib.runtime import silent
+from IR2QSMLib.physics.working_grid import Frame
 from IR2QSMLib.simulation.cases import Case, simulate
-from IR2QSMLib.volumes import LocalField
 
 OBLIQUE = (0.2, 0.5, 0.8)
 GRIDS = [Grid((16, 12, 14)), Grid((11, 13, 9), (1.0, 0.7, 2.0), b0_given=OBLIQUE)]

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from IR2QSMLib.inversion import learned
-from IR2QSMLib.inversion.data_term import DataTerm
 from IR2QSMLib.inversion.direct import Tikhonov
-from IR2QSMLib.inversion.learned import Learned
-from IR2QSMLib.inversion.network_input import NetworkInput
+from IR2QSMLib.inversion.learned import method as learned
+from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.method import Learned
+from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.io.weights import read_weights
 from Testing.Library.inversion.learned_cases import noise_of, simulated, with_magnitude
 

@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from IR2QSMLib.errors import GridMismatch, ParameterInvalid, WeightsInvalid
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion import learned
-from IR2QSMLib.inversion.frame import Frame
-from IR2QSMLib.inversion.learned import Learned, LearnedLpcnn, LearnedModlQsm, LearnedUnet
-from IR2QSMLib.inversion.loading import load
-from IR2QSMLib.inversion.methods import METHODS, method
-from IR2QSMLib.inversion.network_input import NetworkInput
+from IR2QSMLib.core.errors import GridMismatch, ParameterInvalid, WeightsInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.progress import silent
+from IR2QSMLib.core.volumes import LocalField
+from IR2QSMLib.inversion.learned import method as learned
+from IR2QSMLib.inversion.learned.load import load
+from IR2QSMLib.inversion.learned.method import Learned, LearnedLpcnn, LearnedModlQsm, LearnedUnet
+from IR2QSMLib.inversion.learned.network_input import NetworkInput
+from IR2QSMLib.inversion.registry import METHODS, method
 from IR2QSMLib.io.weights import read_weights, weights_bytes
-from IR2QSMLib.networks.kinds import KINDS
+from IR2QSMLib.networks.registry import KINDS
 from IR2QSMLib.physics.dipole import DipoleOp
-from IR2QSMLib.runtime import silent
-from IR2QSMLib.volumes import LocalField
+from IR2QSMLib.physics.working_grid import Frame
 
 MakeWeights = Callable[..., Path]
 NAMES = {"ir2qsm": "ir2unet", "unet": "unet", "xqsm": "xqsm", "lpcnn": "lpcnn", "modl-qsm": "modl-qsm"}

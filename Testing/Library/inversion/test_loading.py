@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from IR2QSMLib.errors import WeightsInvalid
-from IR2QSMLib.inversion.loading import bundled, load
-from IR2QSMLib.inversion.network_input import NetworkInput
+from IR2QSMLib.core.errors import WeightsInvalid
+from IR2QSMLib.inversion.learned.load import bundled, load
+from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.io.weights import read_weights, weights_bytes
 from IR2QSMLib.networks.ir2unet import IR2UnetConfig
 

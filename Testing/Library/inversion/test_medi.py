@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import Cancelled, FieldInvalid, MaskInvalid, ParameterInvalid
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import Cancelled, FieldInvalid, MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.units import GYROMAGNETIC_RATIO
+from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.inversion.edges import magnitude_edges
 from IR2QSMLib.inversion.medi import Medi
 from IR2QSMLib.physics.dipole import DipoleOp
 from IR2QSMLib.physics.gradient import Gradient
-from IR2QSMLib.units import GYROMAGNETIC_RATIO
-from IR2QSMLib.volumes import LocalField
 
 OBLIQUE = (0.2, 0.5, 0.8)
 RAD = 2 * math.pi * GYROMAGNETIC_RATIO * 3.0 * 0.005

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
 from IR2QSMLib.inversion.ilsqr import Ilsqr
-from IR2QSMLib.inversion.learned import Learned
+from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.inversion.medi import Medi
-from IR2QSMLib.inversion.methods import METHODS, describe, method
+from IR2QSMLib.inversion.registry import METHODS, describe, method
 from IR2QSMLib.inversion.tv import TotalVariation
 
 

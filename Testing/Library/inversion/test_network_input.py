@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.inversion.data_term import DataTerm
+from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.inversion.direct import Tikhonov
-from IR2QSMLib.inversion.network_input import CHANNELS, NetworkInput, require_fit
-from IR2QSMLib.networks.kinds import sized
+from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.network_input import CHANNELS, NetworkInput, require_fit
+from IR2QSMLib.networks.registry import sized
 from Testing.Library.inversion.learned_cases import GRID, noise_of, simulated, truth
 
 

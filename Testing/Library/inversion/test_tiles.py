@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from IR2QSMLib.errors import OutOfMemory, ParameterInvalid
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion import tiles
-from IR2QSMLib.inversion.learned import Learned
-from IR2QSMLib.inversion.loading import load
-from IR2QSMLib.inversion.network_input import NetworkInput
-from IR2QSMLib.inversion.tiles import OVERLAP, TILES, infer
-from IR2QSMLib.runtime import silent
-from IR2QSMLib.volumes import LocalField
+from IR2QSMLib.core.errors import OutOfMemory, ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.progress import silent
+from IR2QSMLib.core.volumes import LocalField
+from IR2QSMLib.inversion.learned import tiles
+from IR2QSMLib.inversion.learned.load import load
+from IR2QSMLib.inversion.learned.method import Learned
+from IR2QSMLib.inversion.learned.network_input import NetworkInput
+from IR2QSMLib.inversion.learned.tiles import OVERLAP, TILES, infer
 
 MakeWeights = Callable[..., Path]
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import Cancelled, ParameterInvalid
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import Cancelled, ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.progress import silent
+from IR2QSMLib.core.volumes import LocalField
+from IR2QSMLib.evaluation.metrics import nrmse
 from IR2QSMLib.inversion.direct import Tikhonov
 from IR2QSMLib.inversion.tv import TotalVariation
-from IR2QSMLib.metrics import nrmse
 from IR2QSMLib.physics.dipole import DipoleOp
-from IR2QSMLib.runtime import silent
-from IR2QSMLib.volumes import LocalField
 
 OBLIQUE = (0.2, 0.5, 0.8)
 GRIDS = [Grid((16, 12, 14)), Grid((11, 13, 9), (1.0, 0.7, 2.0), b0_given=OBLIQUE)]

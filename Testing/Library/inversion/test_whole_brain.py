@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import WeightsInvalid
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion import whole_brain
-from IR2QSMLib.inversion.data_term import DataTerm
-from IR2QSMLib.inversion.loading import load
-from IR2QSMLib.inversion.whole_brain import coarse_field, whole_brain_map
+from IR2QSMLib.core.errors import WeightsInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.progress import silent
+from IR2QSMLib.core.volumes import LocalField
+from IR2QSMLib.inversion.learned import whole_brain
+from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.load import load
+from IR2QSMLib.inversion.learned.whole_brain import coarse_field, whole_brain_map
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.settings import SETTINGS
-from IR2QSMLib.runtime import silent
-from IR2QSMLib.volumes import LocalField
 
 MakeWeights = Callable[..., Path]
 COSINE, SINE = math.cos(math.radians(25.0)), math.sin(math.radians(25.0))

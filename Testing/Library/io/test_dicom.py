@@ -17,7 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from IR2QSMLib.errors import FieldInvalid, FileUnreadable, GridInvalid, IR2QSMError, ParameterInvalid
+from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, GridInvalid, IR2QSMError, ParameterInvalid
 from IR2QSMLib.field.scanner import Conversion
 from IR2QSMLib.io.scans import find_acquisition
 from Testing.Library.scanners import Scanner, random_scan

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.field.scanner import Conversion
 from IR2QSMLib.io.scans import find_acquisition
 from Testing.Library.scanners import random_scan

@@ -14,8 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from IR2QSMLib.errors import GridInvalid, GridMismatch, ParameterInvalid
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import GridInvalid, GridMismatch, ParameterInvalid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.images import (
     grid_of,
     image_of,

@@ -10,10 +10,10 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from IR2QSMLib.errors import GridMismatch, MaskInvalid
-from IR2QSMLib.given import read_field
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import GridMismatch, MaskInvalid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.images import image_of, read_labels, read_mask, read_volume_on
+from IR2QSMLib.pipeline.inputs import read_field
 
 SHAPE = (9, 10, 11)
 GRID = Grid(SHAPE, (0.5, 1.0, 2.0), (0, 0, 1, 1, 0, 0, 0, 1, 0), (-10.0, 20.0, 30.0))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from IR2QSMLib.errors import GridInvalid
+from IR2QSMLib.core.errors import GridInvalid
 from IR2QSMLib.io.images import has_orientation, read_volume
 
 SHAPE = (9, 10, 11)

@@ -12,8 +12,8 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from IR2QSMLib.errors import Cancelled, OutputUnwritable
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import Cancelled, OutputUnwritable
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.images import read_volume
 from IR2QSMLib.io.outputs import Outputs, check_writable
 

@@ -16,13 +16,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from IR2QSMLib.errors import FieldInvalid, FileUnreadable, GridInvalid, GridMismatch, IR2QSMError, ParameterInvalid
+from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, GridInvalid, GridMismatch, IR2QSMError, ParameterInvalid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.field.scanner import Conversion
-from IR2QSMLib.grid import Grid
 from IR2QSMLib.io.acquisition import Echo, assembled, orientation
+from IR2QSMLib.io.bids import read_echoes
 from IR2QSMLib.io.images import read_image
 from IR2QSMLib.io.scans import find_acquisition
-from IR2QSMLib.io.sidecars import read_echoes
 from Testing.Library.scanners import random_scan
 
 PHASE, MAGNITUDE = random_scan((12, 10, 9), 3)

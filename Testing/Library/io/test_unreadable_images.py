@@ -9,8 +9,8 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from IR2QSMLib.errors import FileUnreadable
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import FileUnreadable
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.images import image_of, read_image, read_volume
 
 SHAPE = (9, 10, 11)

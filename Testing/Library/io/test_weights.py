@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 
 import IR2QSMLib
-from IR2QSMLib.errors import WeightsInvalid
+from IR2QSMLib.core.errors import WeightsInvalid
 from IR2QSMLib.io import weights as module
 from IR2QSMLib.io.weights import (
     FORMAT,
@@ -287,7 +287,7 @@ def test_an_installation_finds_and_loads_its_own_models(tmp_path: Path, package:
     shutil.copytree(ROOT / "IR2QSMLib", tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "Resources" / "Models", tmp_path / models)
     code = (
-        "from IR2QSMLib.inversion.loading import bundled, load; import IR2QSMLib\n"
+        "from IR2QSMLib.inversion.learned.load import bundled, load; import IR2QSMLib\n"
         "print(IR2QSMLib.__file__); print(bundled()); print(load(bundled()).sha256)"
     )
     environment = {**os.environ, "PYTHONPATH": str((tmp_path / package).parent), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.networks.blocks import ConvBlock, Estimate, UpBlock, fold_batch_norm
 from IR2QSMLib.networks.ir2unet import MULTIPLE, IR2Unet, IR2UnetConfig
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion.frame import MULTIPLE
+from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.networks.blocks import Estimate, fold_batch_norm
-from IR2QSMLib.networks.kinds import KINDS, Network, build, kind_of, sized
+from IR2QSMLib.networks.registry import KINDS, Network, build, kind_of, sized
 from IR2QSMLib.physics.dipole import DipoleStack
+from IR2QSMLib.physics.working_grid import MULTIPLE
 
 OTHERS = [kind for kind in KINDS if kind != "ir2unet"]
 UNROLLED = [kind for kind in KINDS if KINDS[kind].unrolled]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from IR2QSMLib.errors import WeightsInvalid
+from IR2QSMLib.core.errors import WeightsInvalid
 from IR2QSMLib.networks.blocks import Estimate, fold_batch_norm
 from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
 from IR2QSMLib.networks.released import LEFTOVER, from_released

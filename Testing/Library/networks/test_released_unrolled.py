@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from IR2QSMLib.errors import WeightsInvalid
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.networks.kinds import build
+from IR2QSMLib.core.errors import WeightsInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.networks.registry import build
 from IR2QSMLib.networks.released import (
     LPCNN_NORMALISATION,
     MODL_NORMALISATION,

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from IR2QSMLib.errors import GridMismatch
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.networks.kinds import Unrolled, build, sized
+from IR2QSMLib.core.errors import GridMismatch
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.networks.registry import Unrolled, build, sized
 from IR2QSMLib.physics.dipole import DipoleOp, DipoleStack, simulate_field
 
 GRID = Grid((20, 24, 16), (1.0, 1.0, 1.5), b0_given=(0.0, 0.3, 0.9))

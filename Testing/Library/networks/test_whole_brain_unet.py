@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import ParameterInvalid
+from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.networks.whole_brain import Block, WholeBrainConfig, WholeBrainUnet, leaky_relu
 
 SMALL = WholeBrainConfig(0.125)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import FieldInvalid, GridMismatch, MaskInvalid
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import FieldInvalid, GridMismatch, MaskInvalid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.cone import (
     BANDS,
     DIRECTION_BANDS,

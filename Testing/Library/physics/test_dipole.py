@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from IR2QSMLib.errors import GridMismatch
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import GridMismatch
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.dipole import DipoleOp, dipole_kernel, sampled_dipole_kernel, simulate_field
 from IR2QSMLib.physics.fourier import fft, ifft, pad
 

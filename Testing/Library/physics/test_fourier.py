@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.fourier import fft, frequencies, good_size, ifft, pad
 
 SIZES = st.tuples(*[st.integers(1, 7)] * 3)

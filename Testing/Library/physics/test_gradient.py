@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.gradient import EDGES, Gradient
 
 GRIDS = [Grid((5, 4, 6)), Grid((7, 2, 3), (0.5, 2.0, 1.3))]

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.fourier import band_limit
 from IR2QSMLib.physics.resample import aligned_grid, resample
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from IR2QSMLib.errors import Cancelled, ParameterInvalid
+from IR2QSMLib.core.errors import Cancelled, ParameterInvalid
 from IR2QSMLib.physics.solvers import Solution, conjugate_gradient, lsqr
 
 Step = Callable[[Tensor], Tensor]

@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.physics.dipole import DipoleOp
 from IR2QSMLib.physics.settings import SETTINGS
 from IR2QSMLib.physics.spectrum import Spectrum, estimate_spectrum, interpolate
 from IR2QSMLib.simulation.acquisition import Discrepancy, acquire
-from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.head import Head
+from IR2QSMLib.simulation.random_source import Dice
 from IR2QSMLib.simulation.shapes import draw_shapes
-from IR2QSMLib.volumes import LocalField
 
 GRIDS = {
     "axial": Grid((64, 72, 64), (2.0, 2.0, 2.0)),

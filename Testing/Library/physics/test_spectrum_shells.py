@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.settings import SETTINGS
 from IR2QSMLib.physics.spectrum import Spectrum, interpolate, wavenumber
 

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.fourier import fft, ifft
 from IR2QSMLib.physics.sphere import sphere_mean_kernel, sphere_share
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.simulation.acquisition import Discrepancy, acquire, draw_discrepancy
-from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.head import Head, ball, finish, positions
+from IR2QSMLib.simulation.random_source import Dice
 from IR2QSMLib.simulation.shapes import draw_shapes
 
 GRID = Grid((48, 48, 48), (1.5, 1.5, 1.5), b0_given=(0.0, 0.6, 0.8))

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.simulation.anatomy import NUCLEI, fibres, lamina, levels, maps
-from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.head import positions, sampled
+from IR2QSMLib.simulation.random_source import Dice
 from IR2QSMLib.simulation.vessels import veins
 
 CPU = torch.device("cpu")

@@ -7,11 +7,11 @@ import sys
 import pytest
 import torch
 
-from IR2QSMLib.errors import PackageMissing
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import PackageMissing
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.simulation.brain import NUCLEI, draw_brain, template
-from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.head import Head
+from IR2QSMLib.simulation.random_source import Dice
 
 GRID = Grid((64, 76, 64), (2.5, 2.5, 2.5))
 NAMES = [nucleus.name for nucleus in NUCLEI]

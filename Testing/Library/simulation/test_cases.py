@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from IR2QSMLib import training_data, training_validation
-from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.inversion.network_input import NetworkInput
+from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.io.images import read_labels, read_mask, read_volume
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.simulation import cases
 from IR2QSMLib.simulation.cases import CASES, FIRST_TRAINING_SEED, Case, simulate, write_case
-from IR2QSMLib.simulation.dice import Dice
-from IR2QSMLib.training_data import Feed, draw_round
-from IR2QSMLib.training_validation import validation_cases
+from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.training import data as training_data
+from IR2QSMLib.training import validation as training_validation
+from IR2QSMLib.training.data import Feed, draw_round
+from IR2QSMLib.training.validation import validation_cases
 
 SMALL = Case(0, 40.0, shape=(48, 56, 48), voxel_size=(3.0, 3.0, 3.0))
 CPU = torch.device("cpu")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.simulation.dice import Dice, blur
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.simulation.random_source import Dice, blur
 
 GRID = Grid((32, 24, 16), (1.0, 1.0, 2.0))
 

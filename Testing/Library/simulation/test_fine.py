@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.dipole import DipoleOp, simulate_field
 from IR2QSMLib.physics.fourier import blur
 from IR2QSMLib.simulation.fine import averaged, field_of, refined, splined, upsampled

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.simulation.anatomy import NUCLEI, maps
 from IR2QSMLib.simulation.cases import CASES, Case, draw_case, simulate
-from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.head import positions, sampled
 from IR2QSMLib.simulation.heldout import FineHead, draw_held_out, place, work_grid
+from IR2QSMLib.simulation.random_source import Dice
 from IR2QSMLib.simulation.scan import (
     ANISOTROPY,
     ECHO_TIMES,

@@ -9,22 +9,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from IR2QSMLib.benchmark import THRESHOLDS
-from IR2QSMLib.errors import ParameterInvalid
-from IR2QSMLib.grid import Grid
+from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.progress import silent
+from IR2QSMLib.evaluation.benchmark import THRESHOLDS
+from IR2QSMLib.evaluation.metrics import xsim
 from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
-from IR2QSMLib.inversion.frame import Frame
-from IR2QSMLib.inversion.methods import Method
-from IR2QSMLib.metrics import xsim
+from IR2QSMLib.inversion.registry import Method
 from IR2QSMLib.physics.cone import DiscrepancyShares, discrepancy_shares
 from IR2QSMLib.physics.dipole import simulate_field
-from IR2QSMLib.runtime import silent
+from IR2QSMLib.physics.working_grid import Frame
 from IR2QSMLib.simulation import seeds
 from IR2QSMLib.simulation.cases import CASES, Case, Drawn, draw_case
-from IR2QSMLib.simulation.dice import Dice
 from IR2QSMLib.simulation.head import Head
 from IR2QSMLib.simulation.mismatch import ghosts, off_diagonal_field, tissue_shift, with_mismatch
 from IR2QSMLib.simulation.phantom import draw_phantom
+from IR2QSMLib.simulation.random_source import Dice
 
 # Spans of three measured brains whose discrepancy has 32 to 47 % of the power, and 0.1 to each side.
 BY_FREQUENCY = ((0.20, 0.26), (0.23, 0.26), (0.28, 0.38), (0.35, 0.61), (0.60, 0.82))

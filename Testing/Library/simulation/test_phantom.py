@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.metrics import roi_slope
-from IR2QSMLib.simulation.dice import Dice
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.evaluation.metrics import roi_slope
 from IR2QSMLib.simulation.head import Head
 from IR2QSMLib.simulation.phantom import CONTENTS, draw_phantom
+from IR2QSMLib.simulation.random_source import Dice
 
 GRID = Grid((96, 96, 96))
 

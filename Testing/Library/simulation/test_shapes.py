@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from IR2QSMLib.grid import Grid
-from IR2QSMLib.simulation.dice import Dice
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.simulation.head import add_lesions, ball, finish, positions, splat, tubes
+from IR2QSMLib.simulation.random_source import Dice
 from IR2QSMLib.simulation.shapes import draw_shapes
 
 GRID = Grid((32, 40, 32), (1.5, 1.5, 1.5))

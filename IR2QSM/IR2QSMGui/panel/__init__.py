@@ -1,0 +1,1 @@
+"""Qt: the panel and its sections."""

@@ -1,0 +1,1 @@
+"""The command `ir2qsm`: arguments only."""

@@ -1,0 +1,166 @@
+"""What a run says while it runs and how it ends: a bar for people, JSON lines for Slicer, and cancellation."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from IR2QSMLib.core.errors import Cancelled, IR2QSMError
+
+if TYPE_CHECKING:
+    from IR2QSMLib.io.outputs import Outputs
+
+MODES = ("bar", "json", "none")
+DONE, FAULT, BAD_INPUT, CANCELLED = 0, 1, 2, 3
+GRACE = 1.2
+"""Seconds that a run is given to end by itself once it is cancelled; two in all are promised."""
+
+
+class Console:
+    """Progress, results and errors of one command, and its cancellation by file, Ctrl-C or SIGTERM."""
+
+    def __init__(self, mode: str, cancel_file: Path | None = None, out: TextIO | None = None) -> None:
+        self.mode = mode
+        self.out = out or sys.stdout
+        self._outputs: Outputs | None = None
+        self._cancel_file = cancel_file
+        self._cancelled = threading.Event()
+        self._ended = threading.Event()
+        self._lock = threading.RLock()
+        self._start = time.monotonic()
+        self._shown = -1
+        self._fraction = 0.0
+
+    @property
+    def outputs(self) -> Outputs:
+        """The files of the run; loaded late, so that Ctrl-C is heard before torch is there."""
+        if self._outputs is None:
+            from IR2QSMLib.io.outputs import Outputs
+
+            self._outputs = Outputs()
+        return self._outputs
+
+    def run(self, work: Callable[[], dict[str, Any] | None]) -> int:
+        """Do the work, report its result or its error, and return the exit code."""
+        with self._listening():
+            return self._run(work)
+
+    def _run(self, work: Callable[[], dict[str, Any] | None]) -> int:
+        try:
+            result = work()
+            if self._cancelled.is_set() and not self._discard():
+                raise Cancelled
+            if result is not None:
+                self._end("result", **result)
+            return DONE
+        except (Cancelled, KeyboardInterrupt):
+            self._discard()
+            self._end("cancelled")
+            return CANCELLED
+        except IR2QSMError as error:
+            self._end("error", kind=error.kind, message=str(error))
+            return BAD_INPUT
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            self._end("error", kind="InternalError", message=f"{type(error).__name__}; please report it.")
+            return FAULT
+
+    def progress(self, fraction: float, stage: str) -> None:
+        """The progress callback; raises Cancelled once the run was cancelled."""
+        if self._cancelled.is_set():
+            raise Cancelled
+        fraction = self._fraction = max(fraction, self._fraction)   # a smaller tile or another device starts again
+        if self.mode == "json":
+            self._line("progress", fraction=round(fraction, 4), stage=stage, message=f"{stage}, {fraction:.0%}")
+        elif self.mode == "bar":
+            self._bar(fraction, stage)
+
+    def say(self, text: str) -> None:
+        """A line for people; on standard error where standard output carries JSON."""
+        print(text, file=sys.stderr if self.mode == "json" else self.out, flush=True)
+
+    def _bar(self, fraction: float, stage: str) -> None:
+        percent = int(100 * fraction)
+        if percent == self._shown or not sys.stderr.isatty():
+            return
+        self._shown = percent
+        spent = time.monotonic() - self._start
+        left = f"{spent / fraction - spent:4.0f} s left" if fraction > 0.02 else " " * 11
+        filled = "█" * (percent // 4)
+        end = "\n" if percent >= 100 else ""
+        print(f"\r{filled:<25} {percent:3d} % {left}  {stage:<22}", end=end, file=sys.stderr, flush=True)
+
+    def _line(self, event: str, **values: Any) -> None:
+        with self._lock:
+            if not self._ended.is_set():
+                print(json.dumps({"event": event, **values}), file=self.out, flush=True)
+
+    def _end(self, event: str, **values: Any) -> bool:
+        """Say how it ended; only the first end of a run is said. Returns whether this was it."""
+        with self._lock:
+            if self._ended.is_set():
+                return False
+            if self.mode == "json":
+                self._line(event, **values)
+            else:
+                sentences = {"error": [f"ir2qsm: {values.get('message')}"], "cancelled": [f"ir2qsm: {Cancelled()}"]}
+                warnings = [f"warning: {warning}" for warning in values.get("warnings", [])]
+                for sentence in sentences.get(event, warnings):
+                    print(f"{self._clear()}{sentence}", file=sys.stderr, flush=True)
+            self._ended.set()
+            return True
+
+    def _clear(self) -> str:
+        return "\r\033[K" if self._shown >= 0 and sys.stderr.isatty() else ""
+
+    def _discard(self) -> bool:
+        """Remove what is not in place yet; returns whether all of it is, so that it is too late to cancel."""
+        if self._outputs is None:
+            return False
+        self._outputs.discard()
+        return self._outputs.kept
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Hear Ctrl-C, SIGTERM and the cancel file, even while the main thread is inside a long call into torch."""
+        ear, bell = socket.socketpair()
+        ear.setblocking(False)
+        bell.setblocking(False)
+        heard = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is not signal.SIG_IGN]
+        handlers = {s: signal.signal(s, lambda *_: self._cancelled.set()) for s in heard}
+        wakeup = signal.set_wakeup_fd(bell.fileno(), warn_on_full_buffer=False)
+        watcher = threading.Thread(target=self._watch, args=(ear,), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            watcher.join()
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            ear.close()
+            bell.close()
+
+    def _watch(self, ear: socket.socket) -> None:
+        """Wait to be cancelled; end the process where a long call does not let it end itself."""
+        while not self._cancelled.is_set():
+            if self._ended.wait(0.1):
+                return
+            with suppress(BlockingIOError):
+                if {signal.SIGINT, signal.SIGTERM} & set(ear.recv(64)):
+                    self._cancelled.set()
+            if self._cancel_file is not None and self._cancel_file.exists():
+                self._cancelled.set()
+        if not self._ended.wait(GRACE) and not self._discard() and self._end("cancelled"):
+            os._exit(CANCELLED)

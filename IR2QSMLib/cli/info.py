@@ -1,0 +1,58 @@
+"""What this installation is: versions, devices that ran a kernel, weights."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from IR2QSMLib.core.devices import devices, half_precision
+from IR2QSMLib.core.errors import WeightsInvalid
+from IR2QSMLib.core.version import __version__
+from IR2QSMLib.inversion.registry import METHODS, Entry
+from IR2QSMLib.io.weights import models_folder, read_weights
+
+
+def information() -> dict[str, Any]:
+    """Versions, methods that can run and cannot, devices (each probed with a kernel), bundled weights: for JSON."""
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "simpleitk": version("SimpleITK"),
+        "numpy": version("numpy"),
+        "methods": {name: _method(entry) for name, entry in METHODS.items()},
+        "devices": [
+            {**asdict(d), "bfloat16": d.problem is None and half_precision(d.kind) is not None} for d in devices()
+        ],
+        "weights": _weights(),
+    }
+
+
+def _method(entry: Entry) -> dict[str, Any]:
+    try:
+        problem = entry.problem
+    except WeightsInvalid as error:         # an installation without any weights
+        problem = str(error)
+    told = {"sentence": entry.sentence, "citation": entry.citation, "needs": entry.needs, "available": problem is None}
+    return told if problem is None else {**told, "problem": problem}
+
+
+def _weights() -> list[dict[str, Any]]:
+    try:
+        files = sorted(models_folder().glob("*.safetensors"))
+    except WeightsInvalid as error:
+        return [{"problem": str(error)}]
+    found: list[dict[str, Any]] = []
+    for path in files:
+        try:
+            weights = read_weights(path)
+            config = json.dumps(weights.header.get("config"))
+            found.append({"name": weights.name, "sha256": weights.sha256, "config": config})
+        except WeightsInvalid as error:
+            found.append({"name": path.name, "problem": str(error)})
+    return found

@@ -1,0 +1,1 @@
+"""Errors, units, grids, volumes, progress, devices: the words that everything else speaks."""

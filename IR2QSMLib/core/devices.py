@@ -1,0 +1,145 @@
+"""The choice of a device, its precision and its memory."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from IR2QSMLib.core.errors import DeviceUnavailable
+
+CGROUPS = Path("/sys/fs/cgroup")
+"""Where a container's limits are, version 2 or 1."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that ran a kernel, or why it did not."""
+
+    kind: str
+    """cuda, mps or cpu, with an index where there are several."""
+    name: str
+    memory_free: int
+    """Bytes."""
+    problem: str | None = None
+
+
+def probe(kind: str) -> Device:
+    """Run a small kernel on `kind`: `is_available()` lies on cards too new for the installed torch."""
+    try:
+        x = torch.ones(1, 1, 8, 8, 8, device=kind)
+        y = torch.nn.functional.conv3d(x, x[..., :3, :3, :3])
+        if abs(float(torch.fft.rfftn(y).abs().amax()) - 27.0 * 6**3) > 1.0:
+            return Device(kind, kind, 0, "a test kernel gave a wrong result")
+        return Device(kind, _name(kind), memory_free(kind))
+    except Exception as error:      # torch raises many types here, AssertionError among them
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return Device(kind, kind, 0, lines[0].split(". ")[0])
+
+
+def devices() -> list[Device]:
+    """Every device that this torch knows of, each probed; the CPU is last and always there."""
+    kinds = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        kinds.append("mps")
+    return [probe(kind) for kind in [*kinds, "cpu"]]
+
+
+def choose_device(wanted: str = "auto") -> Device:
+    """The device to run on: the first that works for 'auto', or the one that was named.
+
+    Raises DeviceUnavailable when the device that was named does not work.
+    """
+    if wanted == "auto":
+        return next(device for device in devices() if device.problem is None)
+    if wanted.split(":")[0] not in ("cpu", "cuda", "mps"):
+        raise DeviceUnavailable(f"The device is '{wanted}'; expected auto, cpu, cuda or mps.")
+    device = probe(wanted)
+    if device.problem is not None:
+        raise DeviceUnavailable(
+            f"The device '{wanted}' cannot be used ({device.problem}); choose another one, or auto."
+        )
+    return device
+
+
+def memory_free(kind: str) -> int:
+    """Bytes that can still be had on a device."""
+    if kind.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(kind)[0])
+    available = int(psutil.virtual_memory().available)
+    left = _container_memory_left()
+    return available if left is None else min(available, left)
+
+
+def _container_memory_left() -> int | None:
+    """Bytes that the container's limit leaves, or None without one."""
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            return max(0, int((CGROUPS / limit).read_text()) - int((CGROUPS / used).read_text()))
+        except (OSError, ValueError):       # not this version, or "max": no limit
+            continue
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: torch's CPU allocator and its GPU libraries raise RuntimeError."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    texts = ("out of memory", "allocate memory", "not enough memory")
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in texts)
+
+
+def processor(entry: str = "model name") -> str:
+    """The processor's name, or another entry of its description, as the system gives it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith(entry):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def half_precision(kind: str) -> torch.dtype | None:
+    """bfloat16 where the device's convolutions are faster with it, else None.
+
+    Of the processors with AVX-512-BF16, AMD's are (a third of the time); Intel's without AMX take half as long again,
+    forward and backward. Decided by what the processor is, not by a race that could end either way.
+    """
+    if kind.startswith("cuda"):
+        return torch.bfloat16 if torch.cuda.get_device_capability(kind)[0] >= 8 else None
+    if kind == "cpu":
+        vectors, matrices = (
+            getattr(torch.cpu, f"_is_{name}_supported", lambda: False)() for name in ("avx512_bf16", "amx_tile")
+        )
+        return torch.bfloat16 if matrices or (vectors and processor("vendor_id") == "AuthenticAMD") else None
+    return None
+
+
+def _name(kind: str) -> str:
+    return str(torch.cuda.get_device_name(kind)) if kind.startswith("cuda") else processor()
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed memory for the next tensor, for as long as the process lives.
+
+    Asking the system for each anew halves a training's speed, and takes a fifth of an iterative inversion's time.
+    """
+    if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-4, 0)                 # M_MMAP_MAX: no allocation of its own mapping
+        libc.mallopt(-1, 2**31 - 1)         # M_TRIM_THRESHOLD: nothing is given back
+
+
+def release_freed_memory() -> None:
+    """Give freed memory back to the system where glibc holds it, so that a peak is measured from what is in use."""
+    if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

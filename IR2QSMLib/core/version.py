@@ -1,0 +1,3 @@
+"""The version of library, extension and citation."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Scores of maps, comparisons and benchmarks."""

@@ -1,0 +1,161 @@
+"""What all maps of one comparison are held against, and what is measured of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from IR2QSMLib.core.errors import FieldInvalid, MaskInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.progress import Progress
+from IR2QSMLib.core.units import ppm_per_unit
+from IR2QSMLib.core.volumes import LocalField
+from IR2QSMLib.evaluation.metrics import score
+from IR2QSMLib.evaluation.regional_metrics import Region, noise_level, region_values
+from IR2QSMLib.inversion.registry import Method
+from IR2QSMLib.io.bids import read_local_field
+from IR2QSMLib.io.images import read_labels, read_mask, read_volume_on
+from IR2QSMLib.physics.dipole import simulate_field
+from IR2QSMLib.physics.working_grid import Frame
+from IR2QSMLib.pipeline.inputs import REFERENCES
+from IR2QSMLib.pipeline.reconstruct import reconstruct
+from IR2QSMLib.pipeline.result import Result
+
+LARGEST_PPM = 5.0
+"""A map whose 99th percentile is above it is not in ppm."""
+SCORES = ("xsim", "nrmse_demeaned", "nrmse", "nrmse_detrended", "hfen", "correlation", "ssim", "psnr")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What every method is given: the arguments of `reconstruct`, the field and its mask as files."""
+
+    field: Path
+    mask: Path
+    unit: str = "ppm"
+    b0: float | None = None
+    echo_time: float | None = None
+    b0_direction: Sequence[float] | None = None
+    mask_labels: Sequence[int] | None = None
+    non_finite: str = "refuse"
+    reference: str = "mean"
+    magnitude: Path | None = None
+    noise: Path | None = None
+    csf: Path | None = None
+    device: str = "auto"
+
+    def files(self) -> list[Path]:
+        """Every file that is read."""
+        region = None if self.reference in REFERENCES else Path(self.reference)
+        return [p for p in (self.field, self.mask, self.magnitude, self.noise, self.csf, region) if p is not None]
+
+    def invert(self, chosen: Method, progress: Progress) -> Result:
+        """The map of one method."""
+        return reconstruct(**vars(self), method=chosen, progress=progress)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One map of the comparison and what was measured of it."""
+
+    name: str
+    chi: Tensor
+    """χ [ppm] against the common reference, zero outside the common mask: (x, y, z)."""
+    about: str
+    """The method's sentence and citation, or the file it came from."""
+    measures: dict[str, float] = field(default_factory=dict)
+    regions: dict[int, Region] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """The field, grid, mask, reference and regions that all maps of one comparison are held against."""
+
+    values: Tensor
+    """The local field [ppm], zero outside the mask."""
+    mask: Tensor
+    grid: Grid
+    name: str
+    reference: Tensor | None
+    """The region whose mean χ is zero; None leaves each map its own zero."""
+    labels: Tensor | None
+    white_matter: tuple[int, ...]
+
+    @classmethod
+    def read(cls, inputs: Inputs, labels: Path | None = None, white_matter: Sequence[int] = ()) -> Yardstick:
+        """From files on one grid; raises FileUnreadable, GridInvalid, GridMismatch, MaskInvalid, ParameterInvalid."""
+        values, grid, _ = read_local_field(inputs.field)
+        name = inputs.field.name
+        mask = read_mask(inputs.mask, grid, name, inputs.mask_labels)
+        regions = None if labels is None else read_labels(labels, grid, name)
+        present = [] if regions is None else regions.unique().tolist()
+        for number in white_matter:
+            if number not in present or number == 0:
+                listed = ", ".join(str(n) for n in present if n) or "none, as there is no label map"
+                raise MaskInvalid(f"White matter was said to be label {number}; the labels are: {listed}.")
+        region: Tensor | None = mask
+        if inputs.reference != "mean":
+            region = None if inputs.reference == "none" else read_labels(inputs.reference, grid, name) != 0
+        mask = mask & values.isfinite()
+        scale = ppm_per_unit(inputs.unit, inputs.b0, inputs.echo_time)
+        grid = grid if inputs.b0_direction is None else grid.with_b0(inputs.b0_direction)
+        return cls(torch.where(mask, values * scale, 0.0), mask, grid, name, region, regions, tuple(white_matter))
+
+    def map_of(self, path: Path) -> Tensor:
+        """A map [ppm] from a file; raises GridMismatch off the grid, FieldInvalid for other values than ppm."""
+        chi = read_volume_on(path, self.grid, self.name)
+        inside = chi[self.mask]
+        if n_bad := int((~inside.isfinite()).sum()):
+            raise FieldInvalid(f"{path.name} holds {n_bad} NaN or infinite values inside the mask; mend it.")
+        top = float(inside.abs().kthvalue(max(1, int(0.99 * len(inside))))[0])
+        if top > LARGEST_PPM:
+            raise FieldInvalid(
+                f"The 99th percentile of {path.name} is {top:.3g}, which no head has in ppm; divide ppb by 1000."
+            )
+        return chi
+
+    def settled(self, chi: Tensor) -> Tensor:
+        """A map against the common reference, zero outside the common mask."""
+        if self.reference is not None:
+            region = self.reference & self.mask
+            if not bool(region.any()):
+                raise MaskInvalid("The reference region lies nowhere in what all maps cover; choose another one.")
+            chi = chi - chi[region].double().mean().float()
+        return torch.where(self.mask, chi, 0.0)
+
+    def own_field(self) -> Tensor:
+        """The field [ppm] of 1 ppm all over the mask."""
+        return self._field_of(self.mask.float())
+
+    def _field_of(self, chi: Tensor) -> Tensor:
+        frame = Frame.around(LocalField(self.values, self.mask, self.grid), margin=0)
+        return frame.restore(simulate_field(frame.bring(chi), frame.grid))
+
+    def measured(self, item: Compared, truth: Tensor | None, own_field: Tensor) -> Compared:
+        """The same with its measures.
+
+        The residual is 100·‖f − D∗χ − c·D∗m‖/‖f‖ over the mask m, in empty space, c the best constant: χ has no zero,
+        and without it the choice of the reference would count as misfit.
+        """
+        data, own, fitted = (x[self.mask].double() for x in (self.values, own_field, self._field_of(item.chi)))
+        left = data - fitted
+        left = left - own * (left @ own) / (own @ own).clamp_min(1e-30)
+        size = float(data.norm())
+        where, regions = self.mask, {}
+        if self.labels is not None:
+            regions = region_values(item.chi, self.labels, self.mask)
+            if self.white_matter:
+                where = torch.isin(self.labels, torch.tensor(self.white_matter)) & self.mask
+        scored = {} if truth is None else score(item.chi, truth, self.mask)
+        measures = {
+            **item.measures,
+            "field_residual_percent": 100.0 * float(left.norm()) / size if size else math.nan,
+            "noise_ppb": 1000.0 * noise_level(item.chi, where),
+            **{name: scored[name] for name in SCORES if name in scored},
+        }
+        return replace(item, measures=measures, regions=regions)

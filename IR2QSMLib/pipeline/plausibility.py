@@ -1,0 +1,96 @@
+"""What a person should know of a field or a total field before its map, and of a map before trusting it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from IR2QSMLib.core.errors import FieldInvalid
+from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.volumes import LocalField
+from IR2QSMLib.field.checks import MOST_BACKGROUND, residual_background, touched_sides
+from IR2QSMLib.field.sign import looks_turned
+from IR2QSMLib.io.images import in_template
+
+FINEST, COARSEST = 0.4, 4.0
+"""Edges [mm] of a voxel, as a cube, between which scans of human heads are."""
+LARGEST_CHI = 1.0
+"""|χ| [ppm] that only blood, metal and faults of the field exceed."""
+STRONG = 1e-3
+"""Share of the mask that may exceed it."""
+MOST_IN_CONE = 1.45
+"""Cone index from which a map has streaks: multi-orientation references of three measured brains have 0.69 to 1.25,
+maps with visible streaks 1.5 and more (docs/experiments/2026-11-30-mismatch-axis.md)."""
+
+
+def of_sign(local: LocalField, source: str, advice: str = "see --flip-sign") -> list[str]:
+    """Whether a local field [ppm] seems turned, as its `source`, the phase or the field, then is."""
+    if not looks_turned(local):
+        return []
+    return [
+        f"Veins and deep grey matter seem to be diamagnetic: the sign of the {source} may be turned; {advice}."
+    ]
+
+
+def of_field(local: LocalField) -> list[str]:
+    """Whether a local field [ppm] is turned, or is none, or was measured in no human head: one sentence each.
+
+    The first two are asked of whole brains alone: a part of one may have few veins, and a smooth field of its own.
+    """
+    said = []
+    whole = not touched_sides(local.mask)
+    if whole:
+        said += of_sign(local, "field", "turn it if veins are dark in the map")
+    background = residual_background(local) if whole else 0.0
+    if background > MOST_BACKGROUND:
+        said.append(
+            f"{100 * background:.2g} % of the local field's power is smooth background: if it is a total field, say so "
+            "with --input total-field."
+        )
+    x, y, z = local.grid.voxel_size
+    if not FINEST <= (x * y * z) ** (1 / 3) <= COARSEST:
+        said.append(
+            f"The voxels are {x:.2g} × {y:.2g} × {z:.2g} mm: all methods but tkd, and the networks most of all, have "
+            "lengths that suit human heads; if the size is right, compare with tkd."
+        )
+    return said
+
+
+def of_place(image: Path, grid: Grid) -> list[str]:
+    """Whether B0's direction is that of a template and not the scanner's."""
+    if grid.b0_given is not None or not in_template(image):
+        return []
+    return [
+        f"{image.name} lies in a template's space (code 3 or 4), not the scanner's: B0 may have been along "
+        "another axis; say it with --b0-direction."
+    ]
+
+
+def of_map(chi: Tensor, mask: Tensor) -> list[str]:
+    """Whether a map [ppm] holds what no tissue has; raises FieldInvalid for what is no number."""
+    inside = chi[mask].abs()
+    if not bool(inside.isfinite().all()):
+        raise FieldInvalid(
+            "The map came out with NaN or infinity: the field holds numbers that are beyond any measurement; look for "
+            "spikes in it and take them out of the mask."
+        )
+    share = float((inside > LARGEST_CHI).float().mean())
+    if share <= STRONG and float(inside.max()) <= 5.0 * LARGEST_CHI:
+        return []
+    return [
+        f"The map reaches {float(inside.max()):.3g} ppm, beyond {LARGEST_CHI:g} ppm in {100 * share:.2g} % of the "
+        "mask: look for spikes in the field and gaps in the mask, and for implants."
+    ]
+
+
+def of_streaks(index: Sequence[float | None]) -> list[str]:
+    """Whether a map's cone index, band by band from coarse to fine, says that it has streaks."""
+    highest = max((value for value in index if value is not None), default=0.0)
+    if highest <= MOST_IN_CONE:
+        return []
+    return [
+        f"The map may show streaks and blotches along the cone of the dipole kernel (cone index {highest:.2g}; about 1 "
+        "without): compare with tikhonov and --strength auto."
+    ]

@@ -1,0 +1,183 @@
+"""From what a user has, the phase of a scanner or a total field, to the local field that an inversion is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+
+from IR2QSMLib.core.devices import choose_device
+from IR2QSMLib.core.errors import FieldInvalid, MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.progress import Progress, silent
+from IR2QSMLib.core.units import ppm_per_unit
+from IR2QSMLib.core.volumes import TotalField
+from IR2QSMLib.field.background import LaplacianBoundaryValue, ProjectionOntoDipoles, Removal, VSharp
+from IR2QSMLib.field.checks import residual_background, touched_sides
+from IR2QSMLib.field.fieldmap import Unwrapping, local_field, told
+from IR2QSMLib.field.recovery import Recovered
+from IR2QSMLib.field.scanner import Conversion
+from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, PathUnwrapping
+from IR2QSMLib.io.acquisition import Acquisition
+from IR2QSMLib.io.bids import read_total_field
+from IR2QSMLib.io.images import has_orientation, read_mask, read_volume_on
+from IR2QSMLib.pipeline import plausibility as doubts
+from IR2QSMLib.pipeline.identify import require_plausible
+from IR2QSMLib.pipeline.preprocessed import Prepared
+
+BACKGROUNDS: dict[str, Removal] = {
+    "v-sharp": VSharp(), "pdf": ProjectionOntoDipoles(), "lbv": LaplacianBoundaryValue()
+}  # fmt: skip
+UNWRAPPINGS: dict[str, Unwrapping] = {"path": PathUnwrapping(), "laplacian": LaplacianUnwrapping()}
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What is done to a phase, by the names of the command line; raises ParameterInvalid for one there is not."""
+
+    conversion: Conversion = Conversion()
+    unwrapping: str = "path"
+    background: str = "v-sharp"
+    recover: int | None = None
+    """Steps that recover the part of the local field that the removal takes, 0 for none. None is the usual number, but
+    none for a single echo, whose phase offset would be taken for sources inside."""
+
+    def __post_init__(self) -> None:
+        for name, known in ((self.unwrapping, UNWRAPPINGS), (self.background, BACKGROUNDS)):
+            if name not in known:
+                raise ParameterInvalid(f"There is no step '{name}'; expected one of {', '.join(known)}.")
+        if self.recover is not None and self.recover < 0:
+            raise ParameterInvalid(f"There are {self.recover} steps of recovery; expected 0 or more.")
+
+    def removal(self, n_echoes: int | None = None) -> Removal:
+        """The background removal with the recovery around it, for so many echoes, or None for a total field."""
+        own = BACKGROUNDS[self.background]
+        usual = 0 if n_echoes == 1 else Recovered.n_steps
+        n_steps = usual if self.recover is None else self.recover
+        return Recovered(own, n_steps) if n_steps else own
+
+
+def prepare_phase(
+    acquisition: Acquisition,
+    mask: Path | None = None,
+    *,
+    mask_labels: Sequence[int] | None = None,
+    steps: Steps = Steps(),
+    b0_direction: Sequence[float] | None = None,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Prepared:
+    """Phase to local field [ppm] by the named steps; without a mask one is made from the magnitude.
+
+    Raises what reading, conversion and the steps raise.
+    """
+    progress(0.0, "reading")
+    if b0_direction is not None:
+        acquisition = replace(acquisition, grid=acquisition.grid.with_b0(b0_direction))
+    name = acquisition.echoes[0].name
+    inside = None if mask is None else read_mask(mask, acquisition.grid, name, mask_labels)
+    phase, decided, warnings = steps.conversion(acquisition, inside)
+    used = choose_device(device)
+    maps = local_field(
+        phase.to(used.kind),
+        unwrapping=UNWRAPPINGS[steps.unwrapping],
+        background=steps.removal(phase.n_echoes),
+        progress=progress,
+    )
+    times = acquisition.echo_times
+    spacing = times[0] if len(times) == 1 else sum(b - a for a, b in pairwise(times)) / (len(times) - 1)
+    local = maps.local.to("cpu")
+    require_plausible(local, "phase", None)
+    strength = phase.strength()
+    noise = None if maps.total.noise is None else maps.total.noise.cpu()
+    local = replace(local, magnitude=strength, noise=noise, echo_spacing=spacing, b0=acquisition.b0)
+    kept = {
+        "totalfield": maps.total.values, "residual": maps.residual, "quality": maps.quality,
+        "inputmask": maps.total.mask, "magnitude": strength,
+    }  # fmt: skip
+    if noise is not None:
+        kept["noise"] = noise
+    warnings += maps.warnings
+    if mask is None:
+        warnings.append("The mask was made from the magnitude; a brain mask of your own is better.")
+    warnings += doubts.of_sign(local, "phase")
+    notes = {
+        "input": "phase",
+        "images": acquisition.rows(),
+        "echo_times_s": list(times),
+        "b0_t": acquisition.b0,
+        "sources": acquisition.sources,
+        "mask_image": None if mask is None else mask.name,
+        **decided,
+        **maps.notes,
+    }
+    kept = {k: v.cpu() for k, v in kept.items()}
+    return Prepared(local, kept, name, notes, warnings, all(e.oriented for e in acquisition.echoes))
+
+
+def prepare_total(
+    total: Path,
+    mask: Path,
+    *,
+    unit: str = "ppm",
+    b0: float | None = None,
+    echo_time: float | None = None,
+    noise: Path | None = None,
+    magnitude: Path | None = None,
+    mask_labels: Sequence[int] | None = None,
+    steps: Steps = Steps(),
+    b0_direction: Sequence[float] | None = None,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Prepared:
+    """A total field in `unit` to the local field [ppm]; PDF needs the field's standard error `noise`.
+
+    The `magnitude`, and `echo_time` as the spacing of echoes, go on to the methods that use them. Voxels of NaN or
+    infinity leave the mask. Where no direction of B0 is given, that of the field's sidecar holds, if it has one.
+    Raises MaskInvalid when no voxel is left, and what reading raises.
+    """
+    progress(0.0, "reading")
+    scale = ppm_per_unit(unit, b0, echo_time) * (-1.0 if steps.conversion.flip_sign else 1.0)
+    values, grid = read_total_field(total)
+    inside = read_mask(mask, grid, total.name, mask_labels)
+    if b0_direction is not None:
+        grid = grid.with_b0(b0_direction)
+    finite = torch.isfinite(values)
+    n_bad = int((inside & ~finite).sum())
+    inside = inside & finite
+    if not bool(inside.any()):
+        raise MaskInvalid(f"No finite value of {total.name} lies inside the mask; expected a finite field.")
+    values = torch.where(inside, values * scale, 0.0)
+    sigma = None
+    if noise is not None:
+        sigma = read_volume_on(noise, grid, total.name)
+        sigma = torch.where(inside, sigma.abs() * abs(scale), 0.0)
+        if not bool(torch.isfinite(sigma).all()):
+            raise FieldInvalid(f"The noise {noise.name} holds NaN or infinity in the mask; expected finite numbers.")
+    whole = TotalField(torch.where(inside, values - values[inside].median(), 0.0), inside, grid, sigma)
+    removal = steps.removal()
+    local = removal(whole.to(choose_device(device).kind), progress).to("cpu")
+    require_plausible(local, "total field", unit)
+    strength = None
+    if magnitude is not None:
+        strength = read_volume_on(magnitude, grid, total.name)
+    local = replace(local, noise=sigma, magnitude=strength, echo_spacing=echo_time, b0=b0)
+    warnings = []
+    if n_bad:
+        warnings.append(f"{n_bad} voxels with NaN or infinite values were left out of the mask.")
+    warnings += doubts.of_place(total, grid)
+    sides = touched_sides(inside)
+    if sides:
+        warnings.append(f"The mask touches the edge of the image ({', '.join(sides)}); the field there is uncertain.")
+    warnings += doubts.of_sign(local, "field")
+    notes = {
+        "input": "total field", "image": total.name, "mask_image": mask.name, "unit": unit, "b0_t": b0,
+        "echo_time_s": echo_time, "turned_by_user": steps.conversion.flip_sign, "background": told(removal),
+        "residual_background": residual_background(local),
+        "n_voxels": {"mask": int(inside.sum()), "effective_mask": int(local.mask.sum())},
+    }  # fmt: skip
+    extras = {"noise": sigma, "magnitude": strength}
+    kept = {"totalfield": values, "inputmask": inside, **{k: x for k, x in extras.items() if x is not None}}
+    return Prepared(local, kept, total.name, notes, warnings, has_orientation(total))

@@ -1,0 +1,74 @@
+"""A local field with everything on the way to it, as it is handed to the pipeline and written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from IR2QSMLib.core.version import __version__
+from IR2QSMLib.core.volumes import LocalField
+from IR2QSMLib.io.bids import DIRECTION, RECOVERED
+from IR2QSMLib.io.outputs import Outputs
+
+SOFTWARE = {"name": "ir2qsm", "version": __version__}
+NAMES = ("localfield", "mask", "totalfield", "noise", "residual", "quality", "inputmask", "magnitude")
+"""What a local field and the way to it may be made of, as the files are called."""
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Every file that `Prepared.add_to` may write into a folder."""
+    tables = ("localfield.json", "totalfield.json", "params.json")
+    return [*(folder / f"{name}.nii.gz" for name in NAMES), *(folder / name for name in tables)]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A local field with everything on the way to it, as `reconstruct` takes it."""
+
+    local: LocalField
+    """[ppm], with magnitude, noise, echo spacing and B0 where they are known."""
+    kept: dict[str, Tensor]
+    """The volumes on the way by the names of their files, those of `NAMES`, fields and noise in ppm: (x, y, z)."""
+    name: str
+    """Of the input."""
+    notes: dict[str, Any]
+    """What was decided, for the provenance."""
+    warnings: list[str] = field(default_factory=list)
+    oriented: bool = True
+    """Whether the input says how it lies in the patient."""
+
+    def add_to(self, outputs: Outputs, folder: Path) -> dict[str, str]:
+        """Add both fields and their sidecars, mask, what was on the way, and params.json to the files of a run.
+
+        Returns the volumes' paths by their names, which are those of QSM-CI's contract for inversions.
+        """
+        volumes = {"localfield": self.local.values, "mask": self.local.mask, **self.kept}
+        paths = {name: folder / f"{name}.nii.gz" for name in volumes}
+        for name, values in volumes.items():
+            outputs.volume(paths[name], values, self.local.grid)
+        about: dict[str, Any] = {"Units": "ppm", "Software": SOFTWARE}
+        if self.local.grid.b0_given is not None:
+            about[DIRECTION] = list(self.local.grid.b0_given)
+        local = {"Quantity": "Local field", RECOVERED: self.local.recovered}
+        outputs.json(folder / "localfield.json", about | local)
+        if "totalfield" in self.kept:
+            outputs.json(folder / "totalfield.json", about | {"Quantity": "Total field"})
+        outputs.json(folder / "params.json", self.parameters())
+        return {name: str(path) for name, path in paths.items()}
+
+    def parameters(self) -> dict[str, Any]:
+        """What params.json holds: QSM-CI's entries, units, decisions and warnings."""
+        grid = self.local.grid
+        return {
+            "TE": self.notes.get("echo_times_s"),
+            "B0": self.local.b0,
+            "B0_dir": list(grid.b0_direction),
+            "voxel_size": list(grid.voxel_size),
+            "Units": "ppm",
+            "Software": SOFTWARE,
+            "Field": self.notes,
+            "Warnings": self.warnings,
+        }

@@ -1,0 +1,147 @@
+"""What an image seems to be, from its range and its grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from IR2QSMLib.core.errors import FileUnreadable, GridInvalid
+from IR2QSMLib.core.units import GYROMAGNETIC_RATIO
+from IR2QSMLib.io.bids import read_echoes
+from IR2QSMLib.pipeline.identify import classify, detect_input, inspect
+
+GENERATOR = torch.Generator().manual_seed(3)
+NORMAL = torch.randn(20_000, generator=GENERATOR)
+UNIFORM = torch.rand(20_000, generator=GENERATOR)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (0.02 * NORMAL, ("local field", "ppm")),
+        (0.02 * GYROMAGNETIC_RATIO * 3 * NORMAL, ("local field", "hz")),
+        (0.5 * NORMAL, ("total field", "ppm")),
+        (0.5 * GYROMAGNETIC_RATIO * 3 * NORMAL, ("total field", "hz")),
+        (2 * math.pi * (UNIFORM - 0.5), ("wrapped phase", "rad")),
+        (2 * math.pi * UNIFORM, ("wrapped phase", "rad")),
+        ((4096 * UNIFORM).floor() - 2048, ("wrapped phase", "scanner units")),
+        ((8192 * UNIFORM).floor() - 4096, ("wrapped phase", "scanner units")),
+        (800 * UNIFORM, ("magnitude", None)),
+        (torch.zeros(0), ("empty", None)),
+    ],
+)
+def test_a_kind_is_told_from_its_range(values: Tensor, expected: tuple[str, str | None]) -> None:
+    assert classify(values) == expected
+
+
+def test_a_single_phase_without_a_telling_name_is_never_taken_for_a_field(
+    reference_data: Path, case: Any, write_volume: Any, tmp_path: Path, ir2qsm: Callable[..., Any]
+) -> None:
+    echoes, grid = read_echoes(reference_data / "gre_small" / "small_Phase.nii")
+    angle = echoes[0] / 0.0036744 * math.pi
+    whole = write_volume(tmp_path / "all.nii", torch.ones(grid.shape, dtype=torch.bool), grid)
+    positive = angle + math.pi
+    for stored in (echoes[0], 1e3 * angle, torch.rad2deg(angle), angle / math.pi, torch.rad2deg(positive) + 0.01):
+        path = write_volume(tmp_path / "echo.nii", stored, grid)
+        assert detect_input(path) == "phase" and inspect(path, whole)["kind"] == "wrapped phase"
+        ran = ir2qsm("reconstruct", path, whole, "-o", tmp_path / "chi.nii", "--method", "tkd", "--device", "cpu")
+        assert ran.code == 2 and "1 phase image came without any magnitude" in ran.err
+    assert detect_input(case.field) == "local-field"
+    for scale in (1.0, 128.0, 1e3):                                       # ppm, Hz, and a range like thousandths
+        assert detect_input(write_volume(tmp_path / "f.nii", scale * case.local.values, case.local.grid)) != "phase"
+    magnitude, its = read_echoes(reference_data / "gre_small" / "small2_Mag.nii")
+    assert inspect(write_volume(tmp_path / "m.nii", magnitude[0], its))["kind"] == "magnitude"
+
+
+def test_a_magnitude_with_a_sharp_edge_is_no_phase() -> None:
+    x, y, z = torch.meshgrid(*[torch.linspace(-1.0, 1.0, 30)] * 3, indexing="ij")
+    noise = torch.randn(2, 30, 30, 30, generator=torch.Generator().manual_seed(4))
+    inside = (x**2 + y**2 + z**2 < 0.7).float()
+    near_coil, radius = 0.4 + 0.6 * (x + 1) / 2, (x**2 + y**2 + z**2) / 0.7
+    for bright in (1.0, near_coil, 0.05 + 0.95 * radius, 0.05 + 0.95 * radius * near_coil):
+        signal = torch.stack([400.0 * inside * bright + 8.0 * noise[0], 8.0 * noise[1]]).norm(dim=0)
+        assert classify(signal) == ("magnitude", None)
+
+
+def test_what_is_called_a_phase_has_no_unit_of_a_field(case: Any, write_volume: Any, tmp_path: Path) -> None:
+    path = write_volume(tmp_path / "a_ph.nii", case.local.values, case.local.grid)
+    assert (inspect(path)["kind"], inspect(path)["unit"]) == ("wrapped phase", None)
+
+
+def test_echoes_without_a_name_are_phase_for_inspect_as_for_reconstruct(case: Any, tmp_path: Path) -> None:
+    echoes = np.stack([case.local.values.numpy()] * 2, -1)
+    nibabel.save(nibabel.Nifti1Image(echoes, np.eye(4)), tmp_path / "v.nii")
+    assert inspect(tmp_path / "v.nii")["kind"] == "wrapped phase" and detect_input(tmp_path / "v.nii") == "phase"
+
+
+def test_a_field_and_its_mask_are_described(case: Any) -> None:
+    found = inspect(case.field, case.mask)
+    inside = case.local.values[case.local.mask]
+    assert found == {
+        "image": "field.nii.gz",
+        "kind": "local field",
+        "unit": "ppm",
+        "range": pytest.approx([float(inside.min()), float(inside.max())]),
+        "shape": [35, 42, 33],
+        "voxel_size_mm": pytest.approx([2.8, 3.0, 3.4]),
+        "b0_direction": pytest.approx(case.local.grid.b0_direction, abs=1e-6),
+        "mask_labels": {"1": int(case.local.mask.sum())},
+        "problems": [],
+    }
+
+
+def test_labels_are_counted_for_the_panel_to_offer(case: Any, write_volume: Any, tmp_path: Path) -> None:
+    labels = case.local.mask.to(torch.uint8)
+    labels[20:] *= 7
+    path = write_volume(tmp_path / "labels.nrrd", labels, case.local.grid)
+    assert inspect(case.field, path)["mask_labels"] == {
+        "1": int((labels == 1).sum()), "7": int((labels == 7).sum())
+    }  # fmt: skip
+
+
+def test_problems_are_listed_not_raised(case: Any, write_volume: Any, tmp_path: Path) -> None:
+    values = case.local.values.clone()
+    values[0, 0, 0], values[3, 3, 3] = torch.nan, torch.inf
+    field = write_volume(tmp_path / "f.nrrd", values, case.local.grid)
+    empty = write_volume(tmp_path / "empty.nrrd", torch.zeros_like(case.local.mask), case.local.grid)
+    small = write_volume(tmp_path / "small.nrrd", case.local.mask[1:], case.local.grid.cropped((1, 0, 0), (34, 42, 33)))
+    nan, nothing = inspect(field, empty)["problems"]
+    assert nan == "2 values are NaN or infinite." and nothing.startswith("empty.nrrd is empty")
+    (apart,) = inspect(case.field, small)["problems"]
+    assert "differ along x: 34 voxels against 35" in apart
+    (missing,) = inspect(case.field, tmp_path / "none.nii")["problems"]
+    assert missing.startswith("none.nii does not exist")
+
+
+def test_an_image_that_cannot_be_read_is_an_error(tmp_path: Path, write_volume: Any, case: Any) -> None:
+    with pytest.raises(FileUnreadable, match=r"^none\.nii does not exist"):
+        inspect(tmp_path / "none.nii")
+    thin = write_volume(tmp_path / "thin.nrrd", torch.ones(9, 9, 3), case.local.grid.cropped((0, 0, 0), (9, 9, 3)))
+    with pytest.raises(GridInvalid, match="has 3 voxels along z; expected at least 8"):
+        inspect(thin)
+
+
+def test_an_empty_image_is_called_so(case: Any, write_volume: Any, tmp_path: Path) -> None:
+    path = write_volume(tmp_path / "zero.nrrd", torch.zeros(9, 9, 9), case.local.grid.cropped((0, 0, 0), (9, 9, 9)))
+    found = inspect(path)
+    assert (found["kind"], found["range"]) == ("empty", [0.0, 0.0])
+
+
+def test_the_command_answers_in_one_line_of_json(ir2qsm: Callable[..., Any], case: Any, tmp_path: Path) -> None:
+    ran = ir2qsm("inspect", case.field, case.mask, "--json")
+    (answer,) = ran.events()
+    assert (ran.code, ran.err) == (0, "")
+    assert answer == {"event": "result", **inspect(case.field, case.mask)}
+    ran = ir2qsm("inspect", tmp_path / "none.nii", "--json")
+    assert ran.code == 2
+    assert ran.events() == [
+        {"event": "error", "kind": "FileUnreadable", "message": "none.nii does not exist; check the path."}
+    ]

@@ -1,0 +1,156 @@
+"""What is written on the way from phase, what is read of it again, what is said, and what is never overwritten."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from IR2QSMLib.io.images import read_volume
+from Testing.Library.pipeline.scan_files import TIMES, VOXEL, Run, ScanFiles, agreement, differ
+
+
+def test_what_is_on_the_way_is_kept_on_request(
+    chi: Callable[..., Tensor], scan: ScanFiles, tmp_path: Path, ir2qsm: Run
+) -> None:
+    usual = chi(scan.bids, "--keep", tmp_path / "kept")
+    names = {p.name for p in (tmp_path / "kept").iterdir()}
+    volumes = ("localfield", "mask", "totalfield", "residual", "quality", "noise", "inputmask", "magnitude")
+    assert names == {*(f"{k}.nii.gz" for k in volumes), "params.json", "localfield.json", "totalfield.json"}
+    total, mask = (read_volume(tmp_path / "kept" / f"{k}.nii.gz")[0] for k in ("totalfield", "inputmask"))
+    error = (total - scan.total)[mask > 0]
+    assert float((error - error.mean()).std()) < 0.02
+    params = json.loads((tmp_path / "kept" / "params.json").read_text(encoding="utf-8"))
+    assert params["TE"] == list(TIMES) and params["B0"] == 3.0 and params["voxel_size"] == pytest.approx(list(VOXEL))
+    kept = tmp_path / "kept"
+    again = chi(kept / "localfield.nii.gz", mask=kept / "mask.nii.gz")
+    assert not differ(again, usual)
+    ran = ir2qsm("fieldmap", scan.dicom, scan.mask, "-o", tmp_path / "map", "--device", "cpu")
+    assert ran.code == 0 and "series 6, TE 4 ms" in ran.out and "SIEMENS" in ran.out
+    local, _ = read_volume(tmp_path / "map" / "localfield.nii.gz")
+    kept_local, _ = read_volume(kept / "localfield.nii.gz")
+    assert agreement(local, kept_local) > 0.999
+    assert {p.name for p in (tmp_path / "map").iterdir()} == names
+
+
+def test_a_networks_map_is_the_same_by_way_of_a_file_of_the_local_field(
+    ir2qsm: Run, scan: ScanFiles, tmp_path: Path
+) -> None:
+    folder, at_once, later = tmp_path / "field", tmp_path / "at_once.nii.gz", tmp_path / "later.nii.gz"
+    field = (folder / "localfield.nii.gz", folder / "mask.nii.gz", "--magnitude", folder / "magnitude.nii.gz")
+    network = ("--method", "unet", "--device", "cpu")
+    for words in (
+        ("fieldmap", scan.bids, scan.mask, "-o", folder, "--device", "cpu"),
+        ("reconstruct", scan.bids, scan.mask, "-o", at_once, *network),
+        ("reconstruct", *field, "-o", later, *network),
+    ):
+        assert ir2qsm(*words).code == 0
+    assert not differ(read_volume(later)[0], read_volume(at_once)[0])
+
+
+def test_the_direction_of_b0_that_was_given_goes_with_the_file(
+    chi: Callable[..., Tensor], scan: ScanFiles, tmp_path: Path
+) -> None:
+    direction = ("--b0-direction", 0, 0.6, 0.8)
+    at_once = chi(scan.bids, "--keep", tmp_path / "kept", *direction)
+    kept = (tmp_path / "kept" / "localfield.nii.gz", tmp_path / "kept" / "mask.nii.gz")
+    assert not differ(chi(kept[0], mask=kept[1]), at_once)
+    assert differ(chi(kept[0], "--b0-direction", 0, 0, 1, mask=kept[1]), at_once)
+    total = (tmp_path / "kept" / "totalfield.nii.gz", "--input", "total-field")
+    told = chi(*total)
+    assert not differ(told, chi(*total, *direction)) and differ(told, chi(*total, "--b0-direction", 0, 0, 1))
+    assert set(json.loads((tmp_path / "kept" / "totalfield.json").read_text(encoding="utf-8"))) == {
+        "Units", "Quantity", "Software", "B0_dir"
+    }  # fmt: skip
+    chi(scan.bids, "--keep", tmp_path / "kept")                 # what another run has given does not stay
+    assert differ(chi(*total), told)
+
+
+def test_no_input_is_replaced_by_what_is_on_the_way(
+    ir2qsm: Run, scan: ScanFiles, tmp_path: Path
+) -> None:
+    folder, other, file = tmp_path / "here", tmp_path / "other", tmp_path / "file"
+    shutil.copytree(scan.bids, folder / "bids")
+    bids, mask, total, noise = (folder / f"{n}{e}" for n, e in zip(("bids", "mask", "totalfield", "noise"),
+                                ("", *[".nii.gz"] * 3), strict=True))  # fmt: skip
+    for path, source in ((mask, scan.mask), (total, scan.total_field), (noise, scan.noise)):
+        path.write_bytes(source.read_bytes())
+    other.mkdir()
+    (other / "params.json").write_text("{}", encoding="utf-8")
+    file.write_bytes(b"")
+    phase = next(bids.rglob("*part-phase*.nii.gz"))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    chi = ("-o", tmp_path / "chi.nii.gz", "--method", "tkd", "--device", "cpu")
+    a_total, keep = ("--input", "total-field"), ("--keep", folder)
+    pdf = ("--background", "pdf", "--noise")
+    for words, said in (
+        (("fieldmap", bids, mask, "-o", folder), "mask.nii.gz would overwrite an input"),
+        (("reconstruct", bids, mask, *chi, *keep), "mask.nii.gz would overwrite an input"),
+        (("reconstruct", total, scan.mask, *a_total, *chi, *keep), "totalfield.nii.gz would overwrite an input"),
+        (("reconstruct", scan.total_field, scan.mask, *a_total, *pdf, noise, *chi, *keep), "would overwrite an input"),
+        (("reconstruct", bids, mask, *chi, "--mask-output", phase), "would be taken for an image of the scan"),
+        (("fieldmap", bids, mask, "-o", bids), "magnitude.nii.gz would be taken for an image of the scan in 'bids'"),
+        (("fieldmap", bids, mask, "-o", other), "params.json would overwrite a file of another program"),
+        (("reconstruct", bids, mask, *chi, "--keep", file), "file is a file; give a folder"),
+        (("reconstruct", bids, scan.mask, *chi, "--reference", mask, *keep), "mask.nii.gz would overwrite an input"),
+    ):  # fmt: skip
+        ran = ir2qsm(*words)
+        assert ran.code == 2 and said in ran.err, (said, ran.err)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert not (tmp_path / "chi.nii.gz").exists() and [p.name for p in other.iterdir()] == ["params.json"]
+    for words in (("-o", tmp_path / "again"), ("-o", tmp_path / "again")):      # its own files it may replace
+        assert ir2qsm("fieldmap", bids, mask, *words, "--device", "cpu").code == 0
+    local = (tmp_path / "again" / "localfield.nii.gz", tmp_path / "again" / "mask.nii.gz")
+    ran = ir2qsm("reconstruct", *local, "-o", tmp_path / "again" / "localfield.mha", "--device", "cpu")
+    assert ran.code == 2 and "localfield.json would overwrite an input" in ran.err
+
+
+def test_a_map_beside_the_dicom_files_of_a_scan_does_not_hide_them(
+    ir2qsm: Run, scan: ScanFiles, tmp_path: Path
+) -> None:
+    shutil.copytree(scan.dicom, tmp_path / "dicom")
+    for _ in range(2):
+        chi = ("-o", tmp_path / "dicom" / "chi.nii.gz", "--method", "tkd", "--device", "cpu")
+        ran = ir2qsm("reconstruct", tmp_path / "dicom", scan.mask, *chi)
+        assert ran.code == 0, ran.err
+
+
+def test_what_was_found_and_decided_is_said(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
+    for words in (("fieldmap",), ("reconstruct", "--method", "tkd")):
+        output = tmp_path / ("chi.nii.gz" if "reconstruct" in words else "field")
+        command = (words[0], scan.bids, scan.mask, "-o", output, "--device", "cpu", *words[1:])
+        said = ir2qsm(*command).out
+        assert "sub-1_echo-2_part-phase_MEGRE.nii.gz" in said and "Phase: " in said and "·value" in said
+        left, given = map(int, re.findall(r"Mask: (\d+) of (\d+) voxels are left", said)[0])
+        assert left < given == int(scan.local.mask.sum())
+        heard = ir2qsm(*command, "--progress", "json")
+        assert heard.code == 0 and (heard.out + heard.err).isascii()        # Slicer may read with another encoding
+
+
+def test_what_is_wrong_with_a_scan_is_said_below_its_table(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
+    shutil.copytree(scan.bids, tmp_path / "bids")
+    next((tmp_path / "bids").rglob("*echo-3_part-mag*.nii.gz")).unlink()
+    said = ir2qsm("inspect", tmp_path / "bids").out
+    assert "sub-1_echo-3_part-phase_MEGRE.nii.gz" in said and "There are 3 phase images and 2 of magnitude" in said
+    assert "unit: null" in said
+    one = ir2qsm("inspect", scan.dicom, "--series", 6).out
+    assert "series 6, TE 4 ms" in one and ir2qsm("inspect", scan.dicom, "--series", 99).out.count("no series 99") == 1
+
+
+def test_inspect_says_what_a_scan_is(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
+    ran = ir2qsm("inspect", scan.dicom, "--json")
+    (found,) = ran.events()
+    assert found["kind"] == "scan" and found["echo_times_s"] == list(TIMES) and found["manufacturer"] == "SIEMENS"
+    assert "13 bits" in found["scaling"] and len(found["images"]) == 6 and found["problems"] == []
+    people = ir2qsm("inspect", scan.bids)
+    assert people.code == 0 and "sub-1_echo-2_part-mag_MEGRE.nii.gz" in people.out and "echo_times_s" in people.out
+    (one,) = ir2qsm("inspect", scan.phases[0], "--json").events()
+    assert one["kind"] == "wrapped phase" and one["echo_time_s"] == TIMES[0] and "±π" in one["scaling"]
+    (tmp_path / "empty").mkdir()
+    (empty,) = ir2qsm("inspect", tmp_path / "empty", "--json").events()
+    assert empty["kind"] == "unknown" and "holds neither NIfTI nor DICOM" in empty["problems"][0]

@@ -1,0 +1,33 @@
+"""What a run is judged on."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from IR2QSMLib.simulation.acquisition import acquire
+from IR2QSMLib.training import validation as training_validation
+from IR2QSMLib.training.validation import validation_cases
+
+CPU = torch.device("cpu")
+
+
+def test_validation_holds_brains_shapes_and_several_noise_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_validation, "draw_brain", lambda dice, grid, *, lesions: ("brain", grid, lesions))
+    monkeypatch.setattr(training_validation, "draw_shapes", lambda dice, grid: ("shapes", grid, None))
+    monkeypatch.setattr(training_validation, "draw_phantom", lambda dice, grid: ("phantom", grid, None))
+    cases = validation_cases(CPU)
+    kinds = [head[0] for head, _, _ in cases]        # type: ignore[index]
+    assert kinds == ["brain", "shapes", "brain", "brain", "phantom", "brain"]
+    assert [d.power_snr for _, d, _ in cases] == [40.0, 40.0, 10.0, math.inf, 40.0, 6.0]
+
+
+def test_the_last_validation_case_is_oblique_with_thick_slices_and_structured_noise() -> None:
+    head, discrepancy, dice = validation_cases(CPU)[-1]
+    assert head.grid.voxel_size[2] == 2.5 * head.grid.voxel_size[0]
+    assert math.degrees(math.acos(head.grid.b0_direction[2])) == pytest.approx(25.0)
+    assert discrepancy.structured == 0.4 and discrepancy.edge == 2.0 and discrepancy.near_sources == 1.0
+    assert float(head.mask.float().mean()) > 0.1
+    assert bool(acquire(head, discrepancy, dice).values[head.mask].isfinite().all())
