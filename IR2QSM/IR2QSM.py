@@ -37,5 +37,5 @@ class IR2QSM(ScriptedLoadableModule):
 
     def _started(self):
         register(os.path.dirname(self.parent.path))
-        if slicer.app.layoutManager() is not None:      # there is none without a main window
+        if slicer.app.layoutManager() is not None:  # there is none without a main window
             layouts.register()

@@ -19,8 +19,18 @@ class IR2QSMLogic(ScriptedLoadableModuleLogic):
         """The panel's state in the present scene."""
         return Parameters(self.getParameterNode())
 
-    def reconstruct(self, field, mask=None, *, output=None, uncertainty_output=None, wait=True, on_progress=None,
-                    on_end=None, **options):  # fmt: skip
+    def reconstruct(
+        self,
+        field,
+        mask=None,
+        *,
+        output=None,
+        uncertainty_output=None,
+        wait=True,
+        on_progress=None,
+        on_end=None,
+        **options,
+    ):
         """Reconstruct the susceptibility map [ppm] of a field or of phase, inside a mask.
 
         `field` is a scalar volume, or a list of the phases of several echoes; `mask` a segmentation, a labelmap or a

@@ -79,7 +79,7 @@ class Console:
         """The progress callback; raises Cancelled once the run was cancelled."""
         if self._cancelled.is_set():
             raise Cancelled
-        fraction = self._fraction = max(fraction, self._fraction)   # a smaller tile or another device starts again
+        fraction = self._fraction = max(fraction, self._fraction)  # a smaller tile or another device starts again
         if self.mode == "json":
             self._line("progress", fraction=round(fraction, 4), stage=stage, message=f"{stage}, {fraction:.0%}")
         elif self.mode == "bar":

@@ -25,32 +25,63 @@ ON_THE_WAY = ("flip_sign", "background", "recover", "keep")
 
 def add_field_options(p: argparse.ArgumentParser) -> None:
     """The options by which `reconstruct` and `fieldmap` are given a phase or a field."""
-    p.add_argument("field", type=Path, metavar="FIELD", help="local or total field, or phase of the first or of all "
-                   "echoes: NIfTI, NRRD or MetaImage; or a folder of a scan: DICOM or BIDS")  # fmt: skip
-    p.add_argument("mask", type=Path, nargs="?", help="mask on the same grid, zero outside the brain; of phase it can "
-                   "be made from the magnitude")  # fmt: skip
+    p.add_argument(
+        "field",
+        type=Path,
+        metavar="FIELD",
+        help="local or total field, or phase of the first or of all "
+        "echoes: NIfTI, NRRD or MetaImage; or a folder of a scan: DICOM or BIDS",
+    )
+    p.add_argument(
+        "mask",
+        type=Path,
+        nargs="?",
+        help="mask on the same grid, zero outside the brain; of phase it can be made from the magnitude",
+    )
     p.add_argument("--input", choices=INPUTS, default="auto", help="what FIELD is; auto: phase if it looks so")
     p.add_argument("--units", choices=FIELD_UNITS, default="ppm", help="unit of the field (default: ppm)")
     p.add_argument("--b0", type=float, metavar="T", help="field strength [T], for phase and for fields in hz or rad")
-    p.add_argument("--te", type=float, nargs="+", metavar="S", help="echo times [s] of phase, or of a field in rad; "
-                   "medi: spacing")  # fmt: skip
-    p.add_argument("--b0-direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="in voxel axes; default: the "
-                   "patient's superior-inferior axis")  # fmt: skip
+    p.add_argument(
+        "--te", type=float, nargs="+", metavar="S", help="echo times [s] of phase, or of a field in rad; medi: spacing"
+    )
+    p.add_argument(
+        "--b0-direction",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="in voxel axes; default: the patient's superior-inferior axis",
+    )
     p.add_argument("--mask-labels", type=int, nargs="+", metavar="N", help="labels of the mask that belong to it")
-    p.add_argument("--magnitude", type=Path, nargs="+", metavar="FILE", help="phase: of its echoes, in one file or "
-                   "several; medi: its edges are spared")  # fmt: skip
-    p.add_argument("--noise", type=Path, metavar="FILE", help="medi, and pdf of a total field: standard error, in "
-                   "the field's unit")  # fmt: skip
+    p.add_argument(
+        "--magnitude",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="phase: of its echoes, in one file or several; medi: its edges are spared",
+    )
+    p.add_argument(
+        "--noise", type=Path, metavar="FILE", help="medi, and pdf of a total field: standard error, in the field's unit"
+    )
     p.add_argument("--echoes", type=Path, nargs="+", default=[], metavar="FILE", help="phase: the further echoes")
     p.add_argument("--series", type=int, nargs="+", metavar="N", help="phase: numbers of the DICOM series meant")
-    p.add_argument("--phase-range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="phase: the numbers that stand "
-                   "for −π and π; default: judged from the range")  # fmt: skip
+    p.add_argument(
+        "--phase-range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="phase: the numbers that stand for −π and π; default: judged from the range",
+    )
     p.add_argument("--flip-sign", action="store_true", help="phase, total field: turn its sign")
     p.add_argument("--bipolar", action="store_true", help="phase: even echoes were read out backwards")
     p.add_argument("--unwrapping", choices=UNWRAPPINGS, help="phase: exact along paths (default), or fast")
     p.add_argument("--background", choices=BACKGROUNDS, help="phase, total field: its removal (default: v-sharp)")
-    p.add_argument("--recover", type=int, metavar="N", help="phase, total field: steps that recover what the removal "
-                   "takes of the local field (default: 150, of one echo 0)")  # fmt: skip
+    p.add_argument(
+        "--recover",
+        type=int,
+        metavar="N",
+        help="phase, total field: steps that recover what the removal "
+        "takes of the local field (default: 150, of one echo 0)",
+    )
 
 
 def add_local_field_options(p: argparse.ArgumentParser) -> None:
@@ -60,8 +91,13 @@ def add_local_field_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--units", choices=FIELD_UNITS, default="ppm", help="unit of the field (default: ppm)")
     p.add_argument("--b0", type=float, metavar="T", help="field strength [T], for a field in hz or rad")
     p.add_argument("--te", type=float, nargs="+", metavar="S", help="echo time [s] of a field in rad; medi: spacing")
-    p.add_argument("--b0-direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="in voxel axes; default: the "
-                   "patient's superior-inferior axis")  # fmt: skip
+    p.add_argument(
+        "--b0-direction",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="in voxel axes; default: the patient's superior-inferior axis",
+    )
     p.add_argument("--mask-labels", type=int, nargs="+", metavar="N", help="labels of the mask that belong to it")
     p.add_argument("--non-finite", choices=("refuse", "mask"), default="refuse", help="NaN or Inf inside the mask")
     p.add_argument("--reference", default="mean", metavar="mean|none|LABELMAP", help="region whose mean χ is zero")
@@ -74,8 +110,14 @@ def add_fieldmap(commands: Any, command: Callable[..., argparse.ArgumentParser])
     """The command `fieldmap`."""
     p = command(commands, "fieldmap", _fieldmap, "from phase or a total field to the local field", device=True)
     add_field_options(p)
-    p.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="localfield, mask, params.json "
-                   "and all that was on the way")  # fmt: skip
+    p.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="localfield, mask, params.json and all that was on the way",
+    )
     p.set_defaults(keep=None)
 
 
@@ -138,25 +180,37 @@ def prepared(args: argparse.Namespace, kind: str, progress: Progress) -> Prepare
         args.recover,
     )
     common: dict[str, Any] = {
-        "steps": steps, "mask_labels": args.mask_labels, "b0_direction": args.b0_direction, "device": args.device,
+        "steps": steps,
+        "mask_labels": args.mask_labels,
+        "b0_direction": args.b0_direction,
+        "device": args.device,
         "progress": progress,
-    }  # fmt: skip
+    }
     if kind == "total-field":
         if args.mask is None:
             raise MaskInvalid(f"The field {args.field.name} came without a mask; give that in which it was measured.")
         if args.te is not None and len(args.te) > 1:
             raise ParameterInvalid(f"{len(args.te)} echo times were given; a field in rad has one: give --te once.")
         return prepare_total(
-            args.field, args.mask, unit=args.units, b0=args.b0, echo_time=args.te[0] if args.te else None,
-            noise=args.noise, magnitude=checked_magnitude(args), **common,
-        )  # fmt: skip
+            args.field,
+            args.mask,
+            unit=args.units,
+            b0=args.b0,
+            echo_time=args.te[0] if args.te else None,
+            noise=args.noise,
+            magnitude=checked_magnitude(args),
+            **common,
+        )
     if args.noise is not None:
         raise ParameterInvalid("--noise goes with a field; of phase it is found from the echoes. Leave it out.")
     source = [args.field, *args.echoes]
     acquisition = find_acquisition(
-        args.field if len(source) == 1 else source, args.magnitude or (), echo_times=args.te, b0=args.b0,
+        args.field if len(source) == 1 else source,
+        args.magnitude or (),
+        echo_times=args.te,
+        b0=args.b0,
         series=args.series,
-    )  # fmt: skip
+    )
     return prepare_phase(acquisition, args.mask, **common)
 
 
@@ -210,11 +264,15 @@ def acquisition_table(rows: list[dict[str, Any]]) -> list[str]:
     head = ["image", "kind", "TE ms", "B0 T", "manufacturer", "image type", "voxels", "mm", "slices"]
     lines = [
         [
-            r["image"], r["kind"], *("–" if r[k] is None else f"{r[k]:g}" for k in ("echo_time_ms", "b0_t")),
-            r["manufacturer"] or "–", r["image_type"] or "–",
-            "×".join(map(str, r["shape"])), "×".join(f"{v:g}" for v in r["voxel_size_mm"]),
+            r["image"],
+            r["kind"],
+            *("–" if r[k] is None else f"{r[k]:g}" for k in ("echo_time_ms", "b0_t")),
+            r["manufacturer"] or "–",
+            r["image_type"] or "–",
+            "×".join(map(str, r["shape"])),
+            "×".join(f"{v:g}" for v in r["voxel_size_mm"]),
             r["slices"],
         ]
         for r in rows
-    ]  # fmt: skip
+    ]
     return [table(lines, head)]

@@ -36,7 +36,7 @@ def information() -> dict[str, Any]:
 def _method(entry: Entry) -> dict[str, Any]:
     try:
         problem = entry.problem
-    except WeightsInvalid as error:         # an installation without any weights
+    except WeightsInvalid as error:  # an installation without any weights
         problem = str(error)
     told = {"sentence": entry.sentence, "citation": entry.citation, "needs": entry.needs, "available": problem is None}
     return told if problem is None else {**told, "problem": problem}

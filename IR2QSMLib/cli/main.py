@@ -64,7 +64,7 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 0 done, 2 bad input, 3 cancelled, 1 our fault."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")      # a terminal that lacks χ and λ still gets the help
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks χ and λ still gets the help
     try:
         args = _parser().parse_args(argv)
     except ParameterInvalid as complaint:
@@ -116,15 +116,27 @@ def _reconstruct(args: argparse.Namespace, console: Console) -> Answer:
     mine = [k for k in _options_of(args.method) if k not in apart]
     chosen = {k: getattr(args, k) for k in mine if getattr(args, k) is not None}
     common: dict[str, Any] = {
-        "method": method(args.method, **chosen), "device": args.device, "reference": args.reference, "csf": args.csf,
-    }  # fmt: skip
+        "method": method(args.method, **chosen),
+        "device": args.device,
+        "reference": args.reference,
+        "csf": args.csf,
+    }
     field = prepared(args, kind, part_of(console.progress, 0.0, 0.5))
     if field is None:
         result = reconstruct(
-            args.field, args.mask, unit=args.units, b0=args.b0, echo_time=args.te[0] if args.te else None,
-            b0_direction=args.b0_direction, mask_labels=args.mask_labels, non_finite=args.non_finite,
-            magnitude=checked_magnitude(args), noise=args.noise, progress=console.progress, **common,
-        )  # fmt: skip
+            args.field,
+            args.mask,
+            unit=args.units,
+            b0=args.b0,
+            echo_time=args.te[0] if args.te else None,
+            b0_direction=args.b0_direction,
+            mask_labels=args.mask_labels,
+            non_finite=args.non_finite,
+            magnitude=checked_magnitude(args),
+            noise=args.noise,
+            progress=console.progress,
+            **common,
+        )
     else:
         tell(field, console)
         result = reconstruct(field, progress=part_of(console.progress, 0.5, 1.0), **common)
@@ -157,9 +169,20 @@ def _compare(args: argparse.Namespace, console: Console) -> Answer:
     if args.te is not None and len(args.te) > 1:
         raise ParameterInvalid(f"{len(args.te)} echo times were given; a local field in rad has one: give --te once.")
     inputs = Inputs(
-        args.field, args.mask, args.units, args.b0, args.te[0] if args.te else None, args.b0_direction,
-        args.mask_labels, args.non_finite, args.reference, args.magnitude, args.noise, args.csf, args.device,
-    )  # fmt: skip
+        args.field,
+        args.mask,
+        args.units,
+        args.b0,
+        args.te[0] if args.te else None,
+        args.b0_direction,
+        args.mask_labels,
+        args.non_finite,
+        args.reference,
+        args.magnitude,
+        args.noise,
+        args.csf,
+        args.device,
+    )
     maps: dict[str, Path] = {}
     for name, file in args.map:
         if name in maps:
@@ -168,9 +191,17 @@ def _compare(args: argparse.Namespace, console: Console) -> Answer:
     _make_folder(args.output)
     with console.outputs as outputs:
         answer = compare(
-            outputs, args.output, inputs, args.methods, maps, truth=args.truth, labels=args.labels,
-            white_matter=args.white_matter, window=tuple(args.window), progress=console.progress,
-        )  # fmt: skip
+            outputs,
+            args.output,
+            inputs,
+            args.methods,
+            maps,
+            truth=args.truth,
+            labels=args.labels,
+            white_matter=args.white_matter,
+            window=tuple(args.window),
+            progress=console.progress,
+        )
         console.progress(1.0, "written")
     return answer
 
@@ -232,15 +263,25 @@ def _benchmark(args: argparse.Namespace, console: Console) -> Answer:
         if args.cases or args.phase or args.sweep:
             raise ParameterInvalid("--measured came with --cases, --phase or --sweep; run them one after the other.")
         benchmark_references(
-            args.measured, methods=args.methods, weights=args.weights, device=args.device, progress=console.progress,
+            args.measured,
+            methods=args.methods,
+            weights=args.weights,
+            device=args.device,
+            progress=console.progress,
             emit=console.say,
-        )  # fmt: skip
+        )
         return {"warnings": []}
     if not args.phase:
         benchmark(
-            args.cases, methods=args.methods, weights=args.weights, device=args.device, sweep=args.sweep,
-            speed=not args.no_speed, progress=console.progress, emit=console.say,
-        )  # fmt: skip
+            args.cases,
+            methods=args.methods,
+            weights=args.weights,
+            device=args.device,
+            sweep=args.sweep,
+            speed=not args.no_speed,
+            progress=console.progress,
+            emit=console.say,
+        )
     if args.phase or not (args.cases or args.methods or args.no_speed):
         phase_benchmark(device=args.device, emit=console.say)
     return {"warnings": []}
@@ -302,32 +343,57 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--unexplained", type=Path, metavar="FILE", help="modl-qsm: write the field that χ leaves [ppm]")
     p.add_argument("--weights", type=Path, metavar="FILE", help="networks: other weights than the bundled ones")
     p.add_argument("--tile", type=int, metavar="N", help="networks: edge of tiles [voxels]; default: only when needed")
-    p.add_argument("--consistency", type=float, metavar="c", help="networks: factor on λ(k) in the step on the field; "
-                   "0: no step")  # fmt: skip
+    p.add_argument(
+        "--consistency", type=float, metavar="c", help="networks: factor on λ(k) in the step on the field; 0: no step"
+    )
     p.add_argument("--threshold", type=number_or_auto, metavar="t|auto", help="tkd: on the dipole kernel (0.15)")
-    p.add_argument("--strength", type=number_or_auto, metavar="λ|auto", help="tikhonov (0.01), tv (0.0002): of the "
-                   "penalty; medi (1000): of the data; auto: from the field's own cone")  # fmt: skip
-    p.add_argument("--outside", choices=("zero", "free", "auto"), help="tv: field outside the mask; auto: free with "
-                   "the automatic strength, else zero")  # fmt: skip
+    p.add_argument(
+        "--strength",
+        type=number_or_auto,
+        metavar="λ|auto",
+        help="tikhonov (0.01), tv (0.0002): of the penalty; medi (1000): of the data; auto: from the field's own cone",
+    )
+    p.add_argument(
+        "--outside",
+        choices=("zero", "free", "auto"),
+        help="tv: field outside the mask; auto: free with the automatic strength, else zero",
+    )
     p.add_argument("--csf", type=Path, metavar="FILE", help="medi: the ventricles, made uniform (--reference none: 0)")
     p.add_argument("--smv-radius", type=float, metavar="MM", help="medi: take out the mean over such a sphere; 0: none")
     p.add_argument("--merit", action="store_true", default=None, help="medi: distrust voxels the model cannot explain")
 
     add_fieldmap(commands, _command)
 
-    p = _command(commands, "compare", _compare, "invert one field by several methods, and lay maps out side by side",
-                 device=True)  # fmt: skip
+    p = _command(
+        commands, "compare", _compare, "invert one field by several methods, and lay maps out side by side", device=True
+    )
     p.formatter_class = argparse.RawDescriptionHelpFormatter
     add_local_field_options(p)
     p.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="maps, figure, table and page")
-    p.add_argument("--methods", nargs="*", metavar="NAME[,PARAMETER=VALUE]", help="as 'tv' or 'tv,strength=auto'; "
-                   "default: all that have weights, none when no name follows")  # fmt: skip
-    p.add_argument("--map", type=named_file, action="append", default=[], metavar="NAME=FILE", help="a map [ppm] of "
-                   "another tool on the field's grid; may be repeated")  # fmt: skip
+    p.add_argument(
+        "--methods",
+        nargs="*",
+        metavar="NAME[,PARAMETER=VALUE]",
+        help="as 'tv' or 'tv,strength=auto'; default: all that have weights, none when no name follows",
+    )
+    p.add_argument(
+        "--map",
+        type=named_file,
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="a map [ppm] of another tool on the field's grid; may be repeated",
+    )
     p.add_argument("--truth", type=Path, metavar="FILE", help="the true χ [ppm], to score every map against")
     p.add_argument("--labels", type=Path, metavar="FILE", help="label map: the values of every map in each label")
-    p.add_argument("--white-matter", type=int, nargs="+", default=[], metavar="N", help="labels in which noise is "
-                   "measured; default: the whole mask")  # fmt: skip
+    p.add_argument(
+        "--white-matter",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="labels in which noise is measured; default: the whole mask",
+    )
     p.add_argument("--window", type=float, nargs=2, default=(-0.1, 0.1), metavar=("LOW", "HIGH"), help="[ppm]")
 
     p = _command(commands, "simulate", _simulate, "simulate a head: field, mask and true χ")
@@ -348,8 +414,13 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--weights", type=Path, metavar="FILE")
     p.add_argument("--sweep", action="store_true", help="also tv and medi at their best fixed strengths: slow")
     p.add_argument("--no-speed", action="store_true", help="leave out how long transforms and the inference take")
-    p.add_argument("--measured", type=Path, nargs="+", metavar="FOLDER", help="only measured fields that come with a "
-                   "reference map, each folder laid out as QSM-CI's contract")  # fmt: skip
+    p.add_argument(
+        "--measured",
+        type=Path,
+        nargs="+",
+        metavar="FOLDER",
+        help="only measured fields that come with a reference map, each folder laid out as QSM-CI's contract",
+    )
     p.add_argument("--phase", action="store_true", help="only the way from phase to local field, and its costs")
 
     add_train(commands, _command)
@@ -379,4 +450,3 @@ def _command(
     if device:
         p.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps")
     return p
-

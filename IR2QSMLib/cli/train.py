@@ -29,10 +29,19 @@ def add_train(commands: Any, command: Callable[..., argparse.ArgumentParser]) ->
     p.add_argument("--save-every", type=float, default=5.0, metavar="MINUTES")
     p.add_argument("--devices", type=int, default=1, help="devices of that kind to train on")
     p.add_argument("--network", choices=NETWORK_NAMES, default="ir2unet")
-    p.add_argument("--reads", choices=("field", "first", "both", "three", "tikhonov"), help="what the network is "
-                   "given: the field, the first map, both, or both and a sharper map (three); both, whole-brain: three")
-    p.add_argument("--whole-brain", type=float, default=0.0, metavar="P", help="share of the heads whose first map "
-                   "begins from that of the bundled whole-brain network")  # fmt: skip
+    p.add_argument(
+        "--reads",
+        choices=("field", "first", "both", "three", "tikhonov"),
+        help="what the network is "
+        "given: the field, the first map, both, or both and a sharper map (three); both, whole-brain: three",
+    )
+    p.add_argument(
+        "--whole-brain",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="share of the heads whose first map begins from that of the bundled whole-brain network",
+    )
     p.add_argument("--whole-brains", action="store_true", help="train on whole brains on coarse voxels, not on patches")
     p.add_argument("--voxel", type=float, metavar="MM", help="cubic voxels along B0 (drawn: 0.6 to 3 mm, oblique)")
     p.add_argument("--width", type=float, help="factor on the channels (1)")
@@ -41,8 +50,9 @@ def add_train(commands: Any, command: Callable[..., argparse.ArgumentParser]) ->
     p.add_argument("--no-residual", action="store_true", help="ir2unet: draw the map anew, not a correction")
     p.add_argument("--no-normalisation", action="store_true", help="ir2unet: leave batch normalisation out")
     p.add_argument("--loss", choices=("squared", "absolute", "relative"), default="squared")
-    p.add_argument("--unit", type=float, help="susceptibility that the network counts as 1 [ppm] (1; lpcnn, modl-qsm: "
-                   "0.03)")  # fmt: skip
+    p.add_argument(
+        "--unit", type=float, help="susceptibility that the network counts as 1 [ppm] (1; lpcnn, modl-qsm: 0.03)"
+    )
     p.add_argument("--start", type=Path, metavar="FILE", help="begin from these weights of a network of that size")
     p.add_argument("--learning-rate", type=float, default=1e-3, help="the highest; a cosine takes it to zero")
     p.add_argument("--feature-noise", type=float, metavar="P", help="ir2unet: probability, in training (0.7)")
@@ -81,29 +91,41 @@ def _train(args: argparse.Namespace, console: Console) -> dict[str, Any] | None:
         settings["n_passes"] = args.passes
     network = sized(args.network, n_inputs=reading.n_channels, **settings)
     recipe = Recipe(
-        network, reading,
+        network,
+        reading,
         Feed(args.patch, args.batch, args.heads, args.patches, args.turns, args.seed, args.whole_brain, args.voxel),
-        args.loss, args.learning_rate, whole_brains=args.whole_brains,
-    )  # fmt: skip
+        args.loss,
+        args.learning_rate,
+        whole_brains=args.whole_brains,
+    )
     run = Run(
-        args.folder or args.resume, recipe, args.minutes, sitting=args.sitting, n_devices=args.devices,
-        device=choose_device(args.device).kind, start=args.start, stock=args.stock,
-        save_every=args.save_every, progress=console.progress,
-    )  # fmt: skip
+        args.folder or args.resume,
+        recipe,
+        args.minutes,
+        sitting=args.sitting,
+        n_devices=args.devices,
+        device=choose_device(args.device).kind,
+        start=args.start,
+        stock=args.stock,
+        save_every=args.save_every,
+        progress=console.progress,
+    )
     scores = run()
     if not run.fabric.is_global_zero:
-        return None                     # of several processes the first speaks
+        return None  # of several processes the first speaks
     console.say(json.dumps(scores))
     return {"folder": str(run.folder), "warnings": []}
 
 
 def add_calibrate(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
     """`ir2qsm calibrate`."""
-    p = command(commands, "calibrate", _calibrate, "fit a network's uncertainty to its errors on simulated heads",
-                device=True)  # fmt: skip
+    p = command(
+        commands, "calibrate", _calibrate, "fit a network's uncertainty to its errors on simulated heads", device=True
+    )
     p.add_argument("weights", type=Path, help="a network that gives an uncertainty, calibrated before or not")
-    p.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="safetensors file; its card goes "
-                   "beside it")  # fmt: skip
+    p.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="safetensors file; its card goes beside it"
+    )
 
 
 def _calibrate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -114,7 +136,8 @@ def _calibrate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     keep_freed_memory()
     check_writable(args.output, (".safetensors",))
     with console.outputs as outputs:
-        card = calibrate(outputs, args.weights, args.output, device=args.device, progress=console.progress,
-                         emit=console.say)  # fmt: skip
+        card = calibrate(
+            outputs, args.weights, args.output, device=args.device, progress=console.progress, emit=console.say
+        )
     console.say(f"{args.output.name}: sha256 {card['sha256']}")
     return {"weights": str(args.output), "warnings": []}

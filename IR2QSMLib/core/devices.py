@@ -36,7 +36,7 @@ def probe(kind: str) -> Device:
         if abs(float(torch.fft.rfftn(y).abs().amax()) - 27.0 * 6**3) > 1.0:
             return Device(kind, kind, 0, "a test kernel gave a wrong result")
         return Device(kind, _name(kind), memory_free(kind))
-    except Exception as error:      # torch raises many types here, AssertionError among them
+    except Exception as error:  # torch raises many types here, AssertionError among them
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return Device(kind, kind, 0, lines[0].split(". ")[0])
 
@@ -83,7 +83,7 @@ def _container_memory_left() -> int | None:
     ):
         try:
             return max(0, int((CGROUPS / limit).read_text()) - int((CGROUPS / used).read_text()))
-        except (OSError, ValueError):       # not this version, or "max": no limit
+        except (OSError, ValueError):  # not this version, or "max": no limit
             continue
     return None
 
@@ -135,8 +135,8 @@ def keep_freed_memory() -> None:
     """
     if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(-4, 0)                 # M_MMAP_MAX: no allocation of its own mapping
-        libc.mallopt(-1, 2**31 - 1)         # M_TRIM_THRESHOLD: nothing is given back
+        libc.mallopt(-4, 0)  # M_MMAP_MAX: no allocation of its own mapping
+        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: nothing is given back
 
 
 def release_freed_memory() -> None:

@@ -115,7 +115,7 @@ class Grid:
         """
         cosines = self.matrix.T @ other.matrix
         axes = tuple(np.abs(cosines).argmax(0).tolist())
-        if sorted(axes) != [0, 1, 2]:           # between two axes: no turn helps
+        if sorted(axes) != [0, 1, 2]:  # between two axes: no turn helps
             axes = (0, 1, 2)
         flipped = [bool(cosines[old, new] < 0) for new, old in enumerate(axes)]
         self.reoriented(axes, flipped).require_match(other, this, that)

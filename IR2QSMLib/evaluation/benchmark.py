@@ -47,9 +47,11 @@ NOISE_LEVELS = {f"held-out brain, {level}": level for level in ("noise-free", "S
 MISMATCH_LEVELS = {name: name.rpartition("mismatch ")[2] for name, case in CASES.items() if case.mismatch is not None}
 """Those that differ in the share of the discrepancy alone."""
 LEVEL_SCORES = (
-    ("XSIM", "xsim", 3), ("NRMSE %, demeaned", "nrmse_demeaned", 1), ("Coherence in the cone", "cone_coherence", 2),
+    ("XSIM", "xsim", 3),
+    ("NRMSE %, demeaned", "nrmse_demeaned", 1),
+    ("Coherence in the cone", "cone_coherence", 2),
     ("Gain in the cone", "cone_gain", 2),
-)  # fmt: skip
+)
 OTHER_NETWORKS = ("unet", "xqsm", "lpcnn", "modl-qsm")
 """Methods that are scored where their weights are bundled."""
 
@@ -234,8 +236,9 @@ def speed_report(config: IR2UnetConfig, weights: Path, device: str) -> list[str]
                 chi = infer(fast_network, image, None, half_precision(device), silent).chi
             fast = min(fast, cost.seconds)
         error = float((chi - expected).square().mean().sqrt() / expected.std())
-        rows.append([name, f"{slow:.2f}", f"{fast:.2f}", f"{slow / fast:.2f}",
-                     f"{100 * error:.3f}", f"{_resident(size):.0f}"])  # fmt: skip
+        rows.append(
+            [name, f"{slow:.2f}", f"{fast:.2f}", f"{slow / fast:.2f}", f"{100 * error:.3f}", f"{_resident(size):.0f}"]
+        )
     head = ["network", "plain float32 s", "ours s", "ratio", "difference %", "peak resident MB"]
     return [*lines, table(rows, head)]
 
@@ -250,7 +253,7 @@ def _resident(size: IR2UnetConfig) -> float:
         "infer(network, image, None, half_precision('cpu'), silent)\n"
         "own = [line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')] "
         "if os.path.exists('/proc/self/status') else [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]\n"
-        "print(own[0])\n"      # Linux's ru_maxrss is at least that of the process that started this one
+        "print(own[0])\n"  # Linux's ru_maxrss is at least that of the process that started this one
     )
     root = Path(__file__).resolve().parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
@@ -259,7 +262,7 @@ def _resident(size: IR2UnetConfig) -> float:
 
 def _commit() -> str:
     root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():        # an installation must not tell of a repository it happens to lie in
+    if not (root / ".git").exists():  # an installation must not tell of a repository it happens to lie in
         return "unknown"
     try:
         found = subprocess.run(

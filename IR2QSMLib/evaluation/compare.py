@@ -113,7 +113,7 @@ def compare(
     items = [
         Compared(name, yardstick.settled(result.chi), _about(chosen[name]), {"seconds": _seconds(result)})
         for name, result in results.items()
-    ] + [Compared(name, yardstick.settled(chi), others[name].name) for name, chi in given.items()]  # fmt: skip
+    ] + [Compared(name, yardstick.settled(chi), others[name].name) for name, chi in given.items()]
     own_field = yardstick.own_field()
     done = []
     for i, item in enumerate(items):
@@ -123,8 +123,9 @@ def compare(
     notes = [
         f"Field {inputs.field.name}, mask {inputs.mask.name}: {int(common.sum())} voxels that all maps cover.",
         f"χ in ppm against {_reference(inputs.reference)}.",
-        *(f"{name} was not run: {error}" for name, error in failed.items()), *warnings,
-    ]  # fmt: skip
+        *(f"{name} was not run: {error}" for name, error in failed.items()),
+        *warnings,
+    ]
     _draw(outputs, shown, done, true, yardstick, window, notes, failed)
     progress(0.99, "writing")
     return {
@@ -161,31 +162,50 @@ def _run(
 
 
 def _draw(
-    outputs: Outputs, paths: Mapping[str, Path], items: Sequence[Compared], truth: Tensor | None, yardstick: Yardstick,
-    window: tuple[float, float], notes: Sequence[str], failed: Mapping[str, IR2QSMError],
-) -> None:  # fmt: skip
+    outputs: Outputs,
+    paths: Mapping[str, Path],
+    items: Sequence[Compared],
+    truth: Tensor | None,
+    yardstick: Yardstick,
+    window: tuple[float, float],
+    notes: Sequence[str],
+    failed: Mapping[str, IR2QSMError],
+) -> None:
     panels = [Panel(item.name, item.chi) for item in items]
     first = Panel(TRUTH, truth) if truth is not None else panels.pop(0)
     below = [None, *(Panel(f"{p.title} − {first.title}", p.values - first.values) for p in panels)]
     drawn = io.BytesIO()
-    figure(drawn, [first, *panels], yardstick.mask, yardstick.grid, window=window, below=below,
-           title="Susceptibility in ppm" + (f"; below, the difference to {first.title}" if panels else ""))  # fmt: skip
+    figure(
+        drawn,
+        [first, *panels],
+        yardstick.mask,
+        yardstick.grid,
+        window=window,
+        below=below,
+        title="Susceptibility in ppm" + (f"; below, the difference to {first.title}" if panels else ""),
+    )
     outputs.bytes(paths["png"], drawn.getvalue())
     measures = list(dict.fromkeys(key for item in items for key in item.measures))
     regions = list(dict.fromkeys(number for item in items for number in item.regions))
     fields = list(Region._fields)
     head = ["map", *measures, *(f"label_{n}_{f}" for n in regions for f in fields), "problem"]
     rows = [
-        [item.name, *(_full(item.measures.get(key)) for key in measures),
-         *(_full(getattr(item.regions[n], f)) for n in regions for f in fields), ""]
+        [
+            item.name,
+            *(_full(item.measures.get(key)) for key in measures),
+            *(_full(getattr(item.regions[n], f)) for n in regions for f in fields),
+            "",
+        ]
         for item in items
-    ] + [[name, *["n/a"] * (len(head) - 2), str(error)] for name, error in failed.items()]  # fmt: skip
+    ] + [[name, *["n/a"] * (len(head) - 2), str(error)] for name, error in failed.items()]
     outputs.text(paths["tsv"], "".join("\t".join(" ".join(c.split()) for c in row) + "\n" for row in [head, *rows]))
     short = [[item.name, *(_short(item.measures.get(key), DIGITS.get(key, 1)) for key in measures)] for item in items]
     tables = [("Measures", ["map", *(key.replace("_", " ") for key in measures)], short)]
     if regions:
-        of = [[item.name, *(f"{_short(item.regions[n].mean, 3)} ± {_short(item.regions[n].sd, 3)}" for n in regions)]
-              for item in items]  # fmt: skip
+        of = [
+            [item.name, *(f"{_short(item.regions[n].mean, 3)} ± {_short(item.regions[n].sd, 3)}" for n in regions)]
+            for item in items
+        ]
         tables.append(("Mean ± SD of each label [ppm]", ["map", *map(str, regions)], of))
     about = [(item.name, item.about) for item in items]
     outputs.text(paths["html"], page([first, *panels], yardstick.mask, yardstick.grid, window, tables, about, notes))

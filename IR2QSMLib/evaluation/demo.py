@@ -38,13 +38,23 @@ def demo(folder: Path, device: str = "auto", progress: Progress = silent) -> str
             result.save(files["chi"], uncertainty=files["chi_uncertainty"] if result.uncertainty is not None else None)
         found = score(result.chi, head.chi, head.mask)
         maps[name] = result.chi
-        rows.append([name, f"{found['xsim']:.3f}", f"{found['nrmse_demeaned']:.1f}", f"{found['hfen']:.1f}",
-                     f"{found['correlation']:.3f}", f"{seconds:.1f}"])  # fmt: skip
+        rows.append(
+            [
+                name,
+                f"{found['xsim']:.3f}",
+                f"{found['nrmse_demeaned']:.1f}",
+                f"{found['hfen']:.1f}",
+                f"{found['correlation']:.3f}",
+                f"{seconds:.1f}",
+            ]
+        )
     progress(0.95, "drawing")
     panels = [
-        Panel("local field", field.values), *(Panel(name, chi) for name, chi in maps.items()),
-        Panel("truth", head.chi), *(Panel(f"{name} − truth", chi - head.chi) for name, chi in maps.items()),
-    ]  # fmt: skip
+        Panel("local field", field.values),
+        *(Panel(name, chi) for name, chi in maps.items()),
+        Panel("truth", head.chi),
+        *(Panel(f"{name} − truth", chi - head.chi) for name, chi in maps.items()),
+    ]
     figure(folder / "demo.png", panels, head.mask, field.grid, title=f"Simulated {CASE} (power): χ in ppm")
     progress(1.0, "done")
     return table(rows, ["method", "XSIM", "NRMSE %", "HFEN", "correlation", "seconds"])

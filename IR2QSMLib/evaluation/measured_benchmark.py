@@ -93,9 +93,14 @@ class ReferenceCase:
         """A method's scores, as a row of the table; it is inverted as `ir2qsm reconstruct` does."""
         start = time.perf_counter()
         result = reconstruct(
-            self.folder / FIELD, self.folder / MASK, b0_direction=self.b0_direction, method=contender.settings[0],
-            device=device, progress=progress, **self.magnitude,
-        )  # fmt: skip
+            self.folder / FIELD,
+            self.folder / MASK,
+            b0_direction=self.b0_direction,
+            method=contender.settings[0],
+            device=device,
+            progress=progress,
+            **self.magnitude,
+        )
         seconds = time.perf_counter() - start
         chi, agreement = result.chi, cone_agreement(result.chi, self.reference, self.mask, self.grid)
         return [

@@ -163,9 +163,14 @@ def similarity(field: LocalField, head: HeadInAir, device: str, method: Method =
 
 
 def phase_benchmark(
-    *, shape: int = SHAPE, device: str = "auto", noise: tuple[float, ...] = (0.01,), method: Method = DEFAULT,
-    progress: Progress = silent, emit: Callable[[str], None] = print,
-) -> None:  # fmt: skip
+    *,
+    shape: int = SHAPE,
+    device: str = "auto",
+    noise: tuple[float, ...] = (0.01,),
+    method: Method = DEFAULT,
+    progress: Progress = silent,
+    emit: Callable[[str], None] = print,
+) -> None:
     """Emit how near each background removal comes to the true local field and its map, and what each step costs."""
     used = choose_device(device).kind
     progress(0.0, "drawing")

@@ -72,9 +72,11 @@ def region_values(chi: Tensor, labels: Tensor, mask: Tensor) -> dict[int, Region
         inside = chi[(labels == number) & mask].double()
         n, some = len(inside), len(inside) > 0
         found[int(number)] = Region(
-            n, float(inside.mean()) if some else math.nan, float(inside.std()) if n > 1 else math.nan,
+            n,
+            float(inside.mean()) if some else math.nan,
+            float(inside.std()) if n > 1 else math.nan,
             float(inside.median()) if some else math.nan,
-        )  # fmt: skip
+        )
     return found
 
 
@@ -111,7 +113,7 @@ def vein_recovery(chi: Tensor, truth: Tensor, veins: Tensor, mask: Tensor) -> fl
 
 def regions(mask: Tensor, labels: Tensor, veins: Tensor | None, grid: Grid) -> dict[str, Tensor]:
     """The regions in which an uncertainty is judged, bool: all, nuclei, veins (where known) and the mask's edge."""
-    outside = torch.nn.functional.pad(~mask, [1] * 6, value=True)           # the volume's faces are edges, too
+    outside = torch.nn.functional.pad(~mask, [1] * 6, value=True)  # the volume's faces are edges, too
     x, y, z = outside.shape
     depth = distance_from(outside, grid.cropped((-1, -1, -1), (x, y, z)), EDGE)[1:-1, 1:-1, 1:-1]
     found = {"all": mask, "nuclei": mask & (labels > 0), "edge": mask & torch.isfinite(depth)}

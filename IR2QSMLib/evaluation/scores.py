@@ -15,10 +15,17 @@ from IR2QSMLib.report.figure import table
 from IR2QSMLib.simulation.head import Head
 
 COLUMNS = {
-    "XSIM": ("xsim", 4), "NRMSE %": ("nrmse_demeaned", 2), "raw": ("nrmse", 2), "detrended": ("nrmse_detrended", 2),
-    "HFEN": ("hfen", 2), "corr": ("correlation", 4), "slope": ("slope", 3), "veins": ("veins", 3),
-    "coherence": ("cone_coherence", 2), "gain": ("cone_gain", 2),
-}  # fmt: skip
+    "XSIM": ("xsim", 4),
+    "NRMSE %": ("nrmse_demeaned", 2),
+    "raw": ("nrmse", 2),
+    "detrended": ("nrmse_detrended", 2),
+    "HFEN": ("hfen", 2),
+    "corr": ("correlation", 4),
+    "slope": ("slope", 3),
+    "veins": ("veins", 3),
+    "coherence": ("cone_coherence", 2),
+    "gain": ("cone_gain", 2),
+}
 """Heading, score and digits. 'slope' is that of the nuclei's means, 'veins' recovered over true susceptibility,
 'coherence' and 'gain' are those in the cone of the dipole kernel (`physics.cone`)."""
 
@@ -65,32 +72,43 @@ def _lesions(chi: Tensor, head: Head) -> dict[str, tuple[float, float]]:
         lesion = head.lesions == number
         if number == 0:
             continue
-        small = float(lesion.sum()) * voxel < 100.0                  # mm³; microbleeds are 5 mm wide, or 10 at the most
+        small = float(lesion.sum()) * voxel < 100.0  # mm³; microbleeds are 5 mm wide, or 10 at the most
         sign = float(head.chi[lesion].mean())
         name = "calcification" if sign < 0.0 else "microbleeds" if small else "haemorrhage"
         found[name] = lesion | found.get(name, torch.zeros_like(lesion))
     return {
-        name: (lesion_moment(chi, head.chi, lesion, head.mask),
-               lesion_streaks(chi, head.chi, lesion, head.mask, head.grid))
+        name: (
+            lesion_moment(chi, head.chi, lesion, head.mask),
+            lesion_streaks(chi, head.chi, lesion, head.mask, head.grid),
+        )
         for name, lesion in found.items()
-    }  # fmt: skip
+    }
 
 
 def case_tables(judged: Sequence[Judged]) -> str:
     """One table of scores and, where the case has them, one of lesions and one of coverage."""
     columns = {k: v for k, v in COLUMNS.items() if any(v[0] in j.scores for j in judged)}
     rows = [
-        [j.name, *(_number(j.scores.get(key), digits) for key, digits in columns.values()),
-         index_text(j.cone_index), f"{j.seconds:.2f}", f"{j.peak / 1e6:.0f}"]
+        [
+            j.name,
+            *(_number(j.scores.get(key), digits) for key, digits in columns.values()),
+            index_text(j.cone_index),
+            f"{j.seconds:.2f}",
+            f"{j.peak / 1e6:.0f}",
+        ]
         for j in judged
-    ]  # fmt: skip
+    ]
     out = [table(rows, ["method", *columns, "cone index", "s", "peak MB"])]
-    lesions = [[j.name, what, f"{moment:.1f}", f"{1000.0 * streaks:.1f}"]
-               for j in judged for what, (moment, streaks) in j.lesions.items()]  # fmt: skip
+    lesions = [
+        [j.name, what, f"{moment:.1f}", f"{1000.0 * streaks:.1f}"]
+        for j in judged
+        for what, (moment, streaks) in j.lesions.items()
+    ]
     if lesions:
         out.append(table(lesions, ["method", "lesion", "moment %", "streaks ppb"]))
-    covered = [[j.name, region, f"{one:.1f}", f"{two:.1f}"]
-               for j in judged for region, (one, two) in j.coverage.items()]  # fmt: skip
+    covered = [
+        [j.name, region, f"{one:.1f}", f"{two:.1f}"] for j in judged for region, (one, two) in j.coverage.items()
+    ]
     if covered:
         out.append(table(covered, ["method", "region", "within 1 σ %", "within 2 σ %"]))
     return "\n\n".join(out)

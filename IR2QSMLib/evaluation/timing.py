@@ -51,7 +51,7 @@ class Cost:
 def measured(device: str) -> Iterator[Cost]:
     """Measure seconds and peak memory of a block."""
     cost, process, done = Cost(), psutil.Process(), threading.Event()
-    release_freed_memory()                  # else a block that reuses what an earlier one freed seems to take none
+    release_freed_memory()  # else a block that reuses what an earlier one freed seems to take none
     before = peak = process.memory_info().rss
 
     def watch() -> None:
@@ -92,13 +92,22 @@ def transform_report(device: str) -> str:
         probe = _Probe(field.values, device)
         with measured(device) as cost:
             notes = method(field, probe).notes
-        probe.measure()                                 # for a method without steps
+        probe.measure()  # for a method without steps
         seconds, alone = cost.seconds - probe.spent, statistics.fmean(probe.found)
         n_pairs = notes.get("fft_pairs", 1)
         iterations = notes.get("inner_iterations", notes.get("iterations", 1))
         steps = "+".join(map(str, iterations)) if isinstance(iterations, list) else str(iterations)
-        rows.append([name, steps, f"{n_pairs:g}", f"{seconds:.2f}", f"{1e3 * alone:.1f}",
-                     f"{100.0 * n_pairs * alone / seconds:.0f}", f"{cost.peak / 1e6:.0f}"])  # fmt: skip
+        rows.append(
+            [
+                name,
+                steps,
+                f"{n_pairs:g}",
+                f"{seconds:.2f}",
+                f"{1e3 * alone:.1f}",
+                f"{100.0 * n_pairs * alone / seconds:.0f}",
+                f"{cost.peak / 1e6:.0f}",
+            ]
+        )
     head = ["method", "iterations", "FFT pairs", "s", "one pair ms", "of it FFT %", "peak MB"]
     voxels = "×".join(map(str, SPEED_SHAPE))
     return f"### Inversion of {voxels} voxels on {device}, {torch.get_num_threads()} threads\n\n{table(rows, head)}"
@@ -110,7 +119,7 @@ class _Probe:
     def __init__(self, values: Tensor, device: str) -> None:
         self.values, self.gpu = values, device.startswith("cuda")
         self.found: list[float] = []
-        self._pair()                                    # plans the transform
+        self._pair()  # plans the transform
         self.spent, self.last = 0.0, time.perf_counter()
 
     def __call__(self, fraction: float, stage: str) -> None:

@@ -76,7 +76,7 @@ def residual_background(local: LocalField) -> float:
 
     Outside sources leave such fields; inside sources hardly do.
     """
-    index = local.mask.nonzero().cpu()      # in double precision, which not every device knows
+    index = local.mask.nonzero().cpu()  # in double precision, which not every device knows
     if len(index) < 9:
         return 0.0
     position = index.double() * torch.tensor(local.grid.voxel_size, dtype=torch.float64)

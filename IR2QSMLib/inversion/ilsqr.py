@@ -70,7 +70,7 @@ class Ilsqr:
     def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
         """Invert a local field [ppm]."""
         progress(0.0, "inversion")
-        field = field.mapped(Tensor.contiguous, field.grid)             # as the gradient wants volumes
+        field = field.mapped(Tensor.contiguous, field.grid)  # as the gradient wants volumes
         kernel = dipole_kernel(field.grid, field.values.device)
         space = _Spectra(field.grid, field.values.device)
         found = [self._least_squares(field, kernel, space, part_of(progress, 0.0, 0.2))]
@@ -101,18 +101,26 @@ class Ilsqr:
 
         rhs = space.spectrum(weight * field.values, outward)
         return conjugate_gradient(
-            apply, rhs, tolerance=self.tolerance, max_iterations=self.max_iterations,
+            apply,
+            rhs,
+            tolerance=self.tolerance,
+            max_iterations=self.max_iterations,
             progress=lambda fraction, _: progress(fraction, "inversion"),
-        )  # fmt: skip
+        )
 
     def _streaks(
-        self, chi: Tensor, weights: list[Tensor], gradient: Gradient, kernel: Tensor, space: _Spectra,
+        self,
+        chi: Tensor,
+        weights: list[Tensor],
+        gradient: Gradient,
+        kernel: Tensor,
+        space: _Spectra,
         progress: Progress,
-    ) -> tuple[Solution, Tensor]:  # fmt: skip
+    ) -> tuple[Solution, Tensor]:
         # The weights bring the voxel size along, so that the differences need not be divided by it.
         weights = [w / voxel for w, voxel in zip(weights, gradient.grid.voxel_size, strict=True)]
         cone = kernel.abs() < self.cone
-        cone[0, 0, 0] = False                   # the mean has no gradient: nothing would hold it
+        cone[0, 0, 0] = False  # the mean has no gradient: nothing would hold it
         inward, outward = twice(cone * space.inward), twice(cone * space.outward)
 
         sums, parts = torch.empty_like(chi), gradient.parts(chi)
@@ -144,10 +152,14 @@ class Ilsqr:
         rhs = chi.new_zeros((3, *chi.shape))
         edges(chi, rhs, 0.0)
         found = lsqr(
-            forward, adjoint, rhs, torch.empty_like(space.filtered), tolerance=self.tolerance,
+            forward,
+            adjoint,
+            rhs,
+            torch.empty_like(space.filtered),
+            tolerance=self.tolerance,
             max_iterations=self.max_iterations,
             progress=lambda fraction, _: progress(fraction, "inversion"),
-        )  # fmt: skip
+        )
         return found, space.image(found.x, inward)
 
 
@@ -195,9 +207,7 @@ def laplacian_weight(field: LocalField) -> Tensor:
 
 def gradient_weights(chi: Tensor, mask: Tensor, gradient: Gradient) -> list[Tensor]:
     """W of |∂χ| along each axis: 1 below the lower percentile of `FLAT`, to 0 at the upper; 0 outside the mask."""
-    return [
-        _falling(gradient.difference(chi, axis, torch.empty_like(chi)).abs_(), mask, FLAT) for axis in range(3)
-    ]
+    return [_falling(gradient.difference(chi, axis, torch.empty_like(chi)).abs_(), mask, FLAT) for axis in range(3)]
 
 
 def fast_estimate(field: LocalField, kernel: Tensor) -> Tensor:
@@ -225,4 +235,4 @@ def _falling(x: Tensor, mask: Tensor, percentiles: tuple[float, float]) -> Tenso
 
 def _percentiles(values: Tensor, percents: tuple[float, float]) -> list[float]:
     ranks = [max(1, math.ceil(p / 100.0 * values.numel())) - 1 for p in percents]
-    return [float(x) for x in np.partition(values.cpu().numpy(), ranks)[ranks]]     # many times as fast as kthvalue
+    return [float(x) for x in np.partition(values.cpu().numpy(), ranks)[ranks]]  # many times as fast as kthvalue

@@ -68,13 +68,14 @@ class Medi:
     def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
         """Invert a local field [ppm] that brings its magnitude, B0 and echo spacing."""
         progress(0.0, "inversion")
-        field = field.mapped(Tensor.contiguous, field.grid)             # as the gradient wants volumes
+        field = field.mapped(Tensor.contiguous, field.grid)  # as the gradient wants volumes
         data = _Data.of(field, self.smv_radius)
         strength = medi_strength(field, data.rad_per_ppm) if self.strength == AUTO else float(self.strength)
         chi = torch.zeros_like(data.phase)
-        shift = torch.zeros_like(data.phase)            # D∗χ
+        shift = torch.zeros_like(data.phase)  # D∗χ
         change, n_inner, n = math.inf, 0, 0
         while n < self.max_iterations and change > self.tolerance:
+
             def within(fraction: float, _: str, done: int = n) -> None:
                 progress((done + fraction) / self.max_iterations, "inversion")
 
@@ -84,7 +85,7 @@ class Medi:
             step, n_steps, _ = conjugate_gradient(
                 hessian, gradient.neg_(), tolerance=INNER_TOLERANCE, max_iterations=N_INNER, progress=within
             )
-            before = float(chi.norm())                  # at first 0, which ends nothing
+            before = float(chi.norm())  # at first 0, which ends nothing
             change = float(step.norm()) / before if before > 0.0 else math.inf
             chi += step
             n, n_inner = n + 1, n_inner + n_steps
@@ -98,7 +99,7 @@ class Medi:
             "strength": strength,
             "iterations": n,
             "inner_iterations": n_inner,
-            "relative_change": change if math.isfinite(change) else None,      # one step changes nothing yet
+            "relative_change": change if math.isfinite(change) else None,  # one step changes nothing yet
             "fft_pairs": data.dipole.n_pairs + data.n_pairs,
             "noise_weights": "uniform, no noise map was given" if field.noise is None else "noise map",
         }
@@ -151,9 +152,18 @@ class _Data:
             raise MaskInvalid("The marked cerebrospinal fluid lies nowhere inside the mask; mark some of it there.")
         gradient = Gradient(grid, "zero")
         return cls(
-            phase, mask, noise, _squared_weights(noise, mask, sphere), magnitude_edges(field.magnitude, mask, gradient),
-            csf, gradient, Filter(kernel, grid.shape), sphere, scale, n_pairs,
-        )  # fmt: skip
+            phase,
+            mask,
+            noise,
+            _squared_weights(noise, mask, sphere),
+            magnitude_edges(field.magnitude, mask, gradient),
+            csf,
+            gradient,
+            Filter(kernel, grid.shape),
+            sphere,
+            scale,
+            n_pairs,
+        )
 
     def tuned(self, shift: Tensor) -> _Data:
         """MERIT: after a step the noise is raised where the complex residual is too large."""

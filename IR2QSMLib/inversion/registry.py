@@ -39,8 +39,13 @@ class Entry:
 
 
 WORDS = {
-    bool: "true or false", int: "a whole number", float: "a number", str: "a word", Path: "a file", type(None): "none",
-}  # fmt: skip
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    Path: "a file",
+    type(None): "none",
+}
 """What parameters are called in errors, by their types."""
 METHODS = {
     "ir2qsm": Entry(
@@ -128,7 +133,7 @@ def method(name: str, **parameters: Any) -> Method:
 
 
 def _is(value: Any, kind: Any) -> bool:
-    if isinstance(value, bool) or kind is bool:                     # True is an int to Python, and no number here
+    if isinstance(value, bool) or kind is bool:  # True is an int to Python, and no number here
         return isinstance(value, bool) and kind is bool
     return isinstance(value, int | float if kind is float else kind)
 

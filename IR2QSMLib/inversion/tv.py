@@ -60,7 +60,7 @@ class TotalVariation:
     def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
         """Invert a local field [ppm]."""
         progress(0.0, "inversion")
-        field = field.mapped(Tensor.contiguous, field.grid)             # as the gradient wants volumes
+        field = field.mapped(Tensor.contiguous, field.grid)  # as the gradient wants volumes
         chi, notes = self._solve(field, progress)
         return Susceptibility(torch.where(field.mask, chi, 0.0), notes=notes)
 
@@ -71,7 +71,7 @@ class TotalVariation:
         closed = _whole(field, COUPLING * strength)
         fit = _InMask(field, COUPLING * strength, closed.chi) if free else closed
         n_before = closed.n_pairs if free else 0.0
-        del closed                      # two volumes
+        del closed  # two volumes
         chi, change, n = fit.chi, math.inf, 1
         steps = alternations(fit, Gradient(grid, "periodic"), 1.0 / COUPLING)
         while n < self.max_iterations and change > self.tolerance:
@@ -82,7 +82,7 @@ class TotalVariation:
             "strength": strength,
             "outside": "free" if free else "zero",
             "iterations": n,
-            "relative_change": change if math.isfinite(change) else None,      # one step changes nothing yet
+            "relative_change": change if math.isfinite(change) else None,  # one step changes nothing yet
             "fft_pairs": fit.n_pairs + n_before,
         }
 
@@ -93,15 +93,15 @@ def alternations(fit: Fit, gradient: Gradient, limit: float) -> Iterator[Tensor]
     z = shrink(∇χ + u, limit), u ← u + ∇χ − z, and the χ of the fit to ρ ∇ᵀ(z − u); `limit` is in the gradient's unit.
     """
     chi, voxels = fit.chi, gradient.grid.voxel_size
-    dual, source = [torch.zeros_like(chi) for _ in range(3)], torch.empty_like(chi)     # u·voxel along each axis
+    dual, source = [torch.zeros_like(chi) for _ in range(3)], torch.empty_like(chi)  # u·voxel along each axis
     while True:
-        fit.begin(source, slice(0, 1))                                  # ∇ᵀ(z − u)
+        fit.begin(source, slice(0, 1))  # ∇ᵀ(z − u)
         for part in gradient.parts(chi):
             slope = torch.empty_like(chi[part])
             fit.begin(source, slice(part.start + 1, part.stop + 1))
             for axis, (u, voxel) in enumerate(zip(dual, voxels, strict=True)):
                 gradient.difference(chi, axis, slope, part).add_(u[part])
-                torch.clamp(slope, -voxel * limit, voxel * limit, out=u[part])          # less its shrinkage
+                torch.clamp(slope, -voxel * limit, voxel * limit, out=u[part])  # less its shrinkage
                 gradient.add_adjoint(slope.sub_(u[part], alpha=2.0), axis, voxel**-2, source, part)
         chi = fit(source)
         yield chi
@@ -123,7 +123,7 @@ class OnGrid:
         """`precision` p and the spectrum `data`, which is used up: (x, y, z/2 + 1)."""
         self.later = Filter(rho / _denominator(precision, grid, rho), grid.shape)
         parts = torch.view_as_real(data).div_(rho)
-        self.data = ifft(data, grid.shape)      # goes with the gradients' part, which saves adding it to χ
+        self.data = ifft(data, grid.shape)  # goes with the gradients' part, which saves adding it to χ
         parts.mul_(self.later.kernel)
         self.chi = ifft(data, grid.shape)
 
@@ -188,7 +188,7 @@ def _relative_change(before: Tensor, after: Tensor) -> float:
 
 def _denominator(data: Tensor, grid: Grid, rho: float) -> Tensor:
     out = data + rho * squared_gradient(grid, data.device)
-    out[0, 0, 0] = math.inf                                             # the mean of χ leaves no field
+    out[0, 0, 0] = math.inf  # the mean of χ leaves no field
     return out
 
 

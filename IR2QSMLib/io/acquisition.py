@@ -132,7 +132,7 @@ def assembled(
     or the user's are the headers' in another order.
     """
     aside = [e.name for e in echoes if e.kind not in ("phase", "magnitude")]
-    if aside and any(e.kind == "phase" for e in echoes):        # real and imaginary parts say the same again
+    if aside and any(e.kind == "phase" for e in echoes):  # real and imaginary parts say the same again
         echoes = [e for e in echoes if e.kind in ("phase", "magnitude")]
         notes = [*notes, f"Left out, as there is a phase: {', '.join(aside)}."]
     kinds = Counter(e.kind for e in echoes)
@@ -236,9 +236,7 @@ def _same(stated: float | None, te: float) -> bool:
     return stated is None or abs(stated - te) <= SAME_TE
 
 
-def _paired(
-    found: list[Echo], first: list[Echo], times: Sequence[float], given: bool
-) -> tuple[list[Echo], list[str]]:
+def _paired(found: list[Echo], first: list[Echo], times: Sequence[float], given: bool) -> tuple[list[Echo], list[str]]:
     """The images of another kind as those of the first come, which have `times` [s], and what is odd about it."""
     if found is first or any(e.echo_time is None for e in found):
         return found, []

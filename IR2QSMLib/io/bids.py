@@ -23,9 +23,14 @@ from IR2QSMLib.io.images import grid_of, has_orientation, read_image, read_volum
 PARTS = {"phase": "phase", "mag": "magnitude", "real": "real", "imag": "imaginary"}
 """BIDS' `part-` entity."""
 ENDINGS = {
-    "ph": "phase", "phase": "phase", "real": "real", "imaginary": "imaginary", "imag": "imaginary",
-    "magnitude": "magnitude", "mag": "magnitude",
-}  # fmt: skip
+    "ph": "phase",
+    "phase": "phase",
+    "real": "real",
+    "imaginary": "imaginary",
+    "imag": "imaginary",
+    "magnitude": "magnitude",
+    "mag": "magnitude",
+}
 """Last word of a name, as converters such as dcm2niix leave it."""
 TYPES = {
     "phase": {"P", "PHASE", "PHASE MAP"},
@@ -123,7 +128,7 @@ def bids_echoes(folder: Path) -> tuple[list[Echo], list[str]]:
     ParameterInvalid for several scans with phase.
     """
     files = [p for p in folder.rglob("*") if p.name.lower().endswith((".nii", ".nii.gz"))]
-    files = [p for p in files if not p.name.startswith("._")]           # macOS's notes on files of other disks
+    files = [p for p in files if not p.name.startswith("._")]  # macOS's notes on files of other disks
     kinds = {p: stated_kind(p) for p in sorted(files, key=_in_order)}
     scans: dict[str, list[Path]] = {}
     for path, kind in kinds.items():
@@ -131,7 +136,7 @@ def bids_echoes(folder: Path) -> tuple[list[Echo], list[str]]:
             scans.setdefault(_scan_of(path), []).append(path)
     with_phase = {k: v for k, v in scans.items() if {kinds[p] for p in v} & {"phase", "real"}}
     whole = {k: v for k, v in with_phase.items() if {kinds[p] for p in v} & {"magnitude", "imaginary"}}
-    together = {"": [p for paths in scans.values() for p in paths]}     # names that BIDS does not know may belong so
+    together = {"": [p for paths in scans.values() for p in paths]}  # names that BIDS does not know may belong so
     found = whole or (together if with_phase else {})
     if files and not found:
         raise FileUnreadable(
@@ -187,16 +192,23 @@ def _echoes_of(path: Path, kind: str | None) -> list[Echo]:
     fits = len(listed) == len(values)
     image_type = header.get("ImageType")
     first = Echo(
-        kind, path.name, grid, lambda: values[0], None, _number(header.get("MagneticFieldStrength")),
-        _number(header.get("ImagingFrequency")), str(header.get("Manufacturer") or ""),
-        tuple(map(str, image_type)) if isinstance(image_type, list) else (), has_orientation(path),
+        kind,
+        path.name,
+        grid,
+        lambda: values[0],
+        None,
+        _number(header.get("MagneticFieldStrength")),
+        _number(header.get("ImagingFrequency")),
+        str(header.get("Manufacturer") or ""),
+        tuple(map(str, image_type)) if isinstance(image_type, list) else (),
+        has_orientation(path),
         None if fits or times is None else (len(values), len(listed)),
-    )  # fmt: skip
+    )
     return [
         replace(
             first,
             name=path.name if len(values) == 1 else f"{path.name}, echo {n + 1}",
-            read=lambda n=n: values[n],         # type: ignore[misc]
+            read=lambda n=n: values[n],  # type: ignore[misc]
             echo_time=_number(te),
         )
         for n, te in enumerate(listed if fits else [None] * len(values))
@@ -208,5 +220,5 @@ def _number(value: Any) -> float | None:
         return None
     try:
         return float(value)
-    except OverflowError:           # JSON knows no largest whole number; what reads it refuses what is not finite
+    except OverflowError:  # JSON knows no largest whole number; what reads it refuses what is not finite
         return math.inf

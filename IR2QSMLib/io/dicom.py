@@ -46,7 +46,7 @@ def dicom_echoes(folder: Path, series: Sequence[int] | None = None) -> tuple[lis
     main = [v for v in listed if v[0].kind in ("phase", "real", "imaginary")]
     main = [v for v in main if chosen is None or v[0].series in chosen]
     if any(v[0].kind == "phase" for v in main):
-        main = [v for v in main if v[0].kind == "phase"]     # real and imaginary parts say the same again
+        main = [v for v in main if v[0].kind == "phase"]  # real and imaginary parts say the same again
     if not main:
         raise FieldInvalid(f"No series in '{folder.name}' is a phase: {told}. Export phase images from the scanner.")
     grids = {_place(v[0]) for v in main}
@@ -142,9 +142,16 @@ def _echo(v: list[Frame]) -> Echo:
     require_size(grid, _name(v))
     f = ordered[0]
     return Echo(
-        str(f.kind), _name(v), grid, lambda: pixels(ordered), f.echo_time, f.b0, f.frequency, f.manufacturer,
+        str(f.kind),
+        _name(v),
+        grid,
+        lambda: pixels(ordered),
+        f.echo_time,
+        f.b0,
+        f.frequency,
+        f.manufacturer,
         f.image_type,
-    )  # fmt: skip
+    )
 
 
 def _grid(v: list[Frame]) -> Grid:

@@ -139,7 +139,7 @@ def _kind(component: Any, header: Dataset, manufacturer: str, image_type: tuple[
     private = header.get(GE_KIND)
     if private is not None and manufacturer.upper().startswith("GE"):
         value = private.value
-        if isinstance(value, bytes):            # an unknown private tag of an implicit file: two bytes, little-endian
+        if isinstance(value, bytes):  # an unknown private tag of an implicit file: two bytes, little-endian
             value = int.from_bytes(value[:2], "little")
         elif not isinstance(value, int | str | float):
             value = value[0]
@@ -161,7 +161,7 @@ def pixels(v: Sequence[Frame]) -> Tensor:
     for f in v:
         if f.path not in decoded:
             if len({g.path for g in v}) > 1:
-                decoded.clear()                 # classic files hold one slice each
+                decoded.clear()  # classic files hold one slice each
             decoded[f.path] = _decoded(f.path)
         stack, scaled = decoded[f.path]
         one = stack[f.index].astype(np.float32)
@@ -174,7 +174,7 @@ def _decoded(path: Path) -> tuple[np.ndarray, bool]:
     try:
         stack = np.asarray(pydicom.dcmread(path).pixel_array)
         return (stack[None] if stack.ndim == 2 else stack), False
-    except TypeError as error:          # lists where numbers belong, of which SimpleITK would take the first
+    except TypeError as error:  # lists where numbers belong, of which SimpleITK would take the first
         raise FileUnreadable(
             f"The pixels of {path.name} cannot be read: their header holds a list where a number belongs; export the "
             "scan again."

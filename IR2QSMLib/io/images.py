@@ -73,7 +73,7 @@ def has_orientation(path: Path | str) -> bool:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     if reader.GetImageIOFromFileName(str(path)) == "NrrdImageIO":
-        with Path(path).open("rb") as file:         # the header ends with an empty line
+        with Path(path).open("rb") as file:  # the header ends with an empty line
             return any(line.lower().startswith(b"space directions:") for line in takewhile(bytes.strip, file))
     reader.ReadImageInformation()
     codes = [reader.GetMetaData(k) for k in ("qform_code", "sform_code") if reader.HasMetaDataKey(k)]

@@ -65,7 +65,7 @@ def with_non_finite(image: sitk.Image, stored: np.ndarray) -> sitk.Image:
     if np.isfinite(stored).all():
         return image
     array = sitk.GetArrayFromImage(image)
-    stored = stored.reshape(n, -1).T            # NIfTI keeps the values of a voxel as volumes, ITK side by side
+    stored = stored.reshape(n, -1).T  # NIfTI keeps the values of a voxel as volumes, ITK side by side
     bad = ~np.isfinite(stored)
     array.reshape(-1, n)[bad] = stored[bad]
     mended = sitk.GetImageFromArray(array, isVector=n > 1)
@@ -97,7 +97,7 @@ def require_geometry(path: Path, reader: sitk.ImageFileReader) -> None:
             raise GridInvalid(f"{name} gives no voxel size along {axis} (pixdim is 0); set it in the header.")
     if int(reader.GetMetaData("sform_code")) <= 0:
         return
-    stored = np.frombuffer(header, order + "f4", 18, 256).astype(float)     # b, c, d, offsets; rows of the sform
+    stored = np.frombuffer(header, order + "f4", 18, 256).astype(float)  # b, c, d, offsets; rows of the sform
     sform, origin = stored[6:].reshape(3, 4)[:, :3], stored[9::4]
     size = np.linalg.norm(sform, axis=0)
     if not np.all(np.isfinite(size)) or not np.all(size > 0):
@@ -132,12 +132,14 @@ def _qform(quaternion: np.ndarray, pixdim: np.ndarray, sform: np.ndarray) -> np.
     b, c, d = quaternion
     square = 1.0 - quaternion @ quaternion
     a = math.sqrt(max(0.0, square))
-    if square < 0.1:            # near half a turn little of a is left in single precision; the sform may know it better
+    if square < 0.1:  # near half a turn little of a is left in single precision; the sform may know it better
         x, y, z = (sform * (1.0, 1.0, sign)).T
         known = float(quaternion @ (y[2] - z[1], z[0] - x[2], x[1] - y[0])) / (4.0 * (1.0 - square))
         a = known if abs(known * known - square) < 1e-6 else a
-    return np.array([
-        [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-        [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-        [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-    ]) * (1.0, 1.0, sign)  # fmt: skip
+    return np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    ) * (1.0, 1.0, sign)

@@ -33,7 +33,7 @@ def find_acquisition(
         if wrong is not None:
             raise FieldInvalid(f"{wrong.name}, given as magnitude, says that it is {wrong.kind}; give the magnitude.")
         echoes += given
-        if not all(e.echo_time is not None for e in echoes):    # a magnitude may lack the sidecar that the phase has
+        if not all(e.echo_time is not None for e in echoes):  # a magnitude may lack the sidecar that the phase has
             echoes = _with_times_of_phase(echoes)
     return assembled(echoes, echo_times=echo_times, b0=b0, notes=notes)
 
@@ -43,7 +43,7 @@ def echoes_in(paths: Sequence[Path], series: Sequence[int] | None = None) -> tup
     if len(paths) == 1 and paths[0].is_dir():
         try:
             echoes, notes = bids_echoes(paths[0])
-        except FileUnreadable as error:         # maps may have been written beside the DICOM files
+        except FileUnreadable as error:  # maps may have been written beside the DICOM files
             try:
                 return dicom_echoes(paths[0], series)
             except FileUnreadable:
@@ -64,5 +64,3 @@ def _with_times_of_phase(echoes: list[Echo]) -> list[Echo]:
         return echoes
     timed = [replace(e, echo_time=te) for e, te in zip(mags, known, strict=True)]
     return [e for e in echoes if e.kind != "magnitude"] + timed
-
-

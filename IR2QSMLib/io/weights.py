@@ -106,7 +106,7 @@ def read_weights(path: Path, sha256: str | None = None) -> Weights:
 def _is_bundled(path: Path) -> bool:
     try:
         return path.resolve().is_relative_to(models_folder().resolve())
-    except WeightsInvalid:              # an installation without weights of its own
+    except WeightsInvalid:  # an installation without weights of its own
         return False
 
 
@@ -145,9 +145,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")     # torch warns of pickle protocols it may not read, and then says so
+            warnings.simplefilter("ignore")  # torch warns of pickle protocols it may not read, and then says so
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:      # a damaged pickle raises almost any type
+    except Exception as error:  # a damaged pickle raises almost any type
         asked = isinstance(error, UnpicklingError) and "GLOBAL" in str(error)
         reason = "it asks to run code" if asked else type(error).__name__
         raise WeightsInvalid(
@@ -180,7 +180,7 @@ def read_keras(path: Path) -> dict[str, Tensor]:
 
     try:
         with h5py.File(path, "r") as file:
-            file.visititems(take)               # which follows no link to another file
+            file.visititems(take)  # which follows no link to another file
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise WeightsInvalid(
             f"'{path.name}' cannot be read as HDF5 ({type(error).__name__}); expected the authors' .h5 file."

@@ -84,9 +84,7 @@ class UpBlock(nn.Sequential):
     """Transposed convolution 2³ of stride 2, batch normalisation, ReLU: each axis doubles."""
 
     def __init__(self, c_in: int, c_out: int) -> None:
-        super().__init__(
-            nn.ConvTranspose3d(c_in, c_out, 2, stride=2), nn.BatchNorm3d(c_out), nn.ReLU(inplace=True)
-        )
+        super().__init__(nn.ConvTranspose3d(c_in, c_out, 2, stride=2), nn.BatchNorm3d(c_out), nn.ReLU(inplace=True))
 
 
 class Pool(nn.MaxPool3d):
@@ -106,9 +104,13 @@ class ResidualBlock(nn.Module):
     def __init__(self, c: int, dropout: nn.Module) -> None:
         super().__init__()
         self.change = nn.Sequential(
-            nn.Conv3d(c, c, 3, padding=1, bias=False), nn.BatchNorm3d(c), nn.ReLU(inplace=True), dropout,
-            nn.Conv3d(c, c, 3, padding=1, bias=False), nn.BatchNorm3d(c),
-        )  # fmt: skip
+            nn.Conv3d(c, c, 3, padding=1, bias=False),
+            nn.BatchNorm3d(c),
+            nn.ReLU(inplace=True),
+            dropout,
+            nn.Conv3d(c, c, 3, padding=1, bias=False),
+            nn.BatchNorm3d(c),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.change(x) + x)
@@ -126,14 +128,16 @@ class ResidualNetwork(nn.Module):
         self.first = nn.Sequential(nn.Conv3d(c_in, c, 3, padding=1, bias=False), nn.ReLU(inplace=True))
         self.blocks = nn.Sequential(*(ResidualBlock(c, dropout) for _ in range(8)))
         self.mix = nn.Sequential(
-            nn.Conv3d(c, c, 1, bias=False), nn.ReLU(inplace=True),
-            nn.Conv3d(c, c, 1, bias=False), nn.ReLU(inplace=True),
-        )  # fmt: skip
+            nn.Conv3d(c, c, 1, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Conv3d(c, c, 1, bias=False),
+            nn.ReLU(inplace=True),
+        )
         self.head = nn.Conv3d(c, c_out, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.mix(self.blocks(self.first(x)))
-        with torch.autocast(x.device.type, enabled=False):      # χ itself: half precision would round it
+        with torch.autocast(x.device.type, enabled=False):  # χ itself: half precision would round it
             return cast(Tensor, self.head(x.float()))
 
     def initialise(self, generator: torch.Generator) -> None:

@@ -131,9 +131,7 @@ class UnetPass(nn.Module):
         super().__init__()
         c = config.channels
         p = config.dropout
-        self.pre = nn.Sequential(
-            ConvBlock(config.n_inputs if first else 1, c[0]), nn.Dropout(p), ConvBlock(c[0], c[0])
-        )
+        self.pre = nn.Sequential(ConvBlock(config.n_inputs if first else 1, c[0]), nn.Dropout(p), ConvBlock(c[0], c[0]))
         self.encoders = nn.ModuleList(Encoder(c[level], p, reverse=not first) for level in range(N_LEVELS))
         self.dropout = nn.Dropout(p)
         self.middle = RecurrentUnit(c[N_LEVELS])
@@ -149,19 +147,19 @@ class UnetPass(nn.Module):
 
         Return the corrected image, the last features, the decoder features by level, and the state.
         """
-        x = self.noise(self.pre(image))                             # (n, 16, x, y, z)
+        x = self.noise(self.pre(image))  # (n, 16, x, y, z)
         skips = []
         for level, encoder in enumerate(self.encoders):
-            x, skip = encoder(x, handed[level])                     # halves each axis, doubles the channels
+            x, skip = encoder(x, handed[level])  # halves each axis, doubles the channels
             skips.append(skip)
-            handed[level] = None                                    # large: let it go as soon as it is used
-        x = self.dropout(self.noise(x))                             # (n, 128, x/8, y/8, z/8)
+            handed[level] = None  # large: let it go as soon as it is used
+        x = self.dropout(self.noise(x))  # (n, 128, x/8, y/8, z/8)
         state = self.middle(x, state)
         x = self.noise(state)
         for level in reversed(range(N_LEVELS)):
             x = self.decoders[level](x, skips.pop())
             handed[level] = x
-        features = self.post(self.noise(x))                         # (n, 16, x, y, z)
+        features = self.post(self.noise(x))  # (n, 16, x, y, z)
         return self.head(features) + given, features, handed, state
 
 
@@ -219,7 +217,7 @@ class IR2Unet(nn.Module):
                 if len(self.passes) > 1:
                     self.head.weight[0, 0], self.head.weight[0, -1] = -1.0, 1.0
             else:
-                self.head.weight[0, -1] = 1.0                       # the result is the last iterate
+                self.head.weight[0, -1] = 1.0  # the result is the last iterate
         if self.sigma_head is not None:
             last = cast(nn.Conv3d, self.sigma_head[1])
             nn.init.zeros_(last.weight)

@@ -67,7 +67,7 @@ class Lpcnn(nn.Module):
 
         `dipole` is that of each sample and orientation, `mask` (n, 1, x, y, z) is 1 where the field was measured.
         """
-        c, image = self.config, image.float()               # mixed precision hands over half
+        c, image = self.config, image.float()  # mixed precision hands over half
         fields, x = (image, torch.zeros_like(image[:, :1])) if c.n_inputs == 1 else (image[:, :-1], image[:, -1:])
         weight = mask if c.masked else torch.ones_like(mask)
         for _ in range(c.n_passes):

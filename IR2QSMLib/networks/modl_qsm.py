@@ -71,7 +71,7 @@ class ModlQsm(nn.Module):
 
         `dipole` is that of each sample, `mask` (n, 1, x, y, z) is 1 where the field was measured.
         """
-        c, image = self.config, image.float()               # mixed precision hands over half
+        c, image = self.config, image.float()  # mixed precision hands over half
         mean = image.new_tensor([c.mean, c.unexplained_mean]).view(1, 2, 1, 1, 1)
         unit = image.new_tensor([c.unit, c.unexplained_unit]).view(1, 2, 1, 1, 1)
         field = image[:, :1]

@@ -69,4 +69,3 @@ def sized(name: str, **settings: Any) -> Config:
         said = unknown[0].removeprefix("n_").replace("_", " ")
         raise ParameterInvalid(f"The network '{name}' has no setting '{said}'; leave it out.")
     return KINDS[name].config(**settings)
-

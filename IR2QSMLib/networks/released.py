@@ -34,12 +34,12 @@ def _names(n_passes: int) -> dict[str, str]:
                 blocks[f"encoders.{level}.reverse"] = f"layer{level}_encoder_conv1.conv"
             blocks[f"encoders.{level}.skip"] = f"layer{level}_encoder_conv2.1.conv"
             blocks[f"encoders.{level}.down"] = f"layer{level}_encoder_down.0.conv"
-            theirs_up = N_LEVELS - 1 - level        # the released layer0_decoder is the deepest level
+            theirs_up = N_LEVELS - 1 - level  # the released layer0_decoder is the deepest level
             blocks[f"decoders.{level}.up"] = f"layer{theirs_up}_decoder_up.deconv"
             blocks[f"decoders.{level}.wide"] = f"layer{theirs_up}_decoder_convs.0.conv"
             blocks[f"decoders.{level}.narrow"] = f"layer{theirs_up}_decoder_convs.2.conv"
         for mine, its in blocks.items():
-            for part in ("0", "1"):                 # convolution, batch normalisation
+            for part in ("0", "1"):  # convolution, batch normalisation
                 names[f"{ours}.{mine}.{part}"] = f"{theirs}_{its}.{part}"
         names[f"{ours}.head"] = f"{theirs}_post_transform.1"
     return names
@@ -127,9 +127,9 @@ def modl_qsm_from_released(arrays: dict[str, Tensor]) -> tuple[dict[str, Tensor]
     for name, array in arrays.items():
         module, _, part = name.removeprefix("model_1/").removesuffix(":0").rpartition("/")
         if part == "kernel" and array.ndim == 5:
-            array = array.permute(4, 3, 0, 1, 2)            # Keras: (x, y, z, in, out)
+            array = array.permute(4, 3, 0, 1, 2)  # Keras: (x, y, z, in, out)
         if part == "moving_variance":
-            array = array + (1e-3 - 1e-5)                   # Keras adds the first to a variance, torch the second
+            array = array + (1e-3 - 1e-5)  # Keras adds the first to a variance, torch the second
             state[f"{module}.num_batches_tracked"] = torch.tensor(0)
         state[f"{module}.{parts.get(part, 'weight' if part == 'kernel' else part)}"] = array
     step = "my_layer_1/my_layer_1.step"
@@ -145,13 +145,18 @@ def modl_qsm_from_released(arrays: dict[str, Tensor]) -> tuple[dict[str, Tensor]
             names[ours] = f"conv3d_{order[its]}"
         else:
             _, _, block, part = its.split(".")
-            n = 2 * int(block) + int(part[-1])              # the first convolution of all has no normalisation
+            n = 2 * int(block) + int(part[-1])  # the first convolution of all has no normalisation
             names[ours] = f"conv3d_{n + 1}" if part.startswith("conv") else f"batch_normalization_{n}"
     mean, unit, unexplained_mean, unexplained_unit = MODL_NORMALISATION
     config = ModlQsmConfig(
-        first.shape[0] / 32.0, dropout=0.0, mean=mean, unit=unit, unexplained_mean=unexplained_mean,
-        unexplained_unit=unexplained_unit, masked=False,
-    )  # fmt: skip
+        first.shape[0] / 32.0,
+        dropout=0.0,
+        mean=mean,
+        unit=unit,
+        unexplained_mean=unexplained_mean,
+        unexplained_unit=unexplained_unit,
+        masked=False,
+    )
     return _taken(state, ModlQsm(config).state_dict(), names, "MoDL-QSM", "the authors' last.h5"), config
 
 

@@ -69,13 +69,13 @@ class Unet(nn.Module):
         """Run the network on an image [ppm]: (n, n_inputs, x, y, z)."""
         x, skips = image / self.config.unit, []
         for encoder in self.encoders:
-            x = encoder(x)                                          # (n, 64, x, y, z), (n, 128, x/2, y/2, z/2)
+            x = encoder(x)  # (n, 64, x, y, z), (n, 128, x/2, y/2, z/2)
             skips.append(x)
             x = self.pool(x)
-        x = self.middle(x)                                          # (n, 128, x/4, y/4, z/4)
+        x = self.middle(x)  # (n, 128, x/4, y/4, z/4)
         for up, decoder in zip(self.ups, self.decoders, strict=True):
-            x = decoder(torch.cat([up(x), skips.pop()], dim=1))     # (n, 64, x/2, y/2, z/2), (n, 64, x, y, z)
-        with torch.autocast(x.device.type, enabled=False):          # χ itself: half precision would round it
+            x = decoder(torch.cat([up(x), skips.pop()], dim=1))  # (n, 64, x/2, y/2, z/2), (n, 64, x, y, z)
+        with torch.autocast(x.device.type, enabled=False):  # χ itself: half precision would round it
             return Estimate(self.head(x.float()) * self.config.unit, [], None)
 
     def initialise(self, generator: torch.Generator) -> None:

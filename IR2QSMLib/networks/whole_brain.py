@@ -84,13 +84,13 @@ class WholeBrainUnet(nn.Module):
 
     def forward(self, image: Tensor) -> Estimate:
         """Run the network on an image [ppm]: (n, n_inputs, x, y, z)."""
-        x, skips = self.encoders[0](self.stem(image / self.config.unit)), []    # (n, 64, x/2, y/2, z/2)
+        x, skips = self.encoders[0](self.stem(image / self.config.unit)), []  # (n, 64, x/2, y/2, z/2)
         for down, encoder in zip(self.downs, list(self.encoders)[1:], strict=True):
             skips.append(x)
             x = encoder(down(leaky_relu(x)))
         for up, decoder in zip(list(self.ups)[::-1], list(self.decoders)[::-1], strict=True):
             x = decoder(skips.pop() + up(leaky_relu(x)))
-        with torch.autocast(x.device.type, enabled=False):          # χ itself: half precision would round it
+        with torch.autocast(x.device.type, enabled=False):  # χ itself: half precision would round it
             return Estimate(self.head(x.float()) * self.config.unit + image[:, -1:], [], None)
 
     def initialise(self, generator: torch.Generator) -> None:

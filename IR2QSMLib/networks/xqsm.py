@@ -84,7 +84,7 @@ class OctaveUp(nn.Module):
         self.high = nn.ConvTranspose3d(c, c, 2, stride=2)
         self.low_to_high = nn.ConvTranspose3d(c, c, 4, stride=4)
         self.low = nn.ConvTranspose3d(c, c, 2, stride=2)
-        self.high_to_low = nn.Conv3d(c, c, 3, padding=1)            # what was high is the low resolution above
+        self.high_to_low = nn.Conv3d(c, c, 3, padding=1)  # what was high is the low resolution above
         self.norm_high, self.norm_low = nn.BatchNorm3d(c), nn.BatchNorm3d(c)
 
     def forward(self, high: Tensor, low: Tensor) -> Octave:
@@ -133,18 +133,18 @@ class Xqsm(nn.Module):
     def forward(self, image: Tensor) -> Estimate:
         """Run the network on an image [ppm]: (n, n_inputs, x, y, z)."""
         image = image / self.config.unit
-        high, low = self.second(*self.first(image, None))           # (n, 32, x, y, z), (n, 32, x/2, y/2, z/2)
+        high, low = self.second(*self.first(image, None))  # (n, 32, x, y, z), (n, 32, x/2, y/2, z/2)
         skips = []
         for encoder in self.encoders:
             high, low = encoder(high, low)
             skips.append((high, low))
             high, low = self.pool(high), self.pool(low)
-        high, low = self.middle(high, low)                          # (n, 64, x/4, …), (n, 64, x/8, …)
+        high, low = self.middle(high, low)  # (n, 64, x/4, …), (n, 64, x/8, …)
         for up, decoder in zip(self.ups, self.decoders, strict=True):
             raised = zip(up(high, low), skips.pop(), strict=True)
             high, low = decoder(*(torch.cat(pair, dim=1) for pair in raised))
-        x, _ = self.last(high, low)                                 # (n, 64, x, y, z)
-        with torch.autocast(x.device.type, enabled=False):          # χ itself: half precision would round it
+        x, _ = self.last(high, low)  # (n, 64, x, y, z)
+        with torch.autocast(x.device.type, enabled=False):  # χ itself: half precision would round it
             return Estimate((self.head(x.float()) + image[:, :1]) * self.config.unit, [], None)
 
     def initialise(self, generator: torch.Generator) -> None:

@@ -24,7 +24,7 @@ def ifft(x: Tensor, shape: Sequence[int]) -> Tensor:
 def frequencies(grid: Grid, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
     """Spatial frequencies [cycles/mm] of the half spectrum, each broadcastable to (x, y, z/2 + 1), float64."""
     (nx, ny, nz), (dx, dy, dz) = grid.shape, grid.voxel_size
-    device = "cpu" if torch.device(device).type == "mps" else device        # which knows no float64
+    device = "cpu" if torch.device(device).type == "mps" else device  # which knows no float64
     kx = torch.fft.fftfreq(nx, dx, dtype=torch.float64, device=device).view(-1, 1, 1)
     ky = torch.fft.fftfreq(ny, dy, dtype=torch.float64, device=device).view(1, -1, 1)
     # Not rfftfreq, whose Nyquist frequency is positive: axes must not differ, or D would hang on their order.

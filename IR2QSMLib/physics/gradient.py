@@ -61,7 +61,7 @@ class Gradient:
         if axis == 0:
             n = min(stop, end) - start
             torch.sub(x[start + 1 : start + 1 + n], x[start : start + n], out=out[:n])
-            first, last, to = x[:1], x[end:], out[n:]                       # empty but in the last part
+            first, last, to = x[:1], x[end:], out[n:]  # empty but in the last part
         else:
             # As one line of numbers, which is faster than rows and planes; the last voxels' are then made good.
             here, stride = x[start:stop], x.stride(axis)
@@ -91,7 +91,7 @@ class Gradient:
             if not periodic:
                 last.zero_()
             here.view(-1)[stride:].add_(g.view(-1)[:-stride], alpha=scale)
-            if periodic:                                # what ran over into the next line belongs to its own
+            if periodic:  # what ran over into the next line belongs to its own
                 first = here.view(-1, end + 1, stride)[:, 0]
                 first.add_(last, alpha=scale)
                 first[1:].sub_(last[:-1], alpha=scale)

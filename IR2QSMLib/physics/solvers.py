@@ -114,4 +114,4 @@ def _require_limits(tolerance: float, max_iterations: int) -> None:
 
 
 def _dot(x: Tensor, y: Tensor) -> float:
-    return float(torch.dot(x.reshape(-1), y.reshape(-1)))      # no product of a whole volume is held
+    return float(torch.dot(x.reshape(-1), y.reshape(-1)))  # no product of a whole volume is held

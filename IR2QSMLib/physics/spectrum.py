@@ -134,7 +134,7 @@ class _ShellMean:
     """Means over the part of each shell that lies in a region of k-space, counted as in the full spectrum."""
 
     def __init__(self, shell: Tensor, where: Tensor, grid: Grid) -> None:
-        shell, where = shell.cpu(), where.cpu()     # Apple's GPUs know no float64, and sums on others differ in bits
+        shell, where = shell.cpu(), where.cpu()  # Apple's GPUs know no float64, and sums on others differ in bits
         self.where = where & (shell >= 0)
         multiplicity = torch.full((shell.shape[-1],), 2.0, dtype=torch.float64)
         multiplicity[0] = 1.0

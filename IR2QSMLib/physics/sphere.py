@@ -27,7 +27,7 @@ def sphere_share(voxel_size: tuple[float, float, float], radii: tuple[float, flo
         step = (torch.arange(N_SAMPLES, dtype=torch.float64) + 0.5) / N_SAMPLES - 0.5
         fine.append((torch.arange(-n, n + 1, dtype=torch.float64).view(-1, 1) + step) * (v / r))
     share = torch.zeros([2 * n + 1 for n in reach], dtype=torch.float64)
-    yz = fine[1][:, None, :, None] ** 2 + fine[2][None, :, None, :] ** 2       # (y, z, samples, samples)
+    yz = fine[1][:, None, :, None] ** 2 + fine[2][None, :, None, :] ** 2  # (y, z, samples, samples)
     for i, x in enumerate(fine[0]):
         for sample in x.tolist():
             share[i] += (yz <= 1.0 - sample**2).sum((-2, -1))

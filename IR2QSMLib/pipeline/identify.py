@@ -165,6 +165,6 @@ def detect_input(source: Path) -> str:
         return "phase"
     try:
         values, _ = read_echoes(source)
-    except GridInvalid:             # what a field must be, reading it as one says better
+    except GridInvalid:  # what a field must be, reading it as one says better
         return "local-field"
     return "phase" if len(values) > 1 or recognised(values) is not None else "local-field"

@@ -130,7 +130,7 @@ def measured(local: LocalField, warnings: list[str]) -> LocalField:
     others = local.values[local.mask & ~zero]
     if int(zero.sum()) <= LEAST_NARROWED * whole or len(others.unique()) < 0.5 * len(others):
         return local
-    around = (1,) * 6                                               # the image's end is an edge, too
+    around = (1,) * 6  # the image's end is an edge, too
     outside, zero = pad(~local.mask, around, value=True), pad(zero, around, value=False)
     x, y, z = outside.shape
     n, neighbours = -1, Grid((x, y, z))

@@ -29,9 +29,7 @@ def of_sign(local: LocalField, source: str, advice: str = "see --flip-sign") -> 
     """Whether a local field [ppm] seems turned, as its `source`, the phase or the field, then is."""
     if not looks_turned(local):
         return []
-    return [
-        f"Veins and deep grey matter seem to be diamagnetic: the sign of the {source} may be turned; {advice}."
-    ]
+    return [f"Veins and deep grey matter seem to be diamagnetic: the sign of the {source} may be turned; {advice}."]
 
 
 def of_field(local: LocalField) -> list[str]:

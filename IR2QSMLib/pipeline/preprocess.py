@@ -27,9 +27,7 @@ from IR2QSMLib.pipeline import plausibility as doubts
 from IR2QSMLib.pipeline.identify import require_plausible
 from IR2QSMLib.pipeline.preprocessed import Prepared
 
-BACKGROUNDS: dict[str, Removal] = {
-    "v-sharp": VSharp(), "pdf": ProjectionOntoDipoles(), "lbv": LaplacianBoundaryValue()
-}  # fmt: skip
+BACKGROUNDS: dict[str, Removal] = {"v-sharp": VSharp(), "pdf": ProjectionOntoDipoles(), "lbv": LaplacianBoundaryValue()}
 UNWRAPPINGS: dict[str, Unwrapping] = {"path": PathUnwrapping(), "laplacian": LaplacianUnwrapping()}
 
 
@@ -94,9 +92,12 @@ def prepare_phase(
     noise = None if maps.total.noise is None else maps.total.noise.cpu()
     local = replace(local, magnitude=strength, noise=noise, echo_spacing=spacing, b0=acquisition.b0)
     kept = {
-        "totalfield": maps.total.values, "residual": maps.residual, "quality": maps.quality,
-        "inputmask": maps.total.mask, "magnitude": strength,
-    }  # fmt: skip
+        "totalfield": maps.total.values,
+        "residual": maps.residual,
+        "quality": maps.quality,
+        "inputmask": maps.total.mask,
+        "magnitude": strength,
+    }
     if noise is not None:
         kept["noise"] = noise
     warnings += maps.warnings
@@ -173,11 +174,17 @@ def prepare_total(
         warnings.append(f"The mask touches the edge of the image ({', '.join(sides)}); the field there is uncertain.")
     warnings += doubts.of_sign(local, "field")
     notes = {
-        "input": "total field", "image": total.name, "mask_image": mask.name, "unit": unit, "b0_t": b0,
-        "echo_time_s": echo_time, "turned_by_user": steps.conversion.flip_sign, "background": told(removal),
+        "input": "total field",
+        "image": total.name,
+        "mask_image": mask.name,
+        "unit": unit,
+        "b0_t": b0,
+        "echo_time_s": echo_time,
+        "turned_by_user": steps.conversion.flip_sign,
+        "background": told(removal),
         "residual_background": residual_background(local),
         "n_voxels": {"mask": int(inside.sum()), "effective_mask": int(local.mask.sum())},
-    }  # fmt: skip
+    }
     extras = {"noise": sigma, "magnitude": strength}
     kept = {"totalfield": values, "inputmask": inside, **{k: x for k, x in extras.items() if x is not None}}
     return Prepared(local, kept, total.name, notes, warnings, has_orientation(total))

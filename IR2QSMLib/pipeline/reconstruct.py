@@ -139,9 +139,7 @@ def reconstruct(
         "Warnings": warnings,
     }
     progress(1.0, "done")
-    return Result(
-        chi, local.mask, susceptibility.uncertainty, local.grid, provenance, susceptibility.unexplained
-    )
+    return Result(chi, local.mask, susceptibility.uncertainty, local.grid, provenance, susceptibility.unexplained)
 
 
 def _require_unset(**given: Any) -> None:
@@ -181,7 +179,7 @@ def _invert(
         try:
             found = chosen(frame.prepare(local.to(device.kind)), progress)
             break
-        except (OutOfMemory, RuntimeError, MemoryError) as error:   # the CPU's allocator raises RuntimeError
+        except (OutOfMemory, RuntimeError, MemoryError) as error:  # the CPU's allocator raises RuntimeError
             if not isinstance(error, OutOfMemory) and not is_out_of_memory(error):
                 raise
             if device.kind == "cpu":

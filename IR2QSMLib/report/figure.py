@@ -56,7 +56,7 @@ def figure(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    upright = grid.with_b0(None)        # the planes are the patient's, wherever B0 pointed
+    upright = grid.with_b0(None)  # the planes are the patient's, wherever B0 pointed
     frame = Frame.around(LocalField(torch.zeros_like(mask, dtype=torch.float32), mask, upright), margin=2)
     inside = frame.bring(mask)
     if at is None:
@@ -73,16 +73,23 @@ def figure(
     blocks = [panels, below] if any(below) else [panels]
     heights = [extent[r] for _, _, r, _ in planes]
     if len(blocks) > 1:
-        heights = [*heights, 0.12 * widths, *heights]       # between them, room for the second block's titles
+        heights = [*heights, 0.12 * widths, *heights]  # between them, room for the second block's titles
     unit = 2.0 / widths
     width = 2.1 * len(panels) + 0.8
     canvas = Figure(figsize=(width, unit * sum(heights) + 0.9), facecolor="black")
     FigureCanvasAgg(canvas)
     layout = canvas.add_gridspec(
-        len(heights), len(panels) + 1, height_ratios=heights, width_ratios=[*[1.0] * len(panels), 0.06],
-        left=0.005, right=min(0.94, 1.0 - 0.5 / width),
-        bottom=0.01, top=1.0 - 0.75 / canvas.get_figheight(), wspace=0.03, hspace=0.03,
-    )  # fmt: skip
+        len(heights),
+        len(panels) + 1,
+        height_ratios=heights,
+        width_ratios=[*[1.0] * len(panels), 0.06],
+        left=0.005,
+        right=min(0.94, 1.0 - 0.5 / width),
+        bottom=0.01,
+        top=1.0 - 0.75 / canvas.get_figheight(),
+        wspace=0.03,
+        hspace=0.03,
+    )
     shown: Any = None
     drawn = [(4 * b, column, p) for b, block in enumerate(blocks) for column, p in enumerate(block) if p is not None]
     for top, column, panel in drawn:
@@ -91,12 +98,17 @@ def figure(
             axes = canvas.add_subplot(layout[top + row, column])
             image = values.select(through, centre[through]).T.numpy()
             shown = axes.imshow(
-                image, cmap="gray", vmin=window[0], vmax=window[1], origin="lower" if upward else "upper",
-                extent=(0, extent[across], 0, extent[down]), interpolation="nearest",
-            )  # fmt: skip
+                image,
+                cmap="gray",
+                vmin=window[0],
+                vmax=window[1],
+                origin="lower" if upward else "upper",
+                extent=(0, extent[across], 0, extent[down]),
+                interpolation="nearest",
+            )
             axes.set_axis_off()
             if row == 0:
-                letters = min(10.0, max(4.5, 210.0 / max(len(panel.title), 1)))        # of its panel's width at most
+                letters = min(10.0, max(4.5, 210.0 / max(len(panel.title), 1)))  # of its panel's width at most
                 axes.set_title(panel.title, color="white", fontsize=letters)
     bar = canvas.colorbar(shown, cax=canvas.add_subplot(layout[:, -1]))
     bar.ax.set_title("ppm", color="white", fontsize=8)

@@ -69,7 +69,7 @@ def page(
     ]
     content = json.dumps(data).replace("<", "\\u003c")
     filled = {"options": options, "below": "".join(parts), "data": content}
-    return re.sub(r"\{(options|below|data)\}", lambda place: filled[place[1]], _PAGE)     # not in what is filled in
+    return re.sub(r"\{(options|below|data)\}", lambda place: filled[place[1]], _PAGE)  # not in what is filled in
 
 
 def _atlas(values: Tensor, n_columns: int) -> str:
@@ -86,10 +86,13 @@ def _atlas(values: Tensor, n_columns: int) -> str:
 
 def _png(image: np.ndarray) -> bytes:
     """A grey PNG of bytes (rows, columns)."""
-    lines = np.zeros((image.shape[0], image.shape[1] + 1), np.uint8)            # each begins with its filter, none
+    lines = np.zeros((image.shape[0], image.shape[1] + 1), np.uint8)  # each begins with its filter, none
     lines[:, 1:] = image
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", image.shape[1], image.shape[0], 8, 0, 0, 0, 0)),
-              (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b"")]  # fmt: skip
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", image.shape[1], image.shape[0], 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(lines.tobytes(), 9)),
+        (b"IEND", b""),
+    ]
     body = (struct.pack(">I", len(c)) + name + c + struct.pack(">I", zlib.crc32(name + c)) for name, c in chunks)
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 

@@ -52,9 +52,16 @@ def draw_discrepancy(dice: Dice) -> Discrepancy:
     share = dice.loguniform(0.03, 0.6)
     spectral, tensor, local, smooth = (dice.uniform(0.0, 1.0) ** 2 for _ in range(4))
     return Discrepancy(
-        (1.0 - share) / share, dice.uniform(0.4, 0.95), dice.uniform(0.0, 4.0), dice.uniform(0.0, 3.0),
-        spectral, tensor, local, smooth, dice.uniform(-0.6, 0.6),
-    )  # fmt: skip
+        (1.0 - share) / share,
+        dice.uniform(0.4, 0.95),
+        dice.uniform(0.0, 4.0),
+        dice.uniform(0.0, 3.0),
+        spectral,
+        tensor,
+        local,
+        smooth,
+        dice.uniform(-0.6, 0.6),
+    )
 
 
 def acquire(head: Head, discrepancy: Discrepancy, dice: Dice, field: Tensor | None = None) -> LocalField:
@@ -140,7 +147,7 @@ def _scaled(x: Tensor, mask: Tensor, power: float) -> Tensor:
 def _weight(head: Head, d: Discrepancy) -> Tensor:
     weight = torch.ones_like(head.chi)
     if d.edge > 0.0:
-        depth = blur(head.mask.float(), head.grid, 4.0)          # about a half at the edge, one deep inside
+        depth = blur(head.mask.float(), head.grid, 4.0)  # about a half at the edge, one deep inside
         weight = weight + d.edge * (2.0 - 2.0 * depth).clamp(0.0, 1.0)
     if d.near_sources > 0.0:
         strength = (blur(head.chi.abs(), head.grid, 1.0) / 0.2).clamp(0.0, 2.0)

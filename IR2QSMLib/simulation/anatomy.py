@@ -56,9 +56,15 @@ GREY = Tissue("cortex", (0.016, 0.005), -0.10)
 WHITE = Tissue("white matter", (-0.034, 0.005), -0.22, 0.70, 19.0)
 CSF = Tissue("cerebrospinal fluid", (0.0, 0.004), 0.0, 0.55, 2.0)
 TAIL = (
-    (13, 2, 18, 3.2), (15, -6, 20.5, 2.6), (19, -17, 21, 2.1), (24, -28, 16, 1.7), (29, -37, 7, 1.5),
-    (33, -33, -3, 1.4), (35, -25, -9, 1.3), (32, -15, -13, 1.2),
-)  # fmt: skip
+    (13, 2, 18, 3.2),
+    (15, -6, 20.5, 2.6),
+    (19, -17, 21, 2.1),
+    (24, -28, 16, 1.7),
+    (29, -37, 7, 1.5),
+    (33, -33, -3, 1.4),
+    (35, -25, -9, 1.3),
+    (32, -15, -13, 1.2),
+)
 """The caudate's body and tail along the lateral ventricle: x, y, z and radius [mm]."""
 
 
@@ -79,9 +85,13 @@ def maps() -> tuple[Tensor, Tensor]:
         warnings.simplefilter("ignore")
         images = [
             load(resolution=1)
-            for load in (datasets.load_mni152_gm_template, datasets.load_mni152_wm_template,
-                         datasets.load_mni152_template, datasets.load_mni152_brain_mask)
-        ]  # fmt: skip
+            for load in (
+                datasets.load_mni152_gm_template,
+                datasets.load_mni152_wm_template,
+                datasets.load_mni152_template,
+                datasets.load_mni152_brain_mask,
+            )
+        ]
     stacked = torch.stack([torch.from_numpy(i.get_fdata(dtype="float32")) for i in images])
     near = torch.from_numpy(distance_transform_edt(stacked[3].numpy() > 0.5)).float()
     stacked, near = pad(stacked, [ROOM] * 6), pad(near, [ROOM] * 6)

@@ -48,7 +48,7 @@ def _spline(n: int, factor: int) -> Tensor:
         inner = 2.0 / 3.0 - distance.square() * (1.0 - 0.5 * distance)
         all_of_them = torch.where(distance < 1.0, inner, (2.0 - distance).clamp_min(0.0) ** 3 / 6.0)
         out = all_of_them[:, 2 : n + 2].clone()
-        for beyond, mirror in ((0, 1), (1, 0)):                      # −2 and −1; n + 1 and n likewise
+        for beyond, mirror in ((0, 1), (1, 0)):  # −2 and −1; n + 1 and n likewise
             out[:, mirror] += all_of_them[:, beyond]
             out[:, n - 1 - mirror] += all_of_them[:, n + 3 - beyond]
         return out

@@ -123,9 +123,7 @@ def _shares(dice: Dice, work: Grid, tissues: tuple[Tensor, Tensor, Tensor]) -> T
 
     A boundary wanders by a fraction of a millimetre about the template's, which is an average over 152 people.
     """
-    logits = [
-        upsampled(5.0 * (torch.log(p + 0.03) + 0.25 * dice.smooth(work, 1.6))) for p in tissues
-    ]  # fmt: skip
+    logits = [upsampled(5.0 * (torch.log(p + 0.03) + 0.25 * dice.smooth(work, 1.6))) for p in tissues]
     return torch.softmax(torch.stack(logits), dim=0)
 
 
@@ -142,7 +140,7 @@ def _texture(dice: Dice, work: Grid, direction: Tensor) -> dict[str, Tensor]:
     noise = blur(dice.normal(*work.shape), work, 0.45 * work.voxel_size[0])
     grid = torch.stack(torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in work.shape), indexing="ij"))
     along = noise.clone()
-    for step in (-4.0, -2.0, 2.0, 4.0):                                 # mm along the fibre
+    for step in (-4.0, -2.0, 2.0, 4.0):  # mm along the fibre
         along += sampled(noise[None], grid + direction * (step / work.voxel_size[0]))[0]
     bundles = along / along.std() + 0.8 * dice.smooth(work, 2.2)
     cortex = noise / noise.std() + dice.smooth(work, 1.8) + 0.7 * dice.smooth(work, 4.0)
@@ -194,7 +192,7 @@ def _veins(dice: Dice, mni: Tensor, depth: Tensor, white: Tensor, csf: Tensor, w
     points = veins(dice, mni, depth, white, csf)
     fine = refined(work)
     thin, thick = points[points[:, 3] < THICK].clone(), points[points[:, 3] >= THICK].clone()
-    thin[:, :3] = (thin[:, :3] + 0.25) * work.voxel_size[0]          # the first fine voxel's centre is a quarter before
+    thin[:, :3] = (thin[:, :3] + 0.25) * work.voxel_size[0]  # the first fine voxel's centre is a quarter before
     thick[:, :3] = thick[:, :3] * work.voxel_size[0]
     out = upsampled(splat(thick, work)) if len(thick) else torch.zeros(fine.shape)
     # A vein thinner than a voxel fills the part of it that its cross-section is.

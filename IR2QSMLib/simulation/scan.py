@@ -86,7 +86,7 @@ def scan(head: FineHead, grid: Grid, dice: Dice, disturbance: Disturbance) -> Sc
     """Scan a head that was drawn for `grid`: signals are summed as complex numbers, so that strong sources dephase."""
     x, y, z = (round(v / f) for v, f in zip(grid.voxel_size, head.grid.voxel_size, strict=True))
     block = (x, y, z)
-    to_grid = (max(1, x // 2), max(1, y // 2), max(1, z // 2))              # from the working grid
+    to_grid = (max(1, x // 2), max(1, y // 2), max(1, z // 2))  # from the working grid
     mask = _mask(dice, averaged(head.depth, to_grid), grid, disturbance)
     extra = _white_matter(head, disturbance) + disturbance.motion * dice.smooth(head.work, 12.0)
     chi = head.chi
@@ -100,7 +100,7 @@ def scan(head: FineHead, grid: Grid, dice: Dice, disturbance: Disturbance) -> Sc
     coil, offset = 0.2 * dice.smooth(head.work, 45.0), 1.5 * dice.smooth(head.work, 45.0)
     turn = 2.0 * math.pi * hz_per_ppm(B0)
     echoes = torch.zeros(len(ECHO_TIMES), *grid.shape, dtype=torch.complex64)
-    for start in range(0, head.grid.shape[0], 8 * x):          # in slabs: a whole fine echo is a gigabyte of complex
+    for start in range(0, head.grid.shape[0], 8 * x):  # in slabs: a whole fine echo is a gigabyte of complex
         part = slice(start, start + 8 * x)
         rate = torch.complex(-decay[part], turn * field[part])
         previous, signal = 0.0, head.density[part].to(torch.complex64)
@@ -114,10 +114,17 @@ def scan(head: FineHead, grid: Grid, dice: Dice, disturbance: Disturbance) -> Sc
     smooth = averaged(torch.polar(coil.exp(), offset), to_grid)
     fibres = torch.nn.functional.normalize(torch.stack([averaged(c, to_grid) for c in head.fibres]), dim=0)
     return Scan(
-        echoes * smooth, averaged(head.chi, block), mask, averaged(head.white, to_grid),
-        _majority(head.labels, block), _majority(head.lesions, block), averaged(head.veins, block), fibres, grid,
+        echoes * smooth,
+        averaged(head.chi, block),
+        mask,
+        averaged(head.white, to_grid),
+        _majority(head.labels, block),
+        _majority(head.lesions, block),
+        averaged(head.veins, block),
+        fibres,
+        grid,
         VSharp() if disturbance.surroundings else NoBackground(),
-    )  # fmt: skip
+    )
 
 
 def _repeated(mask: Tensor, block: tuple[int, int, int]) -> Tensor:
@@ -176,7 +183,7 @@ def measure(scanned: Scan, power_snr: float, dice: Dice) -> tuple[Head, LocalFie
     # The field's noise is nearly linear in the signal's, so two corrections are plenty.
     for _ in range(3):
         noisy = _local(scanned, scanned.signal + sigma * noise)
-        both = clean.mask & noisy.mask                  # voxels that noise makes unreliable leave the mask
+        both = clean.mask & noisy.mask  # voxels that noise makes unreliable leave the mask
         power = float(clean.values[both].square().mean())
         achieved = power / float((noisy.values - clean.values)[both].square().mean())
         if abs(achieved / power_snr - 1.0) < 0.05:

@@ -17,10 +17,14 @@ from IR2QSMLib.simulation.head import ball, positions, sampled
 AIR, BONE = 9.4, -2.0
 """Susceptibility against water [ppm]: Schenck 1996, doi 10.1118/1.597854."""
 CAVITIES = (
-    ((0, 80, -12), (17, 6, 11)), ((0, 52, -40), (12, 22, 13)), ((0, 14, -44), (12, 12, 9)),
-    ((0, 35, -66), (13, 36, 18)), ((51, -24, -44), (10, 13, 13)), ((64, -14, -42), (14, 4, 4)),
+    ((0, 80, -12), (17, 6, 11)),
+    ((0, 52, -40), (12, 22, 13)),
+    ((0, 14, -44), (12, 12, 9)),
+    ((0, 35, -66), (13, 36, 18)),
+    ((51, -24, -44), (10, 13, 13)),
+    ((64, -14, -42), (14, 4, 4)),
     ((33, 48, -66), (12, 15, 14)),
-)  # fmt: skip
+)
 """Air in the head, centre and radii in MNI space [mm], mirrored: frontal, ethmoid and sphenoid sinuses, nose and
 pharynx, mastoids, ear canals, maxillary sinuses."""
 MARGIN = 48.0
@@ -58,11 +62,12 @@ def _harmonic_inside(field: Tensor, brain: Tensor, work: Grid) -> Tensor:
 
 def _continued(mni: Tensor, coarse: Grid, start: list[int]) -> Tensor:
     """MNI positions on a grid that reaches beyond the one they are known on: an affine part, and the edge's rest."""
-    index = torch.stack(torch.meshgrid(*(torch.arange(n) - s for n, s in zip(coarse.shape, start, strict=True)),
-                                       indexing="ij")).float()  # fmt: skip
+    index = torch.stack(
+        torch.meshgrid(*(torch.arange(n) - s for n, s in zip(coarse.shape, start, strict=True)), indexing="ij")
+    ).float()
     known = torch.stack(torch.meshgrid(*(torch.arange(n) for n in mni.shape[1:]), indexing="ij")).float()
     columns = torch.cat([known.flatten(1), torch.ones(1, known[0].numel())]).T[::7]
-    affine = torch.linalg.lstsq(columns, mni.flatten(1).T[::7]).solution                      # (4, 3)
+    affine = torch.linalg.lstsq(columns, mni.flatten(1).T[::7]).solution  # (4, 3)
 
     def straight(at: Tensor) -> Tensor:
         return torch.einsum("ij,ixyz->jxyz", affine[:3], at) + affine[3].view(3, 1, 1, 1)
@@ -83,7 +88,7 @@ def _surroundings(p: Tensor, depth: Tensor, soft: float) -> Tensor:
     air, mirrored = torch.zeros_like(x), torch.stack([x.abs(), y, z])
     for centre, radii in CAVITIES:
         air = torch.maximum(air, ball(mirrored, torch.tensor(centre).float(), torch.tensor(radii).float(), 3.0))
-    air = air * share(-4.5 - depth)                                     # the skull's base keeps it off the brain
+    air = air * share(-4.5 - depth)  # the skull's base keeps it off the brain
     bone = share(-3.0 - depth) * share(depth + 8.5) * share(z + 55.0)
     return -AIR * (head - air * head) + BONE * bone * (1.0 - air)
 

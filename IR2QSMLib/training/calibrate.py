@@ -118,7 +118,7 @@ def fitted(samples: Sequence[Sample]) -> Calibration:
     low, high = known.amin(1), known.amax(1)
     z = scaled(known, low, high)
     i, j = torch.triu_indices(len(z), len(z))
-    terms = z[i] * z[j]                                                             # (term, voxel)
+    terms = z[i] * z[j]  # (term, voxel)
     start = torch.zeros(len(terms), dtype=torch.float64)
     start[0] = by_sample(target).mean()
     beta = start.requires_grad_()

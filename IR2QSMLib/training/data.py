@@ -177,7 +177,7 @@ class Stock:
         """The patches of the `feed.volumes` heads from the seed `first` on."""
         key = (reads, feed, first, device)
         if key != self.key:
-            self.heads = []                                         # let the last set go before the next is drawn
+            self.heads = []  # let the last set go before the next is drawn
             self.heads = [self._head(reads, feed, first + i, device) for i in range(feed.volumes)]
             self.key = key
         return self.heads
@@ -201,7 +201,7 @@ class Stock:
 
 
 def _halved(patches: Patches) -> Patches:
-    return Patches(patches.values.half(), patches.grids)            # 0.05 % of a value: far below any noise
+    return Patches(patches.values.half(), patches.grids)  # 0.05 % of a value: far below any noise
 
 
 def _as_it_was(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -218,7 +218,7 @@ def stand_alone(values: Tensor, reads: NetworkInput, grids: Sequence[Grid]) -> T
     n, out = reads.n_channels, values.clone()
     mask = values[:, n + 1 : n + 2]
     n_inside = mask.sum((2, 3, 4), keepdim=True).clamp_min(1.0)
-    for channel in range(1, n + 1):                             # a first inversion, where there is one, and the truth
+    for channel in range(1, n + 1):  # a first inversion, where there is one, and the truth
         x = values[:, channel : channel + 1]
         out[:, channel : channel + 1] = (x - (x * mask).sum((2, 3, 4), keepdim=True) / n_inside) * mask
     for patch, grid in zip(out, grids, strict=True):

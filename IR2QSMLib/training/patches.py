@@ -34,9 +34,7 @@ class PatchTask:
 
     def round(self, number: int, device: torch.device, rank: int = 0, n_ranks: int = 1) -> Iterator[Patches]:
         """The batches of a round."""
-        return draw_round(
-            self.reads, self.feed, number, device, rank, n_ranks, alone=self.unrolled, stock=self.stock
-        )
+        return draw_round(self.reads, self.feed, number, device, rank, n_ranks, alone=self.unrolled, stock=self.stock)
 
     def loss(self, network: nn.Module, patches: Patches) -> Tensor:
         """The error of the network's map; see `loss_of`."""

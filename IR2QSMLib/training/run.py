@@ -152,7 +152,7 @@ class Run:
             precision="bf16-mixed" if bf16 else "32-true",
         )
         self.step = self.round = 0
-        self.elapsed = self.reserve = 0.0       # seconds
+        self.elapsed = self.reserve = 0.0  # seconds
         self.slowest_round = self.slowest_save = 0.0
         self.scores: dict[str, Any] = {}
         self.validation: list[Any] = []
@@ -165,7 +165,7 @@ class Run:
         fabric.launch()
         self.start = self.clock()
         self._set_up()
-        if fabric.is_global_zero:               # drawn before the first checkpoint, whose time is held in reserve
+        if fabric.is_global_zero:  # drawn before the first checkpoint, whose time is held in reserve
             self.validation = self.task.validation(fabric.device)
             if isinstance(self.task, PatchTask):
                 next(self.task.settling(fabric.device))
@@ -234,7 +234,7 @@ class Run:
         self.reserve = self.fabric.broadcast(1.2 * (self.slowest_save + self.slowest_round))
 
     def _tick(self) -> None:
-        self.elapsed = self.fabric.broadcast(self.clock() - self.start)     # one clock decides for all ranks
+        self.elapsed = self.fabric.broadcast(self.clock() - self.start)  # one clock decides for all ranks
 
     def _resume(self) -> None:
         path = self.folder / "checkpoint.pt"
@@ -276,7 +276,7 @@ class Run:
             }
             beside = self.folder / "checkpoint.pt.part"
             torch.save(state, beside)
-            if not (self.folder / "recipe.json").exists():      # only now is there a run that can be resumed
+            if not (self.folder / "recipe.json").exists():  # only now is there a run that can be resumed
                 _write(self.folder / "recipe.json", json.dumps(self.recipe.to_dict(), indent=2).encode())
             os.replace(beside, self.folder / "checkpoint.pt")
         self.fabric.barrier()

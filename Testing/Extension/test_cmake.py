@@ -137,9 +137,13 @@ def test_the_installed_library_finds_its_weights(built: Path) -> None:
     code = "from IR2QSMLib.inversion.learned.load import bundled; print(bundled())"
     folder = built / "out" / MODULES
     ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=built, env={"PYTHONPATH": str(folder)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        cwd=built,
+        env={"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert Path(ran.stdout.strip()).is_relative_to(folder) and Path(ran.stdout.strip()).is_file()
 
 
@@ -224,8 +228,13 @@ def test_each_fact_is_one_quoted_string() -> None:
 
 
 def test_json_and_s4ext_say_the_same(entry: dict[str, object], s4ext: dict[str, str]) -> None:
-    pairs = [("scm_type", "scm"), ("scm_url", "scmurl"), ("scm_revision", "scmrevision"), ("category", "category"),
-             ("build_subdirectory", "build_subdirectory")]  # fmt: skip
+    pairs = [
+        ("scm_type", "scm"),
+        ("scm_url", "scmurl"),
+        ("scm_revision", "scmrevision"),
+        ("category", "category"),
+        ("build_subdirectory", "build_subdirectory"),
+    ]
     for key, keyword in pairs:
         assert entry[key] == s4ext[keyword], key
     assert entry["build_dependencies"] == s4ext["depends"].split() == ["PyTorch"]
@@ -234,8 +243,18 @@ def test_json_and_s4ext_say_the_same(entry: dict[str, object], s4ext: dict[str, 
 
 def test_the_catalogue_entry_keeps_to_its_schema(entry: dict[str, object]) -> None:
     assert str(entry["$schema"]).endswith("slicer-extension-catalog-entry-schema-v1.0.2.json#")
-    allowed = {"$schema", "category", "scm_url", "scm_revision", "scm_type", "build_dependencies", "dicom_support_rule",
-               "build_subdirectory", "enabled", "tier"}  # fmt: skip
+    allowed = {
+        "$schema",
+        "category",
+        "scm_url",
+        "scm_revision",
+        "scm_type",
+        "build_dependencies",
+        "dicom_support_rule",
+        "build_subdirectory",
+        "enabled",
+        "tier",
+    }
     assert set(entry) <= allowed and entry["scm_type"] in ("git", "local") and entry["tier"] in range(1, 6)
 
 

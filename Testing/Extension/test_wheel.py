@@ -18,8 +18,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+    )
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "site")
@@ -32,9 +33,13 @@ def test_an_installed_wheel_loads_its_own_weights(installed: Path, tmp_path: Pat
         "print(IR2QSMLib.__file__); print(bundled()); print(load(bundled()).sha256)"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(installed)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     package, weights, sha256 = ran.stdout.split()
     assert Path(package).is_relative_to(installed) and Path(weights).is_relative_to(installed)
     assert sha256 in (ROOT / "Resources" / "Models" / "ir2qsm.json").read_text(encoding="utf-8")

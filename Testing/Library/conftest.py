@@ -68,7 +68,7 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> MakeWeights:
         state = network.state_dict()
         for tensor in state.values():
             if tensor.ndim == 5 and tensor.shape[-1] > 1:
-                tensor *= 0.1                                   # without their statistics, layers would amplify
+                tensor *= 0.1  # without their statistics, layers would amplify
             if tensor.is_floating_point():
                 tensor += scale * torch.randn(tensor.shape, generator=generator).clamp(-2.0, 2.0)
         header = {"network": kind, "config": asdict(made), "reading": asdict(reads)}
@@ -174,10 +174,14 @@ def worker() -> Callable[..., subprocess.Popen[str]]:
     def start(*arguments: object) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "IR2QSMLib", *map(str, arguments)]
         return subprocess.Popen(
-            command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            command,
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             # A test run in the background of a shell ignores Ctrl-C, and hands that on.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-            env={**os.environ, "OMP_NUM_THREADS": "1"},     # slow enough to be cancelled, everywhere
-        )  # fmt: skip
+            env={**os.environ, "OMP_NUM_THREADS": "1"},  # slow enough to be cancelled, everywhere
+        )
 
     return start

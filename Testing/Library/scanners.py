@@ -109,9 +109,14 @@ class Scanner:
         self.write("mag", magnitude, series=first, image_type=["ORIGINAL", "PRIMARY", "M", "ND"])
         stored = np.floor((phase + math.pi) / (2 * math.pi) * 4096).clip(0, 4095)
         self.write(
-            "pha", stored, series=first + 1, image_type=["ORIGINAL", "PRIMARY", "P", "ND"], slope=2.0,
-            intercept=-4096.0, **more,
-        )  # fmt: skip
+            "pha",
+            stored,
+            series=first + 1,
+            image_type=["ORIGINAL", "PRIMARY", "P", "ND"],
+            slope=2.0,
+            intercept=-4096.0,
+            **more,
+        )
 
     def philips(self, phase: np.ndarray, magnitude: np.ndarray, first: int = 401) -> None:
         """One series of both; phase in thousandths of a radian, and a magnitude with a slope of its own."""

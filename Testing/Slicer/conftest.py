@@ -216,6 +216,7 @@ def screenshot(pictures: Path) -> Callable[..., Path]:
 @pytest.fixture
 def render_slices(scene: Any, pictures: Path) -> Callable[..., Path]:
     """Draw volumes side by side, as the slice views of the present layout or of one made for them would show them."""
+
     def render(nodes: list[Any], name: str, **options: Any) -> Path:
         return slice_pictures.render(nodes, pictures / f"{name}.png", **options)
 

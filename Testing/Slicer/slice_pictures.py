@@ -97,12 +97,12 @@ def render(
         if i < len(nodes):
             view.mrmlSliceCompositeNode().SetBackgroundVolumeID(nodes[i].GetID())
             view.sliceLogic().FitSliceToBackground()
-            if not name.startswith("IR2QSM"):       # there the module writes the names
+            if not name.startswith("IR2QSM"):  # there the module writes the names
                 view.sliceView().cornerAnnotation().SetText(vtk.vtkCornerAnnotation.UpperLeft, nodes[i].GetName())
         view.mrmlSliceNode().UpdateMatrices()
     tiles = [view_image(manager.sliceWidget(name)) for name in views]
     tiles = [np.pad(tile, ((0, gap), (0, gap), (0, 0)), constant_values=255) for tile in tiles]
     columns = columns or len(tiles)
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)        # an unfinished last row
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)  # an unfinished last row
     rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
     return write_png(path, np.concatenate(rows)[:-gap, :-gap])

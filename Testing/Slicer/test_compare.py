@@ -172,7 +172,7 @@ def test_ticked_maps_are_laid_out_in_views_that_move_together(panel: Any, maps: 
     tick(ui.compareList, "one", "two", "three")
     ui.compareButton.click()
     assert [shown(i) for i in (1, 2, 3)] == maps[:3] and [label(i) for i in (1, 2, 3)] == ["one", "two", "three"]
-    view(3).mrmlSliceCompositeNode().SetBackgroundVolumeID(maps[3].GetID())       # chosen in the view itself
+    view(3).mrmlSliceCompositeNode().SetBackgroundVolumeID(maps[3].GetID())  # chosen in the view itself
     assert label(3) == "elsewhere"
     linked = slicer.vtkMRMLSliceLinkLogic()
     linked.SetMRMLApplicationLogic(slicer.app.applicationLogic())
@@ -190,10 +190,10 @@ def test_ticked_maps_are_laid_out_in_views_that_move_together(panel: Any, maps: 
     for i in (1, 2, 3):
         assert view(i).mrmlSliceNode().GetSliceOffset() == pytest.approx(4.0)
         assert view(i).mrmlSliceNode().GetFieldOfView()[1] == pytest.approx(fov[1] / 2)
-    assert red.GetFieldOfView()[1] == before      # Slicer's own views stay
+    assert red.GetFieldOfView()[1] == before  # Slicer's own views stay
     tick(ui.compareList, "one", "two")
     assert shown(1) is maps[0] and shown(2) is maps[1]
-    assert view(2).mrmlSliceNode().GetSliceOffset() == pytest.approx(4.0)       # what was looked at is kept
+    assert view(2).mrmlSliceNode().GetSliceOffset() == pytest.approx(4.0)  # what was looked at is kept
 
 
 def test_one_window_is_shared_while_maps_are_compared(panel: Any, maps: list[Any]) -> None:
@@ -202,7 +202,7 @@ def test_one_window_is_shared_while_maps_are_compared(panel: Any, maps: list[Any
     maps[1].GetDisplayNode().SetWindowLevelMinMax(-0.02, 0.3)
     assert window(maps[0]) == (-0.02, 0.3) and window(maps[2]) == (-0.1, 0.1)
     panel.exit()
-    maps[0].GetDisplayNode().SetWindowLevelMinMax(-0.5, 0.5)      # from another module, too
+    maps[0].GetDisplayNode().SetWindowLevelMinMax(-0.5, 0.5)  # from another module, too
     assert window(maps[1]) == (-0.5, 0.5)
     panel.enter()
     tick(panel.ui.compareList, "one", "three")
@@ -223,7 +223,7 @@ def test_differences_are_shown_and_taken_away(panel: Any, maps: list[Any]) -> No
     assert np.array_equal(found, slicer.util.arrayFromVolume(three) - slicer.util.arrayFromVolume(two))
     assert "one − two" not in [ui.compareList.item(i).text() for i in range(ui.compareList.count())]
     slicer.util.updateVolumeFromArray(three, slicer.util.arrayFromVolume(two))
-    assert not slicer.util.arrayFromVolume(shown(3)).any()      # a map that was made anew
+    assert not slicer.util.arrayFromVolume(shown(3)).any()  # a map that was made anew
     ui.differenceCheck.click()
     assert [shown(i) for i in (1, 2, 3)] == [one, two, three]
     assert {n.GetID() for n in slicer.mrmlScene.GetNodes()} ^ before == set()

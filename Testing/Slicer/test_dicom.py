@@ -29,9 +29,13 @@ def dicom(scan: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[tuple[s
         image_type = "ORIGINAL\\PRIMARY\\P\\ND" if kind == "phase" else "ORIGINAL\\PRIMARY\\M\\ND"
         for slice_ in (1, 2):
             for tag, value in (
-                ("0018,0081", f"{1000 * TIMES[int(number) - 1]:g}"), ("0018,0087", "3"), ("0008,0070", "SIEMENS"),
-                ("0008,0008", image_type), ("0020,000D", "study"), ("0020,000E", kind),
-            ):  # fmt: skip
+                ("0018,0081", f"{1000 * TIMES[int(number) - 1]:g}"),
+                ("0018,0087", "3"),
+                ("0008,0070", "SIEMENS"),
+                ("0008,0008", image_type),
+                ("0020,000D", "study"),
+                ("0020,000E", kind),
+            ):
                 values[f"{name[0]}{number}.{slice_}", tag] = value
     database = SimpleNamespace(instanceValue=lambda uid, tag: values.get((uid, tag), ""))
     monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
@@ -57,7 +61,7 @@ def test_a_scan_from_dicom_is_found_and_needs_nothing_typed(
     assert chi.GetAttribute("IR2QSM.Field.sources.echo_times") == "header"
     images = chi.GetAttribute("IR2QSM.Field.images")
     assert "SIEMENS" in images and "study" not in images
-    ui.echoTimesEdit.setText("5 11 17")         # who types knows better
+    ui.echoTimesEdit.setText("5 11 17")  # who types knows better
     assert "--te 0.005 0.011 0.017" in " ".join(panel._options()[0].words())
     assert "2. 11 ms: phase 2" in ui.scanNote.text()
 
@@ -80,7 +84,7 @@ def test_what_dicom_leaves_open_is_asked_for_and_ge_s_sign_is_turned(
     for key in [key for key in dicom if key[1] == "0008,0070"]:
         dicom[key] = "GE MEDICAL SYSTEMS"
     assert np.corrcoef(chi()[usual != 0], usual[usual != 0])[0, 1] < -0.99
-    dicom["p2.2", "0018,0081"] = "16"           # several echoes in one volume
+    dicom["p2.2", "0018,0081"] = "16"  # several echoes in one volume
     dicom["p1.1", "0018,0087"] = dicom["p1.1", "0018,0081"] = ""
     dicom["p1.2", "0018,0081"] = ""
     acquisition._facts.clear()

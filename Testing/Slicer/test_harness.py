@@ -22,6 +22,7 @@ from Testing.Slicer.toy_module import CODE, UI
 
 STANDINS = Path(__file__).resolve().parent / "standins"
 
+
 @pytest.fixture
 def toy(tmp_path: Path, module_widget: Callable[..., Any]) -> Any:
     (tmp_path / "Resources" / "UI").mkdir(parents=True)
@@ -126,9 +127,16 @@ def test_a_default_is_where_it_was_said(toy: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "error"),
-    [("strength", 2.5, ValueError), ("strength", "1", TypeError), ("note", 1, TypeError), ("note", None, ValueError),
-     ("legend", 1, TypeError), ("colour", "RED", TypeError), ("field", 3, TypeError)],
-)  # fmt: skip
+    [
+        ("strength", 2.5, ValueError),
+        ("strength", "1", TypeError),
+        ("note", 1, TypeError),
+        ("note", None, ValueError),
+        ("legend", 1, TypeError),
+        ("colour", "RED", TypeError),
+        ("field", 3, TypeError),
+    ],
+)
 def test_a_value_of_the_wrong_kind_is_refused(toy: Any, name: str, value: object, error: type[Exception]) -> None:
     before = getattr(toy.node, name)
     with pytest.raises(error):
@@ -170,9 +178,7 @@ def test_one_change_of_many_parameters_is_one_event(toy: Any) -> None:
 
 
 @pytest.mark.parametrize("ending", ["mrb", "mrml"])
-def test_parameters_are_saved_with_the_scene(
-    toy: Any, volume: Callable[..., Any], tmp_path: Path, ending: str
-) -> None:
+def test_parameters_are_saved_with_the_scene(toy: Any, volume: Callable[..., Any], tmp_path: Path, ending: str) -> None:
     toy.node.field, toy.node.strength, toy.node.note = volume("kept"), 1.25, "kept too"
     path = tmp_path / f"saved.{ending}"
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
@@ -250,9 +256,13 @@ def test_sample_data_is_registered_once_and_loaded(scene: Any, volume: Callable[
     assert slicer.util.saveNode(volume("saved"), str(path))
     for _ in range(2):
         SampleData.SampleDataLogic.registerCustomSampleDataSource(
-            category="Toys", sampleName="A", uris=[path.as_uri()], fileNames=["a.nrrd"], nodeNames=["a"],
+            category="Toys",
+            sampleName="A",
+            uris=[path.as_uri()],
+            fileNames=["a.nrrd"],
+            nodeNames=["a"],
             checksums=[f"SHA256:{hashlib.sha256(path.read_bytes()).hexdigest()}"],
-        )  # fmt: skip
+        )
     assert len(slicer.modules.sampleDataSources["Toys"]) == 1
     (node,) = SampleData.SampleDataLogic().downloadSamples("A")
     assert node.GetName() == "a" and slicer.util.arrayFromVolume(node).shape == (16, 20, 24)

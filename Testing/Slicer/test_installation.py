@@ -19,9 +19,7 @@ def test_a_declined_installation_leaves_slicer_as_it_was(
 ) -> None:
     check = slicer.packaging.pip_check
     installed: list[str] = []
-    monkeypatch.setattr(
-        slicer.packaging, "pip_check", lambda r, *more: "safetensors" not in str(r) and check(r, *more)
-    )
+    monkeypatch.setattr(slicer.packaging, "pip_check", lambda r, *more: "safetensors" not in str(r) and check(r, *more))
     monkeypatch.setattr(slicer.packaging, "pip_install", lambda *a, **k: installed.append(str(a)))
     dialogs.answer("Cancel")
     ready.ui.applyButton.click()
@@ -47,7 +45,7 @@ def test_nothing_is_started_twice_while_packages_are_installed(
     check = slicer.packaging.pip_check
     installing: list[str] = []
 
-    def install(*_args: Any, **_more: Any) -> None:       # pip's output lets Slicer hear clicks
+    def install(*_args: Any, **_more: Any) -> None:  # pip's output lets Slicer hear clicks
         installing.append(ready.ui.statusLabel.text())
         assert not ready.ui.applyButton.isEnabled()
         ready._update()
@@ -55,9 +53,7 @@ def test_nothing_is_started_twice_while_packages_are_installed(
         ready.exit()
         raise RuntimeError("no network")
 
-    monkeypatch.setattr(
-        slicer.packaging, "pip_check", lambda r, *more: "safetensors" not in str(r) and check(r, *more)
-    )
+    monkeypatch.setattr(slicer.packaging, "pip_check", lambda r, *more: "safetensors" not in str(r) and check(r, *more))
     monkeypatch.setattr(slicer.packaging, "pip_install", install)
     dialogs.answer("OK")
     ready.ui.applyButton.click()

@@ -194,7 +194,7 @@ def test_a_segment_or_a_label_can_be_chosen(ready: Any, sample: Any, wait_until:
     mask = sample[1]
     node = segmentation_of(mask)
     half = slicer.util.arrayFromVolume(mask) == 2
-    for chosen in (mask, node):     # the labelmap's labels have changed since it was chosen
+    for chosen in (mask, node):  # the labelmap's labels have changed since it was chosen
         ready.ui.maskSelector.setCurrentNode(chosen)
         part = ready.ui.maskPartSelector
         assert not part.isHidden() and part.count() == 3
@@ -205,7 +205,7 @@ def test_a_segment_or_a_label_can_be_chosen(ready: Any, sample: Any, wait_until:
     apply(ready, wait_until)
     values = slicer.util.arrayFromVolume(slicer.util.getNode("field QSM IR2QSM"))
     assert values[half].std() > 0.01 and not values[~half].any()
-    assert not slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeNode")[1:]     # none of the export stays
+    assert not slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeNode")[1:]  # none of the export stays
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLColorTableNode") == n_colours
     node.GetSegmentation().RemoveSegment(ready._parameters.maskPart)
     ready._update()
@@ -230,7 +230,7 @@ def test_a_segmentation_on_another_grid_is_told_and_an_empty_segment_refused(
     ready.ui.maskPartSelector.setCurrentIndex(1)
     shift = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "shift")
     matrix = np.eye(4)
-    matrix[0, 3] = 1.5      # half a voxel
+    matrix[0, 3] = 1.5  # half a voxel
     shift.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
     node.SetAndObserveTransformNodeID(shift.GetID())
     ready._update()
@@ -323,7 +323,7 @@ def test_the_report_holds_no_name_and_no_folder(ready: Any, sample: Any, wait_un
     sample[1].SetAndObserveTransformNodeID(shift.GetID())
     ready.ui.uncertaintyCheck.click()
     ready.ui.applyButton.click()
-    ready.exit()                            # another module is entered meanwhile
+    ready.exit()  # another module is entered meanwhile
     wait_until(lambda: ready._run is None, 120)
     ready.enter()
     ready.ui.copyReportButton.click()

@@ -36,32 +36,44 @@ def test_phase_is_recognised_and_all_that_is_missing_asked_for_in_turn(
     assert ui.b0Label.text() == "B0 [T]:" and ui.echoTimesLabel.text() == "Echo times [ms]:"
     for change, sentence in (
         (lambda: None, "The magnitude is missing: choose that of each echo."),
-        (lambda: tick(ui.magnitudeList, "magnitude 1", "magnitude 2", "magnitude 3"),
-         "Phases that are chosen: 1, magnitudes: 3; choose one of each for every echo."),
-        (lambda: tick(ui.echoList, "phase 2", "phase 3"),
-         "The echo time of 'phase 1' is not known; enter the echo times in ms, one for each echo."),
-        (lambda: ui.echoTimesEdit.setText("4 10"),
-         "Echoes that are chosen: 3, echo times: 2; enter one for each echo, in ms."),
-        (lambda: ui.echoTimesEdit.setText("0.004 0.01 0.016"), "The echo times are '0.004 0.01 0.016'; enter one for "
-         "each echo in milliseconds, from 0.5 to 100, such as 4 8 12."),
-        (lambda: (ui.echoTimesEdit.setText("4 10 16"), ui.phaseRangeEdit.setText("4095 0")), "The phase range is "
-         "'4095 0'; enter the numbers that stand for −π and π, such as 0 4095, or nothing."),
-        (lambda: ui.phaseRangeEdit.setText(""),
-         "The field strength of 'phase 1' is not known; enter B0 in tesla."),
-    ):  # fmt: skip
+        (
+            lambda: tick(ui.magnitudeList, "magnitude 1", "magnitude 2", "magnitude 3"),
+            "Phases that are chosen: 1, magnitudes: 3; choose one of each for every echo.",
+        ),
+        (
+            lambda: tick(ui.echoList, "phase 2", "phase 3"),
+            "The echo time of 'phase 1' is not known; enter the echo times in ms, one for each echo.",
+        ),
+        (
+            lambda: ui.echoTimesEdit.setText("4 10"),
+            "Echoes that are chosen: 3, echo times: 2; enter one for each echo, in ms.",
+        ),
+        (
+            lambda: ui.echoTimesEdit.setText("0.004 0.01 0.016"),
+            "The echo times are '0.004 0.01 0.016'; enter one for "
+            "each echo in milliseconds, from 0.5 to 100, such as 4 8 12.",
+        ),
+        (
+            lambda: (ui.echoTimesEdit.setText("4 10 16"), ui.phaseRangeEdit.setText("4095 0")),
+            "The phase range is '4095 0'; enter the numbers that stand for −π and π, such as 0 4095, or nothing.",
+        ),
+        (lambda: ui.phaseRangeEdit.setText(""), "The field strength of 'phase 1' is not known; enter B0 in tesla."),
+    ):
         change()
         assert ui.scanNote.text() == sentence and not ui.applyButton.isEnabled()
     ui.b0Spin.setValue(3.0)
     assert ui.scanNote.text().splitlines() == [
-        "1. 4 ms: phase 1, magnitude 1", "2. 10 ms: phase 2, magnitude 2", "3. 16 ms: phase 3, magnitude 3",
-    ]  # fmt: skip
-    assert not {"phase 2", "phase 3"} & set(listed(ui.magnitudeList))       # none is both
+        "1. 4 ms: phase 1, magnitude 1",
+        "2. 10 ms: phase 2, magnitude 2",
+        "3. 16 ms: phase 3, magnitude 3",
+    ]
+    assert not {"phase 2", "phase 3"} & set(listed(ui.magnitudeList))  # none is both
     wait_until(ui.applyButton.isEnabled, 240)
     assert ui.maskNote.text().startswith("Without a mask, one is made from the magnitude")
     assert ui.maskSelector.currentNode() is None
     screenshot(chosen.parent, "panel-phase", 300)
     ui.fieldSelector.setCurrentNode(scan["phase 2"])
-    assert ticked(ui.echoList) == ticked(ui.magnitudeList) == set()         # the ticks were those of another echo
+    assert ticked(ui.echoList) == ticked(ui.magnitudeList) == set()  # the ticks were those of another echo
 
 
 def test_the_person_s_choice_of_what_it_is_wins(chosen: Any, scan: dict[str, Any], wait_until: Wait) -> None:
@@ -70,7 +82,7 @@ def test_the_person_s_choice_of_what_it_is_wins(chosen: Any, scan: dict[str, Any
     ui.maskSelector.setCurrentNode(scan["brain"])
     wait_until(ui.applyButton.isEnabled, 240)
     assert chosen._options()[0].words()[:2] == ["--input", "local-field"]
-    assert "wrapped phase" in ui.fieldNote.text() and "color" in ui.fieldNote.styleSheet()      # but it is doubted
+    assert "wrapped phase" in ui.fieldNote.text() and "color" in ui.fieldNote.styleSheet()  # but it is doubted
     assert ui.echoList.isHidden() and ui.flipSignCheck.isHidden() and ui.keepCheck.isHidden()
     ui.inputSelector.setCurrentIndex(2)
     assert "color" not in ui.fieldNote.styleSheet() and not ui.flipSignCheck.isHidden()
@@ -146,9 +158,14 @@ def test_what_phase_needs_is_installed_when_it_is_needed(
 
 
 def test_panel_console_and_command_line_give_the_same_voxels_and_keep_what_is_on_the_way(
-    ready_phase: Any, scan: dict[str, Any], files: Path, tmp_path_factory: Any, wait_until: Wait,
-    screenshot: Callable[..., Path], render_slices: Callable[..., Path],
-) -> None:  # fmt: skip
+    ready_phase: Any,
+    scan: dict[str, Any],
+    files: Path,
+    tmp_path_factory: Any,
+    wait_until: Wait,
+    screenshot: Callable[..., Path],
+    render_slices: Callable[..., Path],
+) -> None:
     folder = tmp_path_factory.mktemp("known")
     known = command_line(files, folder, "--te", *TIMES, "--b0", 3, "--keep", folder / "kept")
     ready_phase.ui.keepCheck.click()
@@ -178,10 +195,10 @@ def test_panel_console_and_command_line_give_the_same_voxels_and_keep_what_is_on
         phases, scan["brain"], magnitude=magnitudes, echo_time=TIMES, b0=3.0, keep=True, method="tkd", output=chi
     )
     assert again is chi and np.array_equal(slicer.util.arrayFromVolume(chi), known)
-    assert {kind: chi.GetNodeReference(f"IR2QSM.{kind}") for kind in KEPT} == kept      # updated, not made anew
+    assert {kind: chi.GetNodeReference(f"IR2QSM.{kind}") for kind in KEPT} == kept  # updated, not made anew
     later = ready_phase.logic.reconstruct(kept["localfield"], kept["mask"], method="unet")
     loaded = slicer.util.loadVolume(str(folder / "kept" / "localfield.nii.gz"))
-    assert loaded.GetSpacing() != kept["localfield"].GetSpacing()       # NIfTI rounds it to single precision
+    assert loaded.GetSpacing() != kept["localfield"].GetSpacing()  # NIfTI rounds it to single precision
     from_file = ready_phase.logic.reconstruct(loaded, kept["mask"], method="unet")
     assert np.array_equal(slicer.util.arrayFromVolume(from_file), slicer.util.arrayFromVolume(later))
 
@@ -205,7 +222,7 @@ def test_each_choice_changes_the_map(ready_phase: Any, scan: dict[str, Any]) -> 
     assert np.abs(chi(bipolar=True) - usual).max() > 1e-6 and np.abs(chi(phase_range=(-3.5, 3.5)) - usual).max() > 1e-3
     single = chi(scan["phase 2"], input="phase", magnitude=magnitudes[1], echo_time=0.010)
     assert np.abs(single - usual).max() > 1e-3
-    assert np.abs(chi(scan["phase 2"], magnitude=magnitudes[1], echo_time=0.010) - single).max() == 0   # recognised
+    assert np.abs(chi(scan["phase 2"], magnitude=magnitudes[1], echo_time=0.010) - single).max() == 0  # recognised
     assert (inside & (chi(mask=None) != 0)).sum() > 0.7 * inside.sum()
     for widget, words in (
         (lambda: ui.flipSignCheck.click(), "--flip-sign"),
@@ -214,7 +231,7 @@ def test_each_choice_changes_the_map(ready_phase: Any, scan: dict[str, Any]) -> 
         (lambda: ui.b0Spin.setValue(7.0), "--b0 7.0"),
         (lambda: ui.bipolarCheck.click(), "--bipolar"),
         (lambda: ui.phaseRangeEdit.setText("-6.5, 6.5"), "--phase-range -6.5 6.5"),
-    ):  # fmt: skip
+    ):
         assert words not in " ".join(ready_phase._options()[0].words())
         widget()
         assert words in " ".join(ready_phase._options()[0].words())
@@ -242,7 +259,7 @@ def test_what_the_library_refuses_names_the_volumes(ready_phase: Any, scan: dict
     ui = ready_phase.ui
     negative = slicer.util.arrayFromVolume(scan["magnitude 1"]) - 100
     slicer.util.updateVolumeFromArray(scan["magnitude 1"], negative)
-    scan["magnitude 1"].SetName("Doe, Jane")        # which puts it before the others
+    scan["magnitude 1"].SetName("Doe, Jane")  # which puts it before the others
     apply(ready_phase, wait_until)
     assert ui.statusLabel.text().startswith("The magnitude 'Doe, Jane' holds negative numbers; is it the phase?")
     assert "The magnitude 'magnitude 1' holds negative" in ui.logText.toPlainText()
@@ -257,8 +274,9 @@ def test_what_the_library_refuses_names_the_volumes(ready_phase: Any, scan: dict
         (phases, {"magnitude": phases, "echo_time": TIMES}, "The field strength of 'phase 1' is not known"),
         (phases[0], {"input": "wave"}, "'wave' is not known; expected auto, local-field"),
         (phases[0], {"background": "sharp"}, "'sharp' is not known; expected v-sharp"),
-        (phases[0], {"input": "total-field"}, "Choose the mask"), ([], {}, "Choose the phase of an echo"),
-    ):  # fmt: skip
+        (phases[0], {"input": "total-field"}, "Choose the mask"),
+        ([], {}, "Choose the phase of an echo"),
+    ):
         with pytest.raises(InputProblem, match=re.escape(words)):
             ready_phase.logic.reconstruct(first, **options)
     assert slicer.mrmlScene.GetNumberOfNodes() == n_nodes
@@ -268,7 +286,7 @@ def test_a_total_field_runs_when_it_is_called_so(chosen: Any, scan: dict[str, An
     ui = chosen.ui
     ui.fieldSelector.setCurrentNode(scan["total"])
     wait_until(lambda: "Looks like a local field" in ui.fieldNote.text(), 240)
-    assert ui.inputSelector.currentText() == "Local field"      # in another unit it would be one
+    assert ui.inputSelector.currentText() == "Local field"  # in another unit it would be one
     ui.inputSelector.setCurrentIndex(1)
     ui.unitSelector.setCurrentIndex(0)
     ui.maskSelector.setCurrentNode(scan["brain"])

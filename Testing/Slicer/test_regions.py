@@ -87,7 +87,7 @@ def test_the_table_follows_the_chosen_zero_and_the_segments(
     identifier = segmentation.GetSegmentation().GetNthSegmentID(0)
     half = labels == 1
     half[3:] = False
-    panel.exit()        # segments are drawn in another module
+    panel.exit()  # segments are drawn in another module
     slicer.util.updateSegmentBinaryLabelmapFromArray(half.astype(np.uint8), segmentation, identifier, made[0])
     wait_until(lambda: numbers(filled, "first: volume [mm³]")[0] == pytest.approx(half.sum() * 6.0), 5)
     segmentation.GetSegmentation().GetSegment(identifier).SetName("caudate")
@@ -116,22 +116,20 @@ def test_table_and_plot_are_shown_below_the_maps(
     assert table_view.GetTableNodeID() == filled.GetID() and plot_view.GetPlotChartNodeID() == chart.GetID()
     shown = [slicer.app.layoutManager().sliceWidget(f"IR2QSM{i}").mrmlSliceCompositeNode() for i in (1, 2)]
     assert [s.GetBackgroundVolumeID() for s in shown] == [node.GetID() for node in brain[0]]
-    panel.ui.regionsButton.click()      # again: the same nodes
+    panel.ui.regionsButton.click()  # again: the same nodes
     assert len(slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode")) == 2
     assert len(slicer.util.getNodesByClass("vtkMRMLTableNode")) == 1
     panel.ui.regionsSection.click()
     screenshot(panel.parent, "panel-regions", 300)
 
 
-def test_a_table_of_a_saved_scene_is_followed_again(
-    panel: Any, filled: Any, tmp_path: Path, wait_until: Wait
-) -> None:
+def test_a_table_of_a_saved_scene_is_followed_again(panel: Any, filled: Any, tmp_path: Path, wait_until: Wait) -> None:
     before = numbers(filled, "first: mean [ppm]")
     assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     slicer.mrmlScene.Clear(False)
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
     (table,) = slicer.util.getNodesByClass("vtkMRMLTableNode")
-    assert numbers(table, "first: mean [ppm]") == pytest.approx(before, rel=1e-5)       # as text
+    assert numbers(table, "first: mean [ppm]") == pytest.approx(before, rel=1e-5)  # as text
     panel.ui.zeroSelector.setCurrentIndex(2)
     wait_until(lambda: abs(numbers(table, "first: mean [ppm]")[1]) < 1e-12, 5)
     assert numbers(table, "first: mean [ppm]") == pytest.approx(before - before[1])
@@ -166,7 +164,7 @@ def test_segments_on_another_grid_are_measured_where_they_lie(panel: Any, brain:
     turned = slicer.util.addVolumeFromArray(
         np.ascontiguousarray(slicer.util.arrayFromVolume(made[0]).transpose(2, 1, 0)), name="turned"
     )
-    matrix = vtk.vtkMatrix4x4()     # its axes are z, y, x of the first map
+    matrix = vtk.vtkMatrix4x4()  # its axes are z, y, x of the first map
     matrix.DeepCopy((0, 0, 1, 0, 0, 2, 0, 0, 3, 0, 0, 0, 0, 0, 0, 1))
     turned.SetIJKToRASMatrix(matrix)
     table = panel.logic.regions(segmentation, [made[0], turned])

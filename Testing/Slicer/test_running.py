@@ -89,7 +89,7 @@ def test_apply_makes_a_map_on_the_field_s_grid(
     drawn = [qt.QColor(picture.pixel(x, y)) for x in range(370, 560, 3) for y in range(40, 290, 3)]
     hues = [(c.red(), c.green(), c.blue()) for c in drawn]
     assert any(r > b + 60 for r, _g, b in hues) and any(b > r + 60 for r, _g, b in hues)
-    assert sum(min(hue) > 200 for hue in hues) > 200        # white at zero
+    assert sum(min(hue) > 200 for hue in hues) > 200  # white at zero
     ready.ui.legendCheck.click()
     assert not slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(chi).GetVisibility()
 
@@ -105,7 +105,7 @@ def test_a_second_run_makes_a_second_map_or_updates_the_chosen_one(ready: Any, s
     apply(ready, wait_until)
     assert volumes() == ["field", "field QSM IR2QSM"]
     assert np.abs(slicer.util.arrayFromVolume(first) - kept).max() > 1e-3
-    assert first.GetDisplayNode().GetWindowLevelMax() == pytest.approx(0.3)     # what the user set is kept
+    assert first.GetDisplayNode().GetWindowLevelMax() == pytest.approx(0.3)  # what the user set is kept
     ready.ui.chiSelector.setCurrentNode(None)
     ready.ui.consistencyCheck.click()
     apply(ready, wait_until)
@@ -286,7 +286,7 @@ def test_map_colours_legend_and_layout_come_back_with_the_scene(
     table = slicer.util.getNode(name).GetDisplayNode().GetColorNode()
     known = colours_of(table)
     assert len(known) == 256 and known[0][2] > known[0][0] + 0.3 and known[255][0] > known[255][2] + 0.3
-    assert min(known[127][:3]) > 0.9        # white at zero
+    assert min(known[127][:3]) > 0.9  # white at zero
     assert slicer.util.saveScene(str(path))
     slicer.mrmlScene.Clear(False)
     slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
@@ -302,5 +302,5 @@ def test_map_colours_legend_and_layout_come_back_with_the_scene(
     views = [slicer.app.layoutManager().sliceWidget(f"IR2QSM{i}") for i in (1, 2, 3)]
     shown = [slicer.mrmlScene.GetNodeByID(v.mrmlSliceCompositeNode().GetBackgroundVolumeID()).GetName() for v in views]
     assert shown == ["field", name, f"{name} uncertainty"]
-    ready.ui.windowSelector.setCurrentIndex(2)      # and the panel still knows the map
+    ready.ui.windowSelector.setCurrentIndex(2)  # and the panel still knows the map
     assert chi.GetDisplayNode().GetWindowLevelMax() == pytest.approx(0.2)

@@ -48,14 +48,14 @@ def test_the_console_gives_the_voxels_of_the_command_line(
     matrix.DeepCopy((0.0, 0.9, 0.1, 3.0, -1.0, 0.0, 0.0, 5.0, 0.0, -0.1, 0.9, 7.0, 0.0, 0.0, 0.0, 1.0))
     for node in (field, mask):
         node.SetIJKToRASMatrix(matrix)
-        assert slicer.util.saveNode(node, str(tmp_path / f"{node.GetName()}.nrrd"))     # NIfTI rounds the geometry
+        assert slicer.util.saveNode(node, str(tmp_path / f"{node.GetName()}.nrrd"))  # NIfTI rounds the geometry
     chi = logic.reconstruct(field, mask)
     command = [sys.executable, "-m", "IR2QSMLib", "reconstruct", "field.nrrd", "mask.nrrd", "-o", "chi.nrrd"]
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     subprocess.run([*command, "--progress", "none"], cwd=tmp_path, check=True)
     known = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "chi.nrrd")))
     assert np.array_equal(slicer.util.arrayFromVolume(chi), known)
-    assert known.std() > 0.001          # small, as no susceptibility explains such a field
+    assert known.std() > 0.001  # small, as no susceptibility explains such a field
 
 
 def test_what_does_not_fit_is_an_exception_with_the_panel_s_words(logic: Any, sample: tuple[Any, Any]) -> None:
@@ -92,9 +92,13 @@ def test_options_reach_the_library(logic: Any, sample: tuple[Any, Any]) -> None:
     labels[:, :, labels.shape[2] // 2 :] *= 3
     slicer.util.updateVolumeFromArray(half, labels)
     for options in (
-        {"unit": "hz", "b0": 0.02}, {"unit": "rad", "b0": 3.0, "echo_time": 0.002}, {"reference": "none"},
-        {"reference": half, "reference_part": "3"}, {"b0_direction": (0.0, 1.0, 0.0)}, {"method": "tikhonov"},
-    ):  # fmt: skip
+        {"unit": "hz", "b0": 0.02},
+        {"unit": "rad", "b0": 3.0, "echo_time": 0.002},
+        {"reference": "none"},
+        {"reference": half, "reference_part": "3"},
+        {"b0_direction": (0.0, 1.0, 0.0)},
+        {"method": "tikhonov"},
+    ):
         chi = logic.reconstruct(field, mask, **{"method": "tkd", **options})
         found = slicer.util.arrayFromVolume(chi)
         assert np.abs(found - plain).max() > 1e-4, options
@@ -115,9 +119,12 @@ def test_options_of_the_classical_methods_reach_the_library(logic: Any, scene: A
     extra = {name: slicer.util.addVolumeFromArray(np.float32(image), name=name) for name, image in images.items()}
     medi = {"method": "medi", "b0": 3.0, "echo_time": 0.005, "magnitude": extra["one"]}
     for first, second in (
-        ({"method": "tv"}, {"strength": 0.05}), ({"method": "tv"}, {"strength": "auto"}),
-        (medi, {"magnitude": extra["other"]}), (medi, {"noise": extra["noise"]}), (medi, {"csf": extra["csf"]}),
-    ):  # fmt: skip
+        ({"method": "tv"}, {"strength": 0.05}),
+        ({"method": "tv"}, {"strength": "auto"}),
+        (medi, {"magnitude": extra["other"]}),
+        (medi, {"noise": extra["noise"]}),
+        (medi, {"csf": extra["csf"]}),
+    ):
         made = [logic.reconstruct(field, mask, **options) for options in (first, first | second)]
         one, other = map(slicer.util.arrayFromVolume, made)
         assert np.abs(one - other)[inside > 0].max() > 1e-4, second
@@ -142,7 +149,7 @@ def test_a_mask_under_another_transform_is_brought_to_the_field(logic: Any, samp
     assert np.array_equal(there, inside > 0) and note == ""
     shift = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "shift")
     matrix = vtk.vtkMatrix4x4()
-    matrix.SetElement(0, 3, 6.0)        # two voxels along x
+    matrix.SetElement(0, 3, 6.0)  # two voxels along x
     shift.SetMatrixTransformToParent(matrix)
     mask.SetAndObserveTransformNodeID(shift.GetID())
     moved, note = between.mask_on(mask, "", field)

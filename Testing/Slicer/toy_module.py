@@ -34,7 +34,7 @@ UI = """<?xml version="1.0" encoding="UTF-8"?>
  <receiver>field</receiver><slot>setMRMLScene(vtkMRMLScene*)</slot></connection></connections></ui>
 """
 
-CODE = '''
+CODE = """
 import enum, sys
 from typing import Annotated
 import qt, slicer
@@ -123,4 +123,4 @@ class ToyWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "string": lambda: self.ui.apply.connect("clicked()", self.run),
             "exec": lambda: qt.QDialog().exec(), "lawful": lambda: label.property("text"),
         }[what]()
-'''
+"""

@@ -81,7 +81,7 @@ class Ticks:
 
     def show(self, items, ticked):
         """List (data, text, tool tip) and tick some, without a call."""
-        if (items, list(ticked)) == (self._items, self._ticked):    # so that no item goes while it is clicked
+        if (items, list(ticked)) == (self._items, self._ticked):  # so that no item goes while it is clicked
             return
         self._items, self._ticked = items, list(ticked)
         widget = self._widget
@@ -106,7 +106,7 @@ def problem_of(methods, chosen, parameters):
     """What the chosen methods lack, in a sentence, or nothing."""
     if not chosen:
         return _("Tick at least one method.")
-    if parameters.input is Input.PHASE:         # all that any method needs comes with it
+    if parameters.input is Input.PHASE:  # all that any method needs comes with it
         return ""
     given = {"magnitude": parameters.magnitude, "b0": parameters.b0, "echo_time": parameters.echoTime}
     words = {"magnitude": _("the magnitude image"), "b0": _("B0"), "echo_time": _("the echo time")}

@@ -34,8 +34,10 @@ class ScanSection(VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self._ui, self._changed, self._parameters = ui, changed, None
         self._volumes = scene.Watch(self._nodes_changed)
-        self._lists = {ECHOES: Ticks(ui.echoList, lambda ids: self._ticked(ECHOES, ids)),
-                       MAGNITUDES: Ticks(ui.magnitudeList, lambda ids: self._ticked(MAGNITUDES, ids))}  # fmt: skip
+        self._lists = {
+            ECHOES: Ticks(ui.echoList, lambda ids: self._ticked(ECHOES, ids)),
+            MAGNITUDES: Ticks(ui.magnitudeList, lambda ids: self._ticked(MAGNITUDES, ids)),
+        }
         ui.maskNote.linkActivated.connect(lambda name: slicer.util.selectModule(name))
 
     def attach(self, parameters):
@@ -64,10 +66,19 @@ class ScanSection(VTKObservationMixin):
     def update(self):
         """Bring the lists up to date, and tick what DICOM says belongs to a phase that was chosen anew."""
         ui, phase = self._ui, self._is_phase()
-        for name in ("echoLabel", "echoList", "magnitudesLabel", "magnitudeList", "echoTimesLabel", "echoTimesEdit",
-                     "bipolarCheck", "phaseRangeLabel", "phaseRangeEdit"):  # fmt: skip
+        for name in (
+            "echoLabel",
+            "echoList",
+            "magnitudesLabel",
+            "magnitudeList",
+            "echoTimesLabel",
+            "echoTimesEdit",
+            "bipolarCheck",
+            "phaseRangeLabel",
+            "phaseRangeEdit",
+        ):
             getattr(ui, name).setVisible(phase)
-        self._volumes.hold(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"))      # their names, their grids
+        self._volumes.hold(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"))  # their names, their grids
         if not phase:
             return
         self._settle()

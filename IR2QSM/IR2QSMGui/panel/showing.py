@@ -27,7 +27,7 @@ class Showing:
         """Give the maps the looks that the panel says, if these were changed."""
         chi, _nodes = self._maps()
         self._ui.sideBySideButton.setEnabled(chi is not None)
-        if chi is not None and self._shown != self._looks():    # what was set elsewhere stays until it is changed here
+        if chi is not None and self._shown != self._looks():  # what was set elsewhere stays until it is changed here
             self._shown = self._looks()
             for node in {chi, *self._comparison.ticked()}:
                 if scene.is_map(node):

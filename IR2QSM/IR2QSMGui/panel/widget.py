@@ -233,7 +233,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if parameters.chi is not None and parameters.chi in inputs:
             other = _("The map would replace its own input; choose another output volume.")
         if parameters.chi is not None and len(chosen) > 1:
-            other = _("Several methods make several maps: choose \"Create new volume\" as output.")
+            other = _('Several methods make several maps: choose "Create new volume" as output.')
         of_methods = methods.problem_of(self._methods, chosen, parameters) or self._installation.error
         problem = "" if of_field else self._recognition.problem(parameters.field, parameters.input)
         seen = self._recognition.text(parameters.field)
@@ -250,7 +250,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         fit = not (of_field or of_scan or of_mask or of_methods or other or problem or looking)
         ui.applyButton.setText(_("Cancel") if running else _("Apply"))
         ui.applyButton.setEnabled(running or fit)
-        if not running and other != self._complaint:    # else what a run said last stays
+        if not running and other != self._complaint:  # else what a run said last stays
             self._status.say(other, bad=bool(other))
         self._complaint = other
 
@@ -286,7 +286,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         finally:
             self._installing = False
             self.ui.applyButton.unsetCursor()
-        self._update()              # now the field can be looked at, unless another module was entered meanwhile
+        self._update()  # now the field can be looked at, unless another module was entered meanwhile
         if said:
             self._status.say(said, bad)
 
@@ -295,15 +295,20 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.applyButton.setEnabled(False)
         self.ui.applyButton.setCursor(qt.QCursor(qt.Qt.WaitCursor))
         self._status.say(_("Installing {names}. This takes minutes…").format(names=", ".join(names)))
-        self.ui.statusLabel.repaint()       # what follows holds up the window
+        self.ui.statusLabel.repaint()  # what follows holds up the window
 
     def _start(self):
         parameters, options = self._parameters, self._options()
         uncertainty = None if parameters.chi is None else parameters.chi.GetNodeReference("IR2QSM.uncertainty")
         self._run = run = Series(
-            self._scan.phases(), parameters.mask, options, (parameters.chi, uncertainty), self._status.progressed,
-            self._mapped, self._ended,
-        )  # fmt: skip
+            self._scan.phases(),
+            parameters.mask,
+            options,
+            (parameters.chi, uncertainty),
+            self._status.progressed,
+            self._mapped,
+            self._ended,
+        )
         for one in options:
             self._log.add(f"— {time.strftime('%H:%M:%S')}", _("Apply: {words}").format(words=_plain(one)))
         run.start()

@@ -80,7 +80,7 @@ class Recognition:
         if found is None or self._settled == self._inspection.key:
             return
         before, self._settled = self._settled, self._inspection.key
-        changed = before is not None and before[0] == self._settled[0]      # its voxels, since it was looked at
+        changed = before is not None and before[0] == self._settled[0]  # its voxels, since it was looked at
         if found["kind"] in INPUTS and (changed or parameters.judged != self._settled[0]):
             with slicer.util.NodeModify(parameters):
                 parameters.input = INPUTS[found["kind"]]

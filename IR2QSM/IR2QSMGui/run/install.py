@@ -34,10 +34,11 @@ def require(phase=False):
     lacking = missing(phase)
     if lacking:
         raise DependenciesMissing(
-            _("{names} must be installed first: press Apply in the module's panel, or call "
-              "IR2QSMGui.run.install.install({phase}).").format(
-                names=", ".join(lacking), phase="phase=True" if phase else "")
-        )  # fmt: skip
+            _(
+                "{names} must be installed first: press Apply in the module's panel, or call "
+                "IR2QSMGui.run.install.install({phase})."
+            ).format(names=", ".join(lacking), phase="phase=True" if phase else "")
+        )
 
 
 def install(phase=False, ask=True, on_begin=None):
@@ -52,14 +53,17 @@ def install(phase=False, ask=True, on_begin=None):
         return False
     size = _("Together they are less than {n} MB.").format(n=30 if phase else 2)
     if TORCH in lacking:
-        size = _("The PyTorch extension chooses the build of torch and adds torchvision: some 250 MB for a processor, "
-                 "some 3 GB for a graphics card.")  # fmt: skip
+        size = _(
+            "The PyTorch extension chooses the build of torch and adds torchvision: some 250 MB for a processor, "
+            "some 3 GB for a graphics card."
+        )
     if ask and not slicer.util.confirmOkCancelDisplay(
-        _("IR2QSM needs Python packages that Slicer does not bring:\n\n{names}\n\n{size} Packages that Slicer brings "
-          "are kept where they will do. Install now?").format(
-            names="\n".join(f"• {name}" for name in lacking), size=size),
+        _(
+            "IR2QSM needs Python packages that Slicer does not bring:\n\n{names}\n\n{size} Packages that Slicer brings "
+            "are kept where they will do. Install now?"
+        ).format(names="\n".join(f"• {name}" for name in lacking), size=size),
         _("IR2QSM: install Python packages"),
-    ):  # fmt: skip
+    ):
         raise DependenciesMissing(_("Nothing was installed, so nothing can be reconstructed yet."))
     if on_begin is not None:
         on_begin(lacking)
@@ -67,7 +71,7 @@ def install(phase=False, ask=True, on_begin=None):
         if TORCH in lacking:
             _install_torch()
         slicer.packaging.pip_ensure(requirements(phase), prompt_install=False, requester="IR2QSM")
-    except Exception as error:      # pip's, the network's, or that of importing a broken torch: all are one reason
+    except Exception as error:  # pip's, the network's, or that of importing a broken torch: all are one reason
         raise DependenciesMissing(_("The installation failed: {reason}").format(reason=error)) from error
     lacking = missing(phase)
     if lacking:

@@ -60,8 +60,10 @@ class Options:
     reference_part: str = ""
 
     def __post_init__(self):
-        for value, known in ((self.input, ("auto", *(i.value for i in Input))),
-                             (self.background, (None, *(b.value for b in Background)))):  # fmt: skip
+        for value, known in (
+            (self.input, ("auto", *(i.value for i in Input))),
+            (self.background, (None, *(b.value for b in Background))),
+        ):
             if value not in known:
                 names = ", ".join(filter(None, known))
                 raise InputProblem(_("'{value}' is not known; expected {names}.").format(value=value, names=names))
@@ -135,10 +137,13 @@ class Options:
         """
         reference, takes, needs = parameters.reference.value, about.get("options", ()), about.get("needs", ())
         of_method = {
-            "uncertainty": parameters.uncertainty, "weights": parameters.weights, "tile": parameters.tile.value or None,
-            "consistency": parameters.consistency, "magnitude": parameters.magnitude,
+            "uncertainty": parameters.uncertainty,
+            "weights": parameters.weights,
+            "tile": parameters.tile.value or None,
+            "consistency": parameters.consistency,
+            "magnitude": parameters.magnitude,
             "strength": "auto" if parameters.automatic else None,
-        }  # fmt: skip
+        }
         of_method = {k: v for k, v in of_method.items() if k in takes}
         unit, phase, local = parameters.unit, parameters.input is Input.PHASE, parameters.input is Input.LOCAL
         if phase:
@@ -146,16 +151,23 @@ class Options:
             of_method["magnitude"] = tuple(magnitudes)
         echo_time = (parameters.echoTime / 1000 or None) if unit is Unit.RAD or "echo_time" in needs else None
         return cls(
-            input=parameters.input.value, unit=unit.value, method=method,
+            input=parameters.input.value,
+            unit=unit.value,
+            method=method,
             b0=(parameters.b0 or None) if unit is not Unit.PPM or "b0" in needs else None,
             echo_time=times_of(parameters.echoTimes) if phase else echo_time,
-            flip_sign=parameters.flipSign and not local, keep=parameters.keep and not local,
-            bipolar=parameters.bipolar and phase, phase_range=range_of(parameters.phaseRange) if phase else None,
+            flip_sign=parameters.flipSign and not local,
+            keep=parameters.keep and not local,
+            bipolar=parameters.bipolar and phase,
+            phase_range=range_of(parameters.phaseRange) if phase else None,
             background=None if local else parameters.background.value,
-            mask_part=parameters.maskPart, b0_direction=direction_of(parameters.b0Direction), device=parameters.device,
+            mask_part=parameters.maskPart,
+            b0_direction=direction_of(parameters.b0Direction),
+            device=parameters.device,
             reference=(parameters.region or "region") if reference == "region" else reference,
-            reference_part=parameters.regionPart, **of_method,
-        )  # fmt: skip
+            reference_part=parameters.regionPart,
+            **of_method,
+        )
 
 
 def times_of(text):
@@ -166,9 +178,11 @@ def times_of(text):
     low, high = TE_RANGE
     if not numbers or not all(low <= te <= high for te in numbers):
         raise InputProblem(
-            _("The echo times are '{text}'; enter one for each echo in milliseconds, from {low} to {high}, such as "
-              "4 8 12.").format(text=text.strip(), low=f"{low:g}", high=f"{high:g}")
-        )  # fmt: skip
+            _(
+                "The echo times are '{text}'; enter one for each echo in milliseconds, from {low} to {high}, such as "
+                "4 8 12."
+            ).format(text=text.strip(), low=f"{low:g}", high=f"{high:g}")
+        )
     return tuple(te / 1000 for te in numbers)
 
 
@@ -179,9 +193,10 @@ def range_of(text):
     numbers = _numbers(text)
     if len(numbers) != 2 or not numbers[0] < numbers[1]:
         raise InputProblem(
-            _("The phase range is '{text}'; enter the numbers that stand for −π and π, such as 0 4095, or "
-              "nothing.").format(text=text.strip())
-        )  # fmt: skip
+            _(
+                "The phase range is '{text}'; enter the numbers that stand for −π and π, such as 0 4095, or nothing."
+            ).format(text=text.strip())
+        )
     return numbers
 
 

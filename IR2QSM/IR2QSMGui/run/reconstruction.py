@@ -27,9 +27,12 @@ VOLUMES = ("noise", "csf")
 def on_the_way():
     """What is kept of the way to a map, by the library's names."""
     return {
-        "totalfield": _("total field"), "localfield": _("local field"), "mask": _("effective mask"),
-        "residual": _("residual"), "quality": _("quality"),
-    }  # fmt: skip
+        "totalfield": _("total field"),
+        "localfield": _("local field"),
+        "mask": _("effective mask"),
+        "residual": _("residual"),
+        "quality": _("quality"),
+    }
 
 
 class Reconstruction:
@@ -53,9 +56,11 @@ class Reconstruction:
         for volume in extras:
             if volume is not None and not masks.same_grid(volume, field):
                 raise InputProblem(
-                    _("'{name}' lies on another grid than the field; resample it to the field's, or choose another "
-                      "volume.").format(name=volume.GetName())
-                )  # fmt: skip
+                    _(
+                        "'{name}' lies on another grid than the field; resample it to the field's, or choose another "
+                        "volume."
+                    ).format(name=volume.GetName())
+                )
         self._scan = None
         if kind is Input.PHASE:
             self._scan = Scan.of(phases, options.magnitudes, options.echo_times, options.b0)
@@ -148,7 +153,7 @@ class Reconstruction:
         try:
             if isinstance(self.error, WorkerFailed):
                 if self.error.kind == "InternalError":
-                    dependencies.require(phase=True)        # it may have turned out to be phase
+                    dependencies.require(phase=True)  # it may have turned out to be phase
                 self.error = WorkerFailed(self.error.kind, self._named(str(self.error)), self.error.lines)
             if self.error is None and not self._still_there():
                 self.dropped = True
@@ -192,7 +197,7 @@ class Reconstruction:
             None if volume is None else add(volume, name=name, output=output)
             for volume, name, output in zip(read, names, self._outputs, strict=True)
         )
-        if chi.GetNodeReference("IR2QSM.field") is None:       # an updated map keeps the display it was given
+        if chi.GetNodeReference("IR2QSM.field") is None:  # an updated map keeps the display it was given
             display.show_map(chi, Window.NARROW.value, Colours.GREY, True)
         if sigma is not None:
             display.show_uncertainty(sigma, Window.NARROW.value)

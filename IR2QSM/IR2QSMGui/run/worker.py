@@ -74,8 +74,11 @@ class Worker:
         paths = [str(library_folder()), *filter(None, [os.environ.get("PYTHONPATH")])]
         settings = {
             "useStartupEnvironment": False,
-            "updateEnvironment": {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1",
-                                  "PYTHONIOENCODING": "ascii:backslashreplace"},
+            "updateEnvironment": {
+                "PYTHONPATH": os.pathsep.join(paths),
+                "PYTHONSAFEPATH": "1",
+                "PYTHONIOENCODING": "ascii:backslashreplace",
+            },
         }
         try:
             if wait:
@@ -83,7 +86,7 @@ class Worker:
                 try:
                     for line in self._process.stdout:
                         self._heard(line.rstrip())
-                except BaseException:       # what a script's callback raises must not leave the worker behind
+                except BaseException:  # what a script's callback raises must not leave the worker behind
                     self.kill()
                     raise
                 self._done(self._process.wait())
@@ -115,7 +118,7 @@ class Worker:
         """End its process and those that it started: in Slicer the interpreter is the child of a launcher."""
         if self.ended or self._process is None or self._process.poll() is not None:
             return
-        with suppress(Exception):       # not installed, or ended meanwhile: its own process is all there is to end
+        with suppress(Exception):  # not installed, or ended meanwhile: its own process is all there is to end
             import psutil
 
             children = psutil.Process(self._process.pid).children(recursive=True)
@@ -123,7 +126,7 @@ class Worker:
                 child.kill()
             psutil.wait_procs(children, timeout=2)
         self._process.kill()
-        with suppress(Exception):       # on Windows its files cannot be removed before it has ended
+        with suppress(Exception):  # on Windows its files cannot be removed before it has ended
             self._process.wait(timeout=2)
 
     def _heard(self, line):
@@ -179,7 +182,7 @@ def _event(line):
 
 
 def _died(code, lines):
-    launcher = [line for line in lines if ABNORMAL in line]     # it gives 1 for a child that was killed
+    launcher = [line for line in lines if ABNORMAL in line]  # it gives 1 for a child that was killed
     for line in launcher:
         lines.remove(line)
     if code in (-9, 137) or launcher:

@@ -28,9 +28,7 @@ def show(maps, difference_to=None):
     Raises InputProblem for too many or too few, and for maps on different grids where differences are wanted.
     """
     if not 2 <= len(maps) <= layouts.MOST:
-        raise InputProblem(
-            _("Maps that are chosen: {n}; choose 2 to {most}.").format(n=len(maps), most=layouts.MOST)
-        )
+        raise InputProblem(_("Maps that are chosen: {n}; choose 2 to {most}.").format(n=len(maps), most=layouts.MOST))
     if difference_to is None:
         forget_differences()
         layouts.side_by_side(maps)
@@ -59,7 +57,7 @@ def forget_differences():
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         if node.GetNodeReferenceID(DIFFERENCE) is not None:
             shown, legend = node.GetDisplayNode(), slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
-            slicer.mrmlScene.RemoveNode(node)       # first, or the views that show it would give it another display
+            slicer.mrmlScene.RemoveNode(node)  # first, or the views that show it would give it another display
             for one in filter(None, (legend, shown)):
                 slicer.mrmlScene.RemoveNode(one)
 

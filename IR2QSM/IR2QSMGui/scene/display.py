@@ -9,9 +9,12 @@ from IR2QSMGui.run.worker import library_folder
 DIVERGING = "IR2QSM diverging"
 TITLE = "χ [ppm]"
 ON_THE_WAY = {
-    "totalfield": (-0.5, 0.5), "localfield": (-0.1, 0.1), "mask": (0.0, 1.0), "residual": (0.0, 0.3),
+    "totalfield": (-0.5, 0.5),
+    "localfield": (-0.1, 0.1),
+    "mask": (0.0, 1.0),
+    "residual": (0.0, 0.3),
     "quality": (0.0, 1.0),
-}  # fmt: skip
+}
 """Windows of what is on the way to a map: fields [ppm], and the fit's residual and the phase's quality, 0 to 1."""
 STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0)
 """From label to label of a legend [ppm]: a scale whose numbers were rounded would mislead."""
@@ -21,7 +24,7 @@ def show_map(node, window, colours, legend):
     """Set a map's window [ppm], colours and legend."""
     display = node.GetDisplayNode()
     low, high = window
-    if colours is Colours.DIVERGING:        # zero in the middle, whatever the window
+    if colours is Colours.DIVERGING:  # zero in the middle, whatever the window
         high = max(abs(low), abs(high))
         low = -high
     with slicer.util.NodeModify(display):
@@ -85,7 +88,7 @@ def _colour_node(colours):
     if node is None:
         path = library_folder() / "Resources" / "Colors" / "IR2QSM-Diverging.ctbl"
         node = slicer.modules.colors.logic().LoadColorFile(str(path), DIVERGING, None, True)
-        storage = node.GetStorageNode()         # saved with the scene, not as a link to this installation
+        storage = node.GetStorageNode()  # saved with the scene, not as a link to this installation
         node.SetAndObserveStorageNodeID(None)
         slicer.mrmlScene.RemoveNode(storage)
         node.SetHideFromEditors(False)

@@ -60,11 +60,11 @@ def side_by_side(nodes, plots=False):
         _align(views)
     else:
         _fit(views)
-        qt.QTimer.singleShot(0, lambda: _fit(views))    # once more when the views have their size
+        qt.QTimer.singleShot(0, lambda: _fit(views))  # once more when the views have their size
     for node in nodes:
         _show_legend_again(node)
     for legend in slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode"):
-        legend.Modified()       # a view leaves the legend of what it showed before where it is, until it changes
+        legend.Modified()  # a view leaves the legend of what it showed before where it is, until it changes
 
 
 def _view(i):
@@ -107,18 +107,20 @@ def _align(views):
 def _write_name(i):
     """Write a volume's name into the upper left corner of its view; Slicer's own annotations are in other corners."""
     view = _view(i)
-    if view is None:        # gone with its scene
+    if view is None:  # gone with its scene
         return
     composite = view.mrmlSliceCompositeNode()
     node = slicer.mrmlScene.GetNodeByID(composite.GetBackgroundVolumeID() or "")
     renderer = view.sliceView().renderWindow().GetRenderers().GetFirstRenderer()
     props = renderer.GetViewProps()
-    actor = next((p for p in (props.GetItemAsObject(i) for i in range(props.GetNumberOfItems()))
-                  if p.GetObjectName() == LABEL), None)  # fmt: skip
+    actor = next(
+        (p for p in (props.GetItemAsObject(i) for i in range(props.GetNumberOfItems())) if p.GetObjectName() == LABEL),
+        None,
+    )
     if actor is None:
         actor = _label()
         renderer.AddViewProp(actor)
-        composite.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: _write_name(i))      # another volume in it
+        composite.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: _write_name(i))  # another volume in it
     text = "" if node is None else node.GetName()
     if actor.GetInput() != text:
         actor.SetInput(text)

@@ -188,7 +188,7 @@ def _exported(node, segments, field):
             raise InputProblem(_("The segmentation '{name}' could not be exported.").format(name=node.GetName()))
         return (slicer.util.arrayFromVolume(labels) != 0).astype(np.uint8)
     finally:
-        for made in nodes_of_scene() - before:      # its display and a colour table, too
+        for made in nodes_of_scene() - before:  # its display and a colour table, too
             slicer.mrmlScene.RemoveNode(made)
 
 
@@ -215,7 +215,7 @@ def overlap(mask, field):
     a, b = [0.0] * 6, [0.0] * 6
     mask.GetRASBounds(a)
     field.GetRASBounds(b)
-    empty = a[0] > a[1]             # said elsewhere
+    empty = a[0] > a[1]  # said elsewhere
     return empty or all(a[2 * i] <= b[2 * i + 1] and b[2 * i] <= a[2 * i + 1] for i in range(3))
 
 

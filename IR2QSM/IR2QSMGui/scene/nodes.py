@@ -28,6 +28,7 @@ class Watch:
         new = [node for node in nodes if node not in known]
         self._held = held + [(node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._heard)) for node in new]
 
+
 QUANTITY = ("126396", "DCM", "Magnetic Susceptibility")
 PPM = ("ppm", "UCUM", "ppm")
 

@@ -15,8 +15,16 @@ from IR2QSMGui.scene.nodes import layouts, masks
 NAME = "IR2QSM regions"
 SOURCE, CHART = "IR2QSM.segmentation", "IR2QSM.chart"
 """References of a table to what it was made from, and to its plot."""
-COLOURS = ((0.00, 0.45, 0.70), (0.84, 0.37, 0.00), (0.00, 0.62, 0.45), (0.80, 0.47, 0.65), (0.90, 0.62, 0.00),
-           (0.34, 0.71, 0.91), (0.40, 0.40, 0.40), (0.58, 0.40, 0.74))  # fmt: skip
+COLOURS = (
+    (0.00, 0.45, 0.70),
+    (0.84, 0.37, 0.00),
+    (0.00, 0.62, 0.45),
+    (0.80, 0.47, 0.65),
+    (0.90, 0.62, 0.00),
+    (0.34, 0.71, 0.91),
+    (0.40, 0.40, 0.40),
+    (0.58, 0.40, 0.74),
+)
 """One for each map; told apart by those who see no red or green, too."""
 DELAY = 400
 """Milliseconds without a change after which the table is filled again."""
@@ -102,7 +110,7 @@ def _values(segmentation, identifier, maps):
 def _voxels(segmentation, identifier, node):
     try:
         inside, _note = masks.mask_on(segmentation, identifier, node)
-    except InputProblem:        # a segment without voxels has a row without values
+    except InputProblem:  # a segment without voxels has a row without values
         return np.empty(0, int)
     return np.flatnonzero(inside)
 
@@ -156,7 +164,7 @@ class Regions(VTKObservationMixin):
         ui.regionsButton.setEnabled(ready)
         ui.copyTableButton.setEnabled(ready)
         self._watch(node)
-        if self._table is None and node is not None:        # one that came with the scene
+        if self._table is None and node is not None:  # one that came with the scene
             tables = slicer.util.getNodesByClass("vtkMRMLTableNode")
             self._table = next((t for t in tables if t.GetNodeReference(SOURCE) is node), None)
             self._chart = self._table and self._table.GetNodeReference(CHART)
@@ -197,7 +205,7 @@ class Regions(VTKObservationMixin):
         parameters = self._parameters
         if parameters is None:
             return
-        if self._table is not None and self._table.GetScene() is None:      # the user removed it
+        if self._table is not None and self._table.GetScene() is None:  # the user removed it
             self._table = self._chart = None
         self._done = self._wanted()
         try:

@@ -11,10 +11,14 @@ from slicer.i18n import tr as _
 from IR2QSMGui.scene.nodes import nodes as scene
 
 TAGS = {
-    "EchoTime": "0018,0081", "MagneticFieldStrength": "0018,0087", "ImagingFrequency": "0018,0084",
-    "Manufacturer": "0008,0070", "ImageType": "0008,0008", "StudyInstanceUID": "0020,000D",
+    "EchoTime": "0018,0081",
+    "MagneticFieldStrength": "0018,0087",
+    "ImagingFrequency": "0018,0084",
+    "Manufacturer": "0008,0070",
+    "ImageType": "0008,0008",
+    "StudyInstanceUID": "0020,000D",
     "SeriesInstanceUID": "0020,000E",
-}  # fmt: skip
+}
 """What is read of DICOM, by the names of BIDS' sidecars."""
 WORDS = {"phase": {"P", "PHASE", "PHASE MAP"}, "magnitude": {"M", "MAGNITUDE", "M_FFE"}}
 """Values of ImageType."""
@@ -34,7 +38,7 @@ def facts_of(node):
     database = getattr(slicer, "dicomDatabase", None)
     if not instances or database is None:
         return {}
-    key = *instances[:2], instances[-1]     # slices are sorted by position: of several echoes, the first two differ
+    key = *instances[:2], instances[-1]  # slices are sorted by position: of several echoes, the first two differ
     known = _facts.get(key)
     if not known:
         read = {name: str(database.instanceValue(instances[0], tag) or "").strip() for name, tag in TAGS.items()}
@@ -50,7 +54,7 @@ _facts = {}
 
 
 def kind_of(node):
-    """"phase" or "magnitude" as DICOM says, or nothing where it says neither."""
+    """ "phase" or "magnitude" as DICOM says, or nothing where it says neither."""
     stated = {word.strip().upper() for word in facts_of(node).get("ImageType", ())}
     return next((kind for kind, words in WORDS.items() if stated & words), "")
 
@@ -152,7 +156,7 @@ def write_with_facts(node, path, kind=""):
     """Write a volume, and beside it what DICOM or an earlier run says of it; of the kind it is used as, if given."""
     scene.write_volume(node, path)
     facts = {name: value for name, value in facts_of(node).items() if name in TAGS and not name.endswith("UID")}
-    if kind and kind_of(node) not in ("", kind):        # who chose it knows better than its header
+    if kind and kind_of(node) not in ("", kind):  # who chose it knows better than its header
         del facts["ImageType"]
     if not kind:
         facts |= _told_beside(node)

@@ -62,7 +62,7 @@ def _load(path: Path, changed: int, size: int) -> Loaded:
         config = _exactly(KINDS[name].config, weights.header["config"])
         require_fit(network_input, config)
         found = weights.header.get("calibration")
-        older = found is not None and tuple(found["features"]) != FEATURES      # by another version's: of no use here
+        older = found is not None and tuple(found["features"]) != FEATURES  # by another version's: of no use here
         calibration = None if found is None or older else Calibration.from_dict(found)
     except (AttributeError, KeyError, TypeError) as error:
         raise WeightsInvalid(

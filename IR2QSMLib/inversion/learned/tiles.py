@@ -58,7 +58,7 @@ def infer_in_memory(
     for edge in _edges(network, image, tile, before, dtype):
         try:
             return infer(network, image, edge, dtype, progress, dipole, mask)._replace(tile=edge)
-        except RuntimeError as error:           # torch.OutOfMemoryError on a GPU, RuntimeError from the CPU's allocator
+        except RuntimeError as error:  # torch.OutOfMemoryError on a GPU, RuntimeError from the CPU's allocator
             if not is_out_of_memory(error):
                 raise
     raise OutOfMemory(

@@ -15,8 +15,15 @@ from IR2QSMLib.physics.fourier import blur
 from IR2QSMLib.physics.settings import SETTINGS
 
 FEATURES = (
-    "log_discrepancy", "log_residual", "log_spread", "log_above", "log_below", "log_around", "edge", "log_voxel",
-)  # fmt: skip
+    "log_discrepancy",
+    "log_residual",
+    "log_spread",
+    "log_above",
+    "log_below",
+    "log_around",
+    "edge",
+    "log_voxel",
+)
 """What an error's size is told from, in the order of `features`."""
 
 
@@ -45,19 +52,22 @@ def features(chi: Tensor, term: DataTerm) -> Tensor:
     volumes = (
         root(mean(term.residual(chi).square(), near)),
         root(mean(chi.square(), near) - mean(chi, near).square()),
-        contrast.clamp_min(0.0), (-contrast).clamp_min(0.0),
+        contrast.clamp_min(0.0),
+        (-contrast).clamp_min(0.0),
         root(mean(chi.square(), far)),
-    )  # fmt: skip
+    )
 
     def constant(value: float) -> Tensor:
         return torch.full((n,), value, device=chi.device)
 
-    return torch.stack([
-        constant(math.log(math.sqrt(power) + small)),
-        *((x[mask] + small).log() for x in volumes),
-        1.0 - weight[near][mask],
-        constant(math.log(math.prod(field.grid.voxel_size)) / len(field.grid.voxel_size)),
-    ])  # fmt: skip
+    return torch.stack(
+        [
+            constant(math.log(math.sqrt(power) + small)),
+            *((x[mask] + small).log() for x in volumes),
+            1.0 - weight[near][mask],
+            constant(math.log(math.prod(field.grid.voxel_size)) / len(field.grid.voxel_size)),
+        ]
+    )
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def test_a_terminal_shows_a_bar_with_percent_and_an_estimate(case: Any, tmp_path
         while True:
             try:
                 part = os.read(master, 4096)
-            except OSError:     # Linux says so when the other end is closed
+            except OSError:  # Linux says so when the other end is closed
                 break
             if not part:
                 break
@@ -197,9 +197,13 @@ def test_a_long_call_is_ended_within_two_seconds(tmp_path: Path, how: str) -> No
     file, result = tmp_path / "cancel", tmp_path / "a.txt"
     command = [sys.executable, "-c", LONG_CALL, str(file), str(result)]
     with subprocess.Popen(
-        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        command,
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:  # fmt: skip
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
         assert json.loads(process.stdout.readline())["event"] == "progress"
         start = time.monotonic()

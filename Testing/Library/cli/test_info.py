@@ -54,8 +54,9 @@ def test_damaged_and_missing_weights_are_a_problem_not_a_fault(tmp_path: Path, m
         raise WeightsInvalid("The bundled weights are missing from this installation; reinstall it.")
 
     monkeypatch.setattr(module, "models_folder", missing)
-    assert information()["weights"] == [{"problem": "The bundled weights are missing from this installation; reinstall "
-                                         "it."}]  # fmt: skip
+    assert information()["weights"] == [
+        {"problem": "The bundled weights are missing from this installation; reinstall it."}
+    ]
 
 
 def test_the_command_answers_in_one_line_of_json(ir2qsm: Callable[..., Any]) -> None:

@@ -90,7 +90,7 @@ def test_weights_change_the_result(chi: Callable[..., Tensor], make_weights: Any
 def test_a_tile_changes_the_result_a_little_and_is_said(
     chi: Callable[..., Tensor], ir2qsm: Run, make_weights: Any, write_volume: Any, tmp_path: Path
 ) -> None:
-    _, local = simulate(Case(8, 40.0, (56, 40, 33), (2.8, 3.0, 3.4), 20.0, phantom=True))   # longer than a tile
+    _, local = simulate(Case(8, 40.0, (56, 40, 33), (2.8, 3.0, 3.4), 20.0, phantom=True))  # longer than a tile
     field = write_volume(tmp_path / "f.nrrd", local.values, local.grid)
     mask, weights = write_volume(tmp_path / "m.nrrd", local.mask, local.grid), make_weights()
     whole = chi("--weights", weights, field=field, mask=mask, method="ir2qsm")
@@ -105,7 +105,7 @@ def test_a_tile_changes_the_result_a_little_and_is_said(
 def test_b0_direction_changes_the_result(chi: Callable[..., Tensor], case: Any) -> None:
     x, y, z = case.local.grid.b0_direction
     assert float((chi("--b0-direction", 2 * x, 2 * y, 2 * z) - chi()).abs().max()) < 1e-5
-    assert torch.allclose(chi("--b0-direction", -x, -y, -z), chi(), atol=1e-3)     # rounding at TKD's threshold
+    assert torch.allclose(chi("--b0-direction", -x, -y, -z), chi(), atol=1e-3)  # rounding at TKD's threshold
     assert differ(chi("--b0-direction", 0, -0.5, 1), chi())
 
 
@@ -122,9 +122,7 @@ def test_mask_labels_change_the_result(
     assert torch.allclose(chi("--mask-labels", 1, 2, 3, 6, mask=path), chi(), atol=1e-6)
 
 
-def test_non_finite_values_can_leave_the_mask(
-    ir2qsm: Run, case: Any, write_volume: Any, tmp_path: Path
-) -> None:
+def test_non_finite_values_can_leave_the_mask(ir2qsm: Run, case: Any, write_volume: Any, tmp_path: Path) -> None:
     values = case.local.values.clone()
     x, y, z = case.local.mask.nonzero()[7].tolist()
     values[x, y, z] = torch.nan
@@ -160,9 +158,20 @@ def test_uncertainty_and_mask_are_written_where_asked(
     ir2qsm: Run, case: Any, make_weights: Any, tmp_path: Path
 ) -> None:
     ran = ir2qsm(
-        "reconstruct", case.field, case.mask, "-o", tmp_path / "chi.nrrd", "--weights", make_weights(uncertainty=True),
-        "--uncertainty", tmp_path / "sigma.nrrd", "--mask-output", tmp_path / "valid.nrrd", "--progress", "none",
-    )  # fmt: skip
+        "reconstruct",
+        case.field,
+        case.mask,
+        "-o",
+        tmp_path / "chi.nrrd",
+        "--weights",
+        make_weights(uncertainty=True),
+        "--uncertainty",
+        tmp_path / "sigma.nrrd",
+        "--mask-output",
+        tmp_path / "valid.nrrd",
+        "--progress",
+        "none",
+    )
     assert (ran.code, ran.out, ran.err) == (0, "", "")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["chi.json", "chi.nrrd", "sigma.nrrd", "valid.nrrd"]
     sigma, valid = read_volume(tmp_path / "sigma.nrrd")[0], read_volume(tmp_path / "valid.nrrd")[0]
@@ -213,8 +222,13 @@ def test_simulate_writes_what_reconstruct_reads(ir2qsm: Run, tmp_path: Path) -> 
     base = simulated("a")
     folder = tmp_path / "a"
     assert sorted(p.name for p in folder.iterdir()) == [
-        "chi_truth.nii.gz", "labels.nii.gz", "localfield.nii.gz", "magnitude.nii.gz", "mask.nii.gz", "params.json"
-    ]  # fmt: skip
+        "chi_truth.nii.gz",
+        "labels.nii.gz",
+        "localfield.nii.gz",
+        "magnitude.nii.gz",
+        "mask.nii.gz",
+        "params.json",
+    ]
     assert torch.equal(simulated("b"), base)
     for options in (("--seed", 3), ("--snr", 5), ("--tilt", 30)):
         assert differ(simulated("c", *options), base)
@@ -232,9 +246,13 @@ def test_inspect_and_info_speak_to_people_too(ir2qsm: Run, case: Any) -> None:
 def test_help_is_printed_even_where_greek_letters_are_not_known() -> None:
     for arguments in (["--help"], ["reconstruct", "--help"], ["--version"]):
         done = subprocess.run(
-            [sys.executable, "-m", "IR2QSMLib", *arguments], cwd=ROOT, capture_output=True, text=True, check=True,
+            [sys.executable, "-m", "IR2QSMLib", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
             env={"PYTHONIOENCODING": "ascii", "PATH": ""},
-        )  # fmt: skip
+        )
         assert done.stdout.strip() and done.stderr == ""
     assert done.stdout == f"ir2qsm {IR2QSMLib.__version__}\n"
 

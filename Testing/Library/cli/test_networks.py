@@ -23,7 +23,7 @@ OTHERS = [name for name in LEARNED_NAMES if name != "ir2qsm"]
 
 def test_the_command_lines_names_are_the_librarys() -> None:
     assert tuple(KINDS) == NETWORK_NAMES
-    assert tuple(n for n, m in METHODS.items() if issubclass(m.make, Learned)) == LEARNED_NAMES     # type: ignore[arg-type]
+    assert tuple(n for n, m in METHODS.items() if issubclass(m.make, Learned)) == LEARNED_NAMES  # type: ignore[arg-type]
 
 
 def test_methods_without_weights_are_told_as_not_available(
@@ -57,9 +57,17 @@ def test_modl_qsm_writes_what_chi_leaves_of_the_field(
     weights = make_weights(NetworkInput("both"), kind="modl-qsm")
     options = ("--method", "modl-qsm", "--weights", weights, "--unexplained", tmp_path / "rest.nii.gz")
     ran = ir2qsm(
-        "reconstruct", case.field, case.mask, "-o", tmp_path / "chi.nii.gz", *options, "--consistency", 0.0,
-        "--progress", "json",
-    )  # fmt: skip
+        "reconstruct",
+        case.field,
+        case.mask,
+        "-o",
+        tmp_path / "chi.nii.gz",
+        *options,
+        "--consistency",
+        0.0,
+        "--progress",
+        "json",
+    )
     assert ran.code == 0, ran.err
     rest, grid = read_volume(tmp_path / "rest.nii.gz")
     grid.require_match(case.local.grid, "rest", "field")

@@ -48,9 +48,13 @@ def test_a_run_reports_its_progress_and_exactly_one_result(worker: Worker, case:
     assert all(set(e) == {"event", "fraction", "stage", "message"} and e["event"] == "progress" for e in progress)
     assert {"reading", "inversion", "reference", "written"} <= {e["stage"] for e in progress}
     assert result == {
-        "event": "result", "chi": str(output), "uncertainty": None, "mask": str(mask),
-        "provenance": str(tmp_path / "χ.json"), "warnings": result["warnings"],
-    }  # fmt: skip
+        "event": "result",
+        "chi": str(output),
+        "uncertainty": None,
+        "mask": str(mask),
+        "provenance": str(tmp_path / "χ.json"),
+        "warnings": result["warnings"],
+    }
     assert isinstance(result["warnings"], list) and all(isinstance(said, str) for said in result["warnings"])
     assert all(Path(result[k]).is_file() for k in ("chi", "mask", "provenance"))
     assert len(list(tmp_path.iterdir())) == 3
@@ -121,7 +125,7 @@ def test_a_cancel_file_that_was_there_before_ends_the_run_at_once(
     start = time.monotonic()
     arguments = ("-o", folder / "chi.nii.gz", "--progress", "json", "--cancel-file", file)
     code, events, err = end(worker("reconstruct", "--device", "cpu", *large, *arguments))
-    assert time.monotonic() - start < 4.0     # of which Python takes some to start
+    assert time.monotonic() - start < 4.0  # of which Python takes some to start
     assert (code, err) == (3, "")
     assert [e for e in events if e["event"] != "progress"] == [{"event": "cancelled"}]
     assert list(folder.iterdir()) == []

@@ -119,8 +119,8 @@ def test_an_error_that_says_memory_ran_out_is_known() -> None:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone holds freed memory")
 def test_freed_memory_goes_back_to_the_system() -> None:
     process = psutil.Process()
-    blocks = [bytearray(100_000) for _ in range(2000)]      # too small for mappings of their own
-    keep = bytearray(100_000)                               # at the heap's end: nothing before it is given back
+    blocks = [bytearray(100_000) for _ in range(2000)]  # too small for mappings of their own
+    keep = bytearray(100_000)  # at the heap's end: nothing before it is given back
     del blocks
     before = process.memory_info().rss
     release_freed_memory()

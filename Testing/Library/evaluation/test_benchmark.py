@@ -76,7 +76,7 @@ def test_one_table_holds_every_contender_and_every_measure(emitted: list[str]) -
     assert list(rows[0]) == ["method", *scores, "cone index", "s", "peak MB"]
     names = [row["method"] for row in rows]
     assert names[0] == "ir2qsm" and "tkd" in names and "tikhonov" in names
-    expected = [c.name for c in contenders() if "resampled" not in c.name]      # an axial case of 1 mm needs none
+    expected = [c.name for c in contenders() if "resampled" not in c.name]  # an axial case of 1 mm needs none
     assert [name.split(" (")[0] for name in names] == expected
     assert len({len(line) for line in emitted[1].splitlines() if line.startswith("|")}) == 1
     for row in rows:
@@ -92,7 +92,7 @@ def test_the_shape_of_the_discrepancy_stands_above_the_table(emitted: list[str])
     assert found is not None
     by_k, by_d = ([float(x) for x in part.split(" · ")] for part in found.groups())
     assert len(by_k) == 5 and len(by_d) == 6
-    assert by_k[-1] > by_k[1] and by_d[0] > 0.3 > by_d[-1]      # white noise against a phantom's field
+    assert by_k[-1] > by_k[1] and by_d[0] > 0.3 > by_d[-1]  # white noise against a phantom's field
 
 
 def test_cases_of_one_head_are_laid_against_their_mismatch(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,8 +107,10 @@ def test_cases_of_one_head_are_laid_against_their_mismatch(weights: Path, monkey
     assert lines[3].startswith("\n### XSIM against mismatch") and list(row) == ["method", "0 %", "30 %"]
     assert float(row["0 %"]) > float(row["30 %"]) + 0.1
     assert [line.split(" against")[0] for line in lines[4:]] == [
-        "\n### NRMSE %, demeaned", "\n### Coherence in the cone", "\n### Gain in the cone",
-    ]  # fmt: skip
+        "\n### NRMSE %, demeaned",
+        "\n### Coherence in the cone",
+        "\n### Gain in the cone",
+    ]
 
 
 def test_the_best_setting_is_at_least_as_good_as_the_default(emitted: list[str]) -> None:
@@ -137,8 +139,8 @@ def test_defaults_and_their_alternatives_compete(weights: Path) -> None:
     assert settings["tkd"] == (TruncatedDivision(),) and settings["tikhonov"] == (Tikhonov(),)
     assert TruncatedDivision() in settings["tkd, best"] and Tikhonov() in settings["tikhonov, best"]
     learned = {name: s[0] for name, s in settings.items() if name.startswith("ir2qsm,")}
-    assert {m.resampled for m in learned.values()} == {None, True}          # type: ignore[attr-defined]
-    assert {m.consistency for m in learned.values()} == {Learned().consistency, 0.0}    # type: ignore[attr-defined]
+    assert {m.resampled for m in learned.values()} == {None, True}  # type: ignore[attr-defined]
+    assert {m.consistency for m in learned.values()} == {Learned().consistency, 0.0}  # type: ignore[attr-defined]
     assert settings["tkd, automatic"] == (TruncatedDivision("auto"),)
 
 
@@ -148,9 +150,13 @@ def test_only_the_cases_that_were_named_are_run(weights: Path, monkeypatch: pyte
     lines: list[str] = []
     told: list[tuple[float, str]] = []
     benchmark(
-        ["tiny phantom"], weights=weights, device="cpu", speed=False, emit=lines.append,
+        ["tiny phantom"],
+        weights=weights,
+        device="cpu",
+        speed=False,
+        emit=lines.append,
         progress=lambda fraction, stage: told.append((fraction, stage)),
-    )  # fmt: skip
+    )
     assert [line.count("###") for line in lines] == [0, 1] and told[0] == (0.0, "tiny phantom")
 
 
@@ -202,7 +208,7 @@ def test_a_measurement_sees_memory_and_time_that_are_gone_at_its_end() -> None:
 
 def test_a_block_that_reuses_freed_memory_still_shows_its_peak() -> None:
     def work() -> None:
-        blocks = [torch.ones(25_000) for _ in range(2000)]      # 200 MB, too small for mappings of their own
+        blocks = [torch.ones(25_000) for _ in range(2000)]  # 200 MB, too small for mappings of their own
         time.sleep(0.05)
         del blocks
 
@@ -213,9 +219,7 @@ def test_a_block_that_reuses_freed_memory_still_shows_its_peak() -> None:
 
 
 @pytest.mark.parametrize("place", ["installed", "checkout"])
-def test_a_commit_that_git_cannot_tell_is_unknown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
+def test_a_commit_that_git_cannot_tell_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     asked: list[str] = []
 
     def run(*_: object, **__: object) -> None:
@@ -240,14 +244,14 @@ def test_inference_is_timed_against_a_plain_pass(weights: Path, monkeypatch: pyt
     monkeypatch.setattr(module, "SPEED_SHAPE", (32, 40, 32))
     monkeypatch.setattr(module, "transform_report", lambda device: f"Inversion on {device}")
     monkeypatch.setattr(module, "contenders", lambda weights: [])
-    monkeypatch.setattr(module, "IR2UnetConfig", lambda: IR2UnetConfig(0.25, 2))      # stands for the published size
+    monkeypatch.setattr(module, "IR2UnetConfig", lambda: IR2UnetConfig(0.25, 2))  # stands for the published size
     monkeypatch.setattr(module, "CASES", TINY)
     done: list[str] = []
     monkeypatch.setattr(module, "infer", lambda *a: (done.append("inferred"), infer(*a))[1])
     monkeypatch.setattr(module, "measured", lambda device: (done.append("measured"), measured(device))[1])
     lines: list[str] = []
     benchmark(weights=weights, device="cpu", speed=True, emit=lines.append)
-    assert done == ["inferred", *["measured", "measured", "inferred"] * 2] * 2      # nothing cold is timed, and in turn
+    assert done == ["inferred", *["measured", "measured", "inferred"] * 2] * 2  # nothing cold is timed, and in turn
     assert "\nInversion on cpu" in lines
     report = lines[-1]
     assert report.startswith("\n### Inference of 32×40×32 voxels on cpu, bfloat16 ")
@@ -263,7 +267,7 @@ def test_inference_is_timed_against_a_plain_pass(weights: Path, monkeypatch: pyt
 def test_the_tile_error_is_told_for_each_tile_below_the_volume(
     make_weights: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = make_weights(scale=0.3)           # one that looks further than the gentle one of the other tests
+    weights = make_weights(scale=0.3)  # one that looks further than the gentle one of the other tests
     monkeypatch.setattr(module, "CASES", {"long": Case(4, 40.0, (32, 32, 96), (3.0, 3.0, 1.0), phantom=True)})
     rows = {row["tile"]: row for row in rows_of(tile_report(weights, "cpu"))}
     assert list(rows) == ["64", "96"]
@@ -276,8 +280,12 @@ def test_the_tile_error_is_told_for_each_tile_below_the_volume(
 
 def test_iterations_transforms_and_their_share_of_the_time_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "SPEED_SHAPE", (40, 40, 40))
-    timed = {"tkd": TruncatedDivision(), "tv": TotalVariation(max_iterations=7, tolerance=0.0), "ilsqr": Ilsqr(),
-             "medi": Medi(max_iterations=1)}  # fmt: skip
+    timed = {
+        "tkd": TruncatedDivision(),
+        "tv": TotalVariation(max_iterations=7, tolerance=0.0),
+        "ilsqr": Ilsqr(),
+        "medi": Medi(max_iterations=1),
+    }
     monkeypatch.setattr(speed, "TIMED", timed)
     report = speed.transform_report("cpu")
     assert report.startswith(f"### Inversion of 40×40×40 voxels on cpu, {torch.get_num_threads()} threads\n")
@@ -287,7 +295,7 @@ def test_iterations_transforms_and_their_share_of_the_time_are_told(monkeypatch:
     assert re.fullmatch(r"\d+\+\d+\+\d+", rows["ilsqr"]["iterations"]) and int(rows["medi"]["iterations"]) > 10
     for row in rows.values():
         assert float(row["of it FFT %"]) > 0.0 and float(row["peak MB"]) >= 0.0
-        if float(row["s"]) > 0.05:                                      # or rounding would be too much of it
+        if float(row["s"]) > 0.05:  # or rounding would be too much of it
             expected = float(row["FFT pairs"]) * float(row["one pair ms"]) / 10.0 / float(row["s"])
             assert float(row["of it FFT %"]) == pytest.approx(expected, rel=0.3)
 

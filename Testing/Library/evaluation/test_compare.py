@@ -83,8 +83,10 @@ def test_each_map_is_the_one_that_reconstruct_gives(head: Path, tmp_path: Path) 
 def test_methods_are_read_with_their_parameters() -> None:
     found = chosen_methods(["tkd", "tv,strength=auto,max_iterations=7", "medi,merit=true,smv_radius=4"])
     assert list(found.values()) == [
-        TruncatedDivision(), TotalVariation("auto", max_iterations=7), Medi(merit=True, smv_radius=4)
-    ]  # fmt: skip
+        TruncatedDivision(),
+        TotalVariation("auto", max_iterations=7),
+        Medi(merit=True, smv_radius=4),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_what_cannot_be_a_method_is_refused_before_anything_is_read(texts: list[
 
 
 def test_a_map_of_another_tool_stands_beside_the_methods(head: Path, tmp_path: Path, write_volume: Any) -> None:
-    other = put(write_volume, tmp_path / "other.nrrd", head, lambda x: x + 0.7)     # of another zero
+    other = put(write_volume, tmp_path / "other.nrrd", head, lambda x: x + 0.7)  # of another zero
     found = run(head, tmp_path / "out", ["tkd"], {"mine": other}, truth=head / "chi_truth.nii.gz")
     assert list(found) == ["tkd", "mine"] and found["mine"]["seconds"] == "n/a"
     assert float(found["mine"]["xsim"]) > 0.9999 and float(found["mine"]["nrmse"]) < 0.01
@@ -151,7 +153,7 @@ def test_the_truth_leaves_the_noise_of_the_field_and_no_more(head: Path, tmp_pat
 
 def test_noise_is_found_in_the_whole_mask_or_in_white_matter(head: Path, tmp_path: Path, write_volume: Any) -> None:
     labels, grid = read_volume(head / "mask.nii.gz")
-    labels[:, :, 16:] *= 2                                          # two halves, of which the upper one is noisier
+    labels[:, :, 16:] *= 2  # two halves, of which the upper one is noisier
     path = write_volume(tmp_path / "halves.nrrd", labels.to(torch.uint8), grid)
     white = torch.randn(labels.shape, generator=torch.Generator().manual_seed(0))
     noisy = write_volume(tmp_path / "noisy.nrrd", 0.005 * white * labels, grid)
@@ -262,14 +264,24 @@ def test_a_cancelled_comparison_ends_in_time_and_leaves_nothing(
     files, out, cancel = (head / "localfield.nii.gz", head / "mask.nii.gz"), tmp_path / "out", tmp_path / "cancel"
     methods = ("tkd", "tv,strength=auto,tolerance=0,max_iterations=100000")
     process = worker(
-        "compare", *files, "-o", out, "--methods", *methods, "--progress", "json", "--cancel-file", cancel,
-        "--device", "cpu",
-    )  # fmt: skip
+        "compare",
+        *files,
+        "-o",
+        out,
+        "--methods",
+        *methods,
+        "--progress",
+        "json",
+        "--cancel-file",
+        cancel,
+        "--device",
+        "cpu",
+    )
     assert process.stdout is not None
     for line in process.stdout:
         if json.loads(line)["stage"] == f"{methods[1]}: inversion":
             break
-    assert list(out.glob(".ir2qsm-*")) and process.poll() is None       # the first map waits for the others
+    assert list(out.glob(".ir2qsm-*")) and process.poll() is None  # the first map waits for the others
     start = time.monotonic()
     cancel.touch()
     last = next(event for event in map(json.loads, process.stdout) if event["event"] != "progress")
@@ -293,10 +305,28 @@ def test_the_help_tells_of_every_method(ir2qsm: Callable[..., Any], capfd: pytes
 def test_options_reach_the_comparison(ir2qsm: Callable[..., Any], head: Path, tmp_path: Path) -> None:
     files = (head / "localfield.nii.gz", head / "mask.nii.gz")
     ran = ir2qsm(
-        "compare", *files, "-o", tmp_path, "--methods", "tkd", "--map", f"mine={head / 'chi_truth.nii.gz'}",
-        "--map", head / "chi_truth.nii.gz", "--truth", head / "chi_truth.nii.gz", "--labels", head / "labels.nii.gz",
-        "--white-matter", 1, "--window", -0.2, 0.3, "--device", "cpu",
-    )  # fmt: skip
+        "compare",
+        *files,
+        "-o",
+        tmp_path,
+        "--methods",
+        "tkd",
+        "--map",
+        f"mine={head / 'chi_truth.nii.gz'}",
+        "--map",
+        head / "chi_truth.nii.gz",
+        "--truth",
+        head / "chi_truth.nii.gz",
+        "--labels",
+        head / "labels.nii.gz",
+        "--white-matter",
+        1,
+        "--window",
+        -0.2,
+        0.3,
+        "--device",
+        "cpu",
+    )
     assert ran.code == 0, ran.err
     assert list(table(tmp_path)) == ["tkd", "mine", "chi_truth"]
     assert '"window": [-0.2, 0.3]' in (tmp_path / "comparison.html").read_text(encoding="utf-8")

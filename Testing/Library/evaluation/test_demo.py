@@ -41,9 +41,17 @@ def test_the_demos_brain_is_a_whole_held_out_one_with_noise() -> None:
 
 def test_maps_uncertainty_figure_and_inputs_are_written(done: Done) -> None:
     assert {p.name for p in done.folder.iterdir()} == {
-        "localfield.nii.gz", "mask.nii.gz", "chi_truth.nii.gz", "labels.nii.gz", "magnitude.nii.gz", "params.json",
-        "chi.nii.gz", "chi.json", "chi_uncertainty.nii.gz", "demo.png",
-    }  # fmt: skip
+        "localfield.nii.gz",
+        "mask.nii.gz",
+        "chi_truth.nii.gz",
+        "labels.nii.gz",
+        "magnitude.nii.gz",
+        "params.json",
+        "chi.nii.gz",
+        "chi.json",
+        "chi_uncertainty.nii.gz",
+        "demo.png",
+    }
     chi, grid = read_volume(done.folder / "chi.nii.gz")
     mask = read_mask(done.folder / "mask.nii.gz", grid, "chi")
     sigma, _ = read_volume(done.folder / "chi_uncertainty.nii.gz")

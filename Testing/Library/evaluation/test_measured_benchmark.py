@@ -27,9 +27,11 @@ from IR2QSMLib.simulation.head import Head
 
 CASE = Case(4, 40.0, (64, 64, 56), (2.5, 2.5, 2.5), tilt=20.0, phantom=True)
 FEW = [
-    Contender("tkd", (TruncatedDivision(),)), Contender("tkd, best", (TruncatedDivision(), TruncatedDivision(0.3))),
-    Contender("tikhonov, automatic", (Tikhonov("auto"),)), Contender("medi", (Medi(),)),
-]  # fmt: skip
+    Contender("tkd", (TruncatedDivision(),)),
+    Contender("tkd, best", (TruncatedDivision(), TruncatedDivision(0.3))),
+    Contender("tikhonov, automatic", (Tikhonov("auto"),)),
+    Contender("medi", (Medi(),)),
+]
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +169,6 @@ def test_the_command_scores_folders_and_refuses_what_does_not_go_with_them(
     original: Path, ir2qsm: Callable[..., object]
 ) -> None:
     ran = ir2qsm("benchmark", "--measured", original, "--methods", "tkd", "--progress", "none")
-    assert ran.code == 0 and "### head" in ran.out and "| tkd" in ran.out          # type: ignore[attr-defined]
+    assert ran.code == 0 and "### head" in ran.out and "| tkd" in ran.out  # type: ignore[attr-defined]
     ran = ir2qsm("benchmark", "--measured", original, "--phase")
-    assert ran.code == 2 and "--measured came with --cases, --phase" in ran.err     # type: ignore[attr-defined]
+    assert ran.code == 2 and "--measured came with --cases, --phase" in ran.err  # type: ignore[attr-defined]

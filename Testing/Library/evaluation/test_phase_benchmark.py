@@ -75,7 +75,7 @@ def test_its_tables_name_every_removal_and_step() -> None:
     told = re.search(r"field: ([\d.]+) s, (within|beyond) the ([\d.]+) s of 600 FFT pairs and 5 such calls", text)
     whole = re.search(r"phase to local field, default +\| +([\d.]+) \| +\d+ \| +(\d+) \|", text)
     assert told is not None and whole is not None and int(whole[2]) < 4000
-    left = float(told[3]) - float(told[1])                                  # both are rounded to 0.1 s
+    left = float(told[3]) - float(told[1])  # both are rounded to 0.1 s
     assert abs(left) < 0.11 or told[2] == ("within" if left > 0 else "beyond")
     assert float(told[1]) == pytest.approx(float(whole[1]), abs=0.1)
     for step in ("FFT pairs", "unwrap_phase", "mask from the magnitude", "unwrapping", "echo combination"):

@@ -51,7 +51,7 @@ def test_blurring_keeps_a_lesions_moment_and_clipping_does_not() -> None:
     lesion = ball(3.0)
     truth = torch.where(lesion, 0.6, 0.01)
     assert lesion_moment(truth, truth, lesion, MASK) == pytest.approx(100.0)
-    assert lesion_moment(truth + 0.05, truth, lesion, MASK) == pytest.approx(100.0, abs=0.01)   # no zero to χ
+    assert lesion_moment(truth + 0.05, truth, lesion, MASK) == pytest.approx(100.0, abs=0.01)  # no zero to χ
     assert lesion_moment(blur(truth, GRID, 0.8), truth, lesion, MASK) == pytest.approx(100.0, abs=1.5)
     assert lesion_moment(truth.clamp(max=0.3), truth, lesion, MASK) == pytest.approx(49.2, abs=0.3)
     assert math.isnan(lesion_moment(truth, truth, torch.zeros_like(lesion), MASK))
@@ -65,7 +65,7 @@ def test_streaks_are_the_errors_spread_around_the_lesion_alone() -> None:
     stripes = truth + 0.02 * torch.where(torch.arange(40) % 2 == 0, 1.0, -1.0).view(-1, 1, 1)
     assert lesion_streaks(stripes, truth, lesion, MASK, GRID) == pytest.approx(0.02, rel=0.01)
     far = truth.clone()
-    far[:3] += 0.5                                                      # more than 12 mm away
+    far[:3] += 0.5  # more than 12 mm away
     assert lesion_streaks(far, truth, lesion, MASK, GRID) == pytest.approx(0.0, abs=1e-7)
     assert math.isnan(lesion_streaks(far, truth, torch.zeros_like(lesion), MASK, GRID))
 
@@ -76,7 +76,7 @@ def test_veins_are_recovered_in_voxels_that_are_mostly_vein() -> None:
     truth = 0.35 * share
     assert vein_recovery(0.8 * truth, truth, share, MASK) == pytest.approx(0.8)
     other = 0.8 * truth
-    other[12, 12] = 5.0                                                  # a share of 0.3 does not count
+    other[12, 12] = 5.0  # a share of 0.3 does not count
     assert vein_recovery(other, truth, share, MASK) == pytest.approx(0.8)
     assert math.isnan(vein_recovery(truth, truth, torch.zeros_like(share), MASK))
 
@@ -92,9 +92,9 @@ def test_the_regions_are_the_nuclei_the_veins_and_the_rim() -> None:
     found = regions(mask, labels, share, grid)
     assert set(found) == {"all", "nuclei", "edge", "veins"}
     assert int(found["nuclei"].sum()) == 3 and int(found["veins"].sum()) == 20
-    assert int(found["edge"].sum()) == 20**3 - 16**3                      # two voxels of 2 mm on every side
+    assert int(found["edge"].sum()) == 20**3 - 16**3  # two voxels of 2 mm on every side
     assert "veins" not in regions(mask, labels, None, grid)
-    assert bool(regions(MASK, torch.zeros(GRID.shape), None, GRID)["edge"][0].all())     # the volume ends there
+    assert bool(regions(MASK, torch.zeros(GRID.shape), None, GRID)["edge"][0].all())  # the volume ends there
 
 
 def test_normal_errors_are_covered_as_they_should_be() -> None:
@@ -106,8 +106,8 @@ def test_normal_errors_are_covered_as_they_should_be() -> None:
     half[:20] = False
     error[half] *= 2.0
     where = {"all": MASK, "half": half, "none": torch.zeros_like(MASK)}
-    found = coverage(truth + error + 0.3, sigma, truth, where)             # a constant is no error
-    assert found["half"] == pytest.approx((38.3, 68.3), abs=1.5)          # twice the error: half the σ
+    found = coverage(truth + error + 0.3, sigma, truth, where)  # a constant is no error
+    assert found["half"] == pytest.approx((38.3, 68.3), abs=1.5)  # twice the error: half the σ
     assert found["all"] == pytest.approx((53.3, 81.8), abs=1.5)
     assert all(math.isnan(share) for share in found["none"])
     with pytest.raises(ParameterInvalid, match="The regions are half; expected one named 'all'"):

@@ -104,9 +104,10 @@ class Toolbox:
 @pytest.fixture(scope="session", params=["iso", "aniso_oblique"])
 def toolbox(request: pytest.FixtureRequest, reference_data: Path) -> Toolbox:
     name = request.param
-    with np.load(reference_data / f"multi_echo_{name}.npz") as a, np.load(
-        reference_data / f"medi_toolbox_{name}.npz"
-    ) as b:
+    with (
+        np.load(reference_data / f"multi_echo_{name}.npz") as a,
+        np.load(reference_data / f"medi_toolbox_{name}.npz") as b,
+    ):
         return Toolbox(dict(a), dict(b))
 
 

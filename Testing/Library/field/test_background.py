@@ -102,8 +102,7 @@ def test_pdf_weighs_by_noise(ball: Callable[..., Tensor], dipole_field: Callable
     told[20:24, 13:17, 13:17] = 1e3
     clean = mask & ~(told > 1.0)
     blind, aware = (
-        ProjectionOntoDipoles()(TotalField(torch.where(mask, spoilt, 0.0), mask, grid, n)).values
-        for n in (noise, told)
+        ProjectionOntoDipoles()(TotalField(torch.where(mask, spoilt, 0.0), mask, grid, n)).values for n in (noise, told)
     )
     assert rms(aware, clean) < 0.2 * rms(blind, clean)
 

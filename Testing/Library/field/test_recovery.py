@@ -118,4 +118,4 @@ def test_the_recovery_can_be_cancelled(ball: Callable[..., Tensor]) -> None:
 @pytest.mark.parametrize("bad", [{"n_steps": -1}, {"outside": 0.0}, {"outside": math.inf}])
 def test_senseless_parameters_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ParameterInvalid, match="expected"):
-        Recovered(**bad)       # type: ignore[arg-type]
+        Recovered(**bad)  # type: ignore[arg-type]

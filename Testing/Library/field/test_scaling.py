@@ -76,9 +76,7 @@ def test_whole_numbers_are_taken_as_they_are() -> None:
         ("small_phase_with_nan.nii", "radians, beyond ±π", True),
     ],
 )
-def test_the_reference_phases_are_recognised(
-    read_echoes: ReadEchoes, file: str, expected: str, sure: bool
-) -> None:
+def test_the_reference_phases_are_recognised(read_echoes: ReadEchoes, file: str, expected: str, sure: bool) -> None:
     values, _ = read_echoes(file)
     scaling = detect_scaling(values)
     assert scaling.name.startswith(expected) and scaling.sure == sure

@@ -59,7 +59,7 @@ def test_noise_outside_the_mask_does_no_harm() -> None:
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**16), st.floats(0.1, 12.0))
-@example(200, 11.5)          # an even number of voxels, the middle two of which lie on both sides of −π
+@example(200, 11.5)  # an even number of voxels, the middle two of which lie on both sides of −π
 def test_any_phase_is_changed_by_whole_turns_only(seed: int, spread: float) -> None:
     """Noise included, in which no unwrapping is right."""
     generator = torch.Generator().manual_seed(seed)
@@ -128,7 +128,7 @@ def test_in_noise_more_echoes_are_unwrapped_right_than_by_extrapolating_the_firs
     wrong = ((found[-1] - nearest_branch(phase.values[-1], truth)).abs() > 1.0).float().mean()
     slope = (found[1] - found[0]) / (TIMES[1] - TIMES[0])
     extrapolated = found[0] + slope * (TIMES[-1] - TIMES[0])
-    naive = ((nearest_branch(phase.values[-1], extrapolated) - nearest_branch(phase.values[-1], truth)).abs() > 1.0)
+    naive = (nearest_branch(phase.values[-1], extrapolated) - nearest_branch(phase.values[-1], truth)).abs() > 1.0
     assert float(wrong) < 0.1 * float(naive.float().mean())
 
 
@@ -196,9 +196,7 @@ def test_wraps_that_are_left_are_counted() -> None:
 
 
 @pytest.mark.parametrize("unwrapping", [PathUnwrapping(), LaplacianUnwrapping()])
-def test_unwrapping_can_be_cancelled(
-    unwrapping: Callable[..., Tensor], acquire: Callable[..., Phase]
-) -> None:
+def test_unwrapping_can_be_cancelled(unwrapping: Callable[..., Tensor], acquire: Callable[..., Phase]) -> None:
     def cancel(fraction: float, stage: str) -> None:
         raise Cancelled
 

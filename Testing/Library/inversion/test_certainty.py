@@ -205,7 +205,7 @@ def test_calibrated_weights_give_the_calibrated_uncertainty_unless_asked_not_to(
     expected = by("log_residual")(after.values, DataTerm.of(field))
     torch.testing.assert_close(after.uncertainty, expected)
     assert after.notes["uncertainty"] == "calibrated on simulated heads"
-    for found in (raw, bare):                                       # without a step, it would be of another map
+    for found in (raw, bare):  # without a step, it would be of another map
         assert (found.uncertainty is not None) == uncertainty
         assert found.notes.get("uncertainty") == ("the network's own, not calibrated" if uncertainty else None)
     if before.uncertainty is not None and raw.uncertainty is not None:

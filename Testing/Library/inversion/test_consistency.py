@@ -93,7 +93,7 @@ def test_consistency_leaves_the_exact_truth_nearly_alone(
     plain: Path, monkeypatch: pytest.MonkeyPatch, consistency: float
 ) -> None:
     field = simulated()
-    beyond = torch.where(field.mask, 0.0, 0.3)      # what a network says outside the mask must not matter
+    beyond = torch.where(field.mask, 0.0, 0.3)  # what a network says outside the mask must not matter
     monkeypatch.setattr(learned, "infer_in_memory", lambda *_: Maps(truth(GRID) + beyond))
     found = Learned(plain, consistency=consistency)(field).values
     assert (found - truth(GRID)).norm() < 0.02 * truth(GRID).norm()

@@ -39,7 +39,7 @@ def filtered(kernel: Tensor, x: Tensor) -> Tensor:
 def test_a_step_is_the_optimum_of_its_objective(grid: Grid, factor: float, name: str) -> None:
     """The gradient of ‖D∗χ' − f‖² + ‖√(factor·λ)∗(χ' − χ)‖² vanishes where the mask is everything."""
     term, before = DataTerm.of(full(grid)), 0.5 * truth(grid)
-    after = term.step(before, factor) if name == "step" else term.reconciled(before, factor)[0]     # one step
+    after = term.step(before, factor) if name == "step" else term.reconciled(before, factor)[0]  # one step
     dipole = DipoleOp(grid)
     pull = dipole.adjoint(dipole(after) - term.field.values)
     gradient = pull + filtered(factor * term.regularisation, after - before)
@@ -94,15 +94,15 @@ def test_a_step_follows_as_long_as_the_last_one_cleared_the_cone_and_four_are_th
     power = [in_cone(term, chi) for chi in maps]
     kept = [after / before for before, after in pairwise(power)]
     assert 1 <= n_steps <= 4
-    assert all(share <= SETTINGS.unexplained for share in kept[:-1])        # no step was taken without need
-    assert kept[-1] > SETTINGS.unexplained or n_steps == 4                  # and none was left out
+    assert all(share <= SETTINGS.unexplained for share in kept[:-1])  # no step was taken without need
+    assert kept[-1] > SETTINGS.unexplained or n_steps == 4  # and none was left out
 
 
 def test_more_steps_are_taken_without_a_discrepancy_than_with_one_of_a_fifth() -> None:
     """What the mask's edge spreads over the cone is explained step by step, noise is not."""
     clean = simulated()
     power = float(clean.values[clean.mask].square().mean())
-    noisy = simulated(noise=(0.25 * power) ** 0.5)                  # a fifth of the whole power
+    noisy = simulated(noise=(0.25 * power) ** 0.5)  # a fifth of the whole power
     steps = [DataTerm.of(field).reconciled(0.8 * truth(GRID))[1] for field in (clean, noisy)]
     assert steps[0] > steps[1] == 1
 

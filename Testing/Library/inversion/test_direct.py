@@ -184,9 +184,9 @@ def test_an_automatic_strength_is_nearer_to_the_truth_than_the_default_where_the
         off = (chi - truth)[field.mask]
         return float((off - off.mean()).norm())
 
-    usual, automatic = (error(made(field).values) for made in (method(), method("auto")))     # type: ignore[attr-defined]
+    usual, automatic = (error(made(field).values) for made in (method(), method("auto")))  # type: ignore[attr-defined]
     assert automatic < 0.7 * usual
-    assert error(method("auto")(clean).values) < 1.05 * error(method()(clean).values)         # type: ignore[attr-defined]
+    assert error(method("auto")(clean).values) < 1.05 * error(method()(clean).values)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("threshold", [0.0, -0.1, 2 / 3, 1.0, math.nan, math.inf])

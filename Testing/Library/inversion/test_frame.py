@@ -84,12 +84,12 @@ def test_the_frame_is_a_multiple_of_eight_with_the_margin_all_around(field: Loca
 def test_every_voxel_of_the_frame_is_where_it_was_in_the_patient(field: LocalField) -> None:
     grid = field.grid
     frame = Frame.around(field, 2)
-    for axis in range(3):       # the position of every voxel, carried along as if it were the field
+    for axis in range(3):  # the position of every voxel, carried along as if it were the field
         position = torch.tensor([grid.point(i)[axis] for i in np.ndindex(*grid.shape)]).view(grid.shape)
         prepared = frame.prepare(replace(field, values=position))
         for index in prepared.mask.nonzero()[:20].tolist():
             assert prepared.grid.point(index)[axis] == pytest.approx(float(prepared.values[tuple(index)]), abs=1e-3)
-    ours, theirs = (g.matrix @ g.b0_direction for g in (frame.grid, grid))      # to the digits that a frame keeps
+    ours, theirs = (g.matrix @ g.b0_direction for g in (frame.grid, grid))  # to the digits that a frame keeps
     np.testing.assert_allclose(ours, theirs, atol=2.0 * 10.0**-DIGITS)
 
 
@@ -129,10 +129,10 @@ def assert_same_preparation(field: LocalField, other: LocalField) -> None:
     ("degrees", "b0"),
     [
         ((0, 0, 0), None),
-        ((0, 0, 45), None),             # x and y equally far to the left
-        ((45, 0, 0), None),             # y and z equally near to B0
+        ((0, 0, 45), None),  # x and y equally far to the left
+        ((45, 0, 0), None),  # y and z equally near to B0
         ((30, 0, 0), None),
-        ((0, 0, 0), (1.0, 0.0, 0.0)),   # neither of the other axes points left
+        ((0, 0, 0), (1.0, 0.0, 0.0)),  # neither of the other axes points left
         ((0, 0, 90), (0.0, 1.0, 0.0)),
         ((0, 0, 0), (0.0, 1.0, 1.0)),
         ((0, 0, 0), (1.0, 1.0, 1.0)),

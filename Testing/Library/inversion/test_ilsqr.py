@@ -58,15 +58,18 @@ def test_spectra_are_volumes_of_the_same_length_in_another_basis(
     torch.testing.assert_close(space.image(spectrum, inward), x)
     require_adjoint(
         lambda s: space.image(space.spectrum(space.image(s, inward), outward), twice(kernel * space.inward)),
-        lambda y: space.spectrum(y, twice(kernel * space.outward)), tuple(spectrum.shape), grid.shape,
-    )  # fmt: skip
+        lambda y: space.spectrum(y, twice(kernel * space.outward)),
+        tuple(spectrum.shape),
+        grid.shape,
+    )
     assert space.n_transforms == 6
 
 
 def test_a_spike_in_the_field_has_no_weight_and_a_harmonic_field_all_of_it() -> None:
     grid, mask = SOURCE, ball(SOURCE, 18.0)
-    x, y, z = torch.meshgrid(*((torch.arange(n) - n / 2) * v for n, v in zip(grid.shape, grid.voxel_size, strict=True)),
-                             indexing="ij")  # fmt: skip
+    x, y, z = torch.meshgrid(
+        *((torch.arange(n) - n / 2) * v for n, v in zip(grid.shape, grid.voxel_size, strict=True)), indexing="ij"
+    )
     values = 1e-3 * (x**2 - 0.5 * y**2 - 0.5 * z**2)
     values[24, 24, 24] += 1.0
     weight = laplacian_weight(LocalField(torch.where(mask, values, 0.0), mask, grid))
@@ -95,7 +98,7 @@ def test_the_fast_estimate_is_on_the_scale_of_tkd_and_resembles_the_truth() -> N
     fast = fast_estimate(field, dipole_kernel(field.grid))
     tkd = TruncatedDivision(0.125)(field).values
     inside = field.mask
-    error = fast - tkd                                  # a regression leaves no correlation with the regressor
+    error = fast - tkd  # a regression leaves no correlation with the regressor
     assert abs(float((error * (fast - fast.mean()))[inside].mean())) < 0.05 * float(fast[inside].var())
     assert correlation(fast, truth, inside) > 0.8 and not fast[~inside].any()
 
@@ -112,7 +115,7 @@ def test_streaks_around_a_strong_source_are_fewer_than_tkds() -> None:
     by_ilsqr = streaks(Ilsqr())
     assert by_ilsqr < 0.85 * streaks(TruncatedDivision())
     assert by_ilsqr < min(streaks(TruncatedDivision(t)) for t in (0.05, 0.1, 0.2, 0.3))
-    assert by_ilsqr < 0.6 * streaks(Ilsqr(cone=1e-6))        # the first step alone
+    assert by_ilsqr < 0.6 * streaks(Ilsqr(cone=1e-6))  # the first step alone
 
 
 def test_a_second_round_leaves_fewer_streaks_of_a_haemorrhage_in_a_brain() -> None:
@@ -165,9 +168,10 @@ def test_the_order_of_the_arrays_axes_does_not_matter(axes: tuple[int, int, int]
     grid = Grid((32, 30, 27), (1.0, 1.0, 1.2), b0_given=OBLIQUE)
     field, _ = strong_source(grid)
     turned = Grid(
-        tuple(grid.shape[a] for a in axes), tuple(grid.voxel_size[a] for a in axes),  # type: ignore[arg-type]
+        tuple(grid.shape[a] for a in axes),
+        tuple(grid.voxel_size[a] for a in axes),  # type: ignore[arg-type]
         b0_given=tuple(OBLIQUE[a] for a in axes),  # type: ignore[arg-type]
-    )  # fmt: skip
+    )
     chi = Ilsqr()(field).values
     other = Ilsqr()(field.mapped(lambda x: x.permute(*axes), turned)).values
     assert float((other - chi.permute(*axes)).norm()) < 1e-3 * float(chi.norm())

@@ -57,7 +57,7 @@ def test_a_network_that_reads_the_field_sees_it_along_b0_unless_told_not_to(make
 @pytest.mark.parametrize("resampled", [False, True])
 def test_the_same_input_gives_the_same_bits(make_weights: MakeWeights, tmp_path: Path, resampled: bool) -> None:
     weights, field = make_weights(scale=0.1, uncertainty=True), simulated()
-    copied = shutil.copy(weights, tmp_path / weights.name)          # loaded a second time
+    copied = shutil.copy(weights, tmp_path / weights.name)  # loaded a second time
     first, second = (Learned(path, resampled=resampled)(field) for path in (weights, copied))
     assert torch.equal(first.values, second.values)
     assert first.uncertainty is not None and second.uncertainty is not None
@@ -132,4 +132,4 @@ def test_a_run_can_be_cancelled_inside_a_pass(make_weights: MakeWeights) -> None
         Learned(weights)(field, stop)
     told: list[float] = []
     Learned(weights)(field, lambda fraction, stage: told.append(fraction))
-    assert told == sorted(told)         # the interrupted run left no hook behind
+    assert told == sorted(told)  # the interrupted run left no hook behind

@@ -146,7 +146,7 @@ def test_lpcnn_takes_a_pair_of_orientations(make_weights: MakeWeights) -> None:
     chi, _ = head(GRID)
     fields = [simulated(GRID), simulated(TILTED)]
     chosen = LearnedLpcnn(make_weights(NetworkInput("field"), kind="lpcnn", n_passes=30), consistency=0.0)
-    load(chosen.weights or Path()).network.proximal = torch.nn.Identity()       # type: ignore[assignment]
+    load(chosen.weights or Path()).network.proximal = torch.nn.Identity()  # type: ignore[assignment]
     errors = [
         float((chosen(field, silent, others).values - chi).norm() / chi.norm())
         for field, others in ((fields[0], ()), (fields[1], ()), (fields[0], fields[1:]))

@@ -122,7 +122,7 @@ def test_a_file_is_read_once_and_anew_when_it_was_rewritten(make_weights: MakeWe
     os.utime(path, ns=(10**18, 10**18 + 1000))
     second = load(path)
     assert second.sha256 != first.sha256 and second.sha256 == read_weights(path).sha256
-    path.write_bytes(make_weights(uncertainty=True).read_bytes())       # another size, the same time
+    path.write_bytes(make_weights(uncertainty=True).read_bytes())  # another size, the same time
     os.utime(path, ns=(10**18, 10**18 + 1000))
     assert load(path).network.config.uncertainty
     path.unlink()

@@ -74,12 +74,17 @@ def test_the_toolboxs_own_answer_is_met(reference_data: Path, grid: str, answer:
     phase, noise, magnitude = (torch.from_numpy(data[k]) for k in ("phase_rad", "noise_std_rad", "magnitude"))
     mask, expected = torch.from_numpy(data["mask"]) > 0, torch.from_numpy(data[answer])
     field = LocalField(
-        phase / rad, mask, Grid(shape, voxel).with_b0(data["b0_direction"].tolist()), magnitude=magnitude,
-        noise=noise / rad, echo_spacing=spacing, b0=frequency / (GYROMAGNETIC_RATIO * 1e6),
-    )  # fmt: skip
+        phase / rad,
+        mask,
+        Grid(shape, voxel).with_b0(data["b0_direction"].tolist()),
+        magnitude=magnitude,
+        noise=noise / rad,
+        echo_spacing=spacing,
+        b0=frequency / (GYROMAGNETIC_RATIO * 1e6),
+    )
     found = method(field)
     error = float((found.values - expected)[mask].norm() / expected[mask].norm())
-    assert error < 1e-3                                     # the project's limit is 5e-3
+    assert error < 1e-3  # the project's limit is 5e-3
     assert found.mask is not None and torch.equal(found.mask, (expected != 0) & mask)
 
 
@@ -90,7 +95,7 @@ def test_the_toolboxs_own_answer_is_met(reference_data: Path, grid: str, answer:
 def test_the_gradient_of_the_objective_vanishes_at_the_solution(strength: float) -> None:
     """Written here with complex exponentials and autograd; the library has only sines and adjoints."""
     field, _ = head()
-    field = replace(field, mask=torch.ones_like(field.mask))        # so that nothing is cut from the solution
+    field = replace(field, mask=torch.ones_like(field.mask))  # so that nothing is cut from the solution
     assert field.magnitude is not None and field.noise is not None
     chi = Medi(strength, tolerance=1e-3, max_iterations=60)(field).values * RAD
     edges = magnitude_edges(field.magnitude, field.mask, Gradient(field.grid, "zero"))
@@ -145,7 +150,7 @@ def test_edges_number_nine_tenths_of_the_masks_voxels_whatever_the_unit(scale: f
     assert field.magnitude is not None
     edges = magnitude_edges(field.magnitude * scale, field.mask, Gradient(field.grid, "zero"))
     n_edges = sum(int((e == 0.0).sum()) for e in edges)
-    assert n_edges / int(field.mask.sum()) == pytest.approx(0.9, rel=0.1)      # the level moves in steps of 5 %
+    assert n_edges / int(field.mask.sum()) == pytest.approx(0.9, rel=0.1)  # the level moves in steps of 5 %
 
 
 def test_a_voxel_of_more_noise_has_less_say() -> None:
@@ -178,7 +183,7 @@ def test_without_a_noise_map_all_voxels_weigh_the_same_and_that_is_told() -> Non
 @pytest.mark.parametrize("other", [Medi(300.0), Medi(tolerance=0.02), Medi(max_iterations=1), Medi(merit=True)])
 def test_every_option_changes_the_map(other: Medi) -> None:
     field, _ = head(noise=0.004)
-    field.values[12, 13, 11] += 0.15        # for MERIT to find
+    field.values[12, 13, 11] += 0.15  # for MERIT to find
     assert differ(other(field).values, Medi()(field).values) > 1e-3
 
 
@@ -242,9 +247,10 @@ def test_the_order_of_the_arrays_axes_does_not_matter(axes: tuple[int, int, int]
     field, _ = head()
     grid = field.grid
     turned = Grid(
-        tuple(grid.shape[a] for a in axes), tuple(grid.voxel_size[a] for a in axes),  # type: ignore[arg-type]
+        tuple(grid.shape[a] for a in axes),
+        tuple(grid.voxel_size[a] for a in axes),  # type: ignore[arg-type]
         b0_given=tuple(OBLIQUE[a] for a in axes),  # type: ignore[arg-type]
-    )  # fmt: skip
+    )
     chi = Medi()(field).values
     other = Medi()(field.mapped(lambda x: x.permute(*axes), turned)).values
     assert differ(other, chi.permute(*axes)) < 1e-3

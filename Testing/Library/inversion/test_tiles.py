@@ -36,7 +36,7 @@ def long_field() -> LocalField:
 @pytest.mark.parametrize("tile", [None, 64])
 def test_the_same_tiles_give_the_same_bits(make_weights: MakeWeights, tmp_path: Path, tile: int | None) -> None:
     weights, field = make_weights(scale=0.1, uncertainty=True), long_field()
-    copied = shutil.copy(weights, tmp_path / weights.name)          # loaded a second time
+    copied = shutil.copy(weights, tmp_path / weights.name)  # loaded a second time
     first, second = (Learned(path, tile=tile)(field) for path in (weights, copied))
     assert torch.equal(first.values, second.values)
     assert first.notes == second.notes

@@ -132,8 +132,9 @@ def test_the_automatic_strength_follows_the_noise_and_is_told() -> None:
 
 def test_a_looser_tolerance_and_fewer_steps_end_earlier_with_another_map() -> None:
     field = field_of(blocks(GRIDS[0]), GRIDS[0], 0.003)
-    usual, loose, short = (m(field) for m in (TotalVariation(), TotalVariation(tolerance=0.05),
-                                              TotalVariation(max_iterations=3)))  # fmt: skip
+    usual, loose, short = (
+        m(field) for m in (TotalVariation(), TotalVariation(tolerance=0.05), TotalVariation(max_iterations=3))
+    )
     assert short.notes["iterations"] == 3 < loose.notes["iterations"] < usual.notes["iterations"] < 250
     assert usual.notes["relative_change"] <= 1e-3 < loose.notes["relative_change"] <= 0.05
     assert all(float((m.values - usual.values).norm()) > 1e-3 * usual.values.norm() for m in (loose, short))
@@ -141,7 +142,7 @@ def test_a_looser_tolerance_and_fewer_steps_end_earlier_with_another_map() -> No
 
 def test_a_step_takes_one_pair_of_transforms() -> None:
     notes = TotalVariation(max_iterations=7, tolerance=0.0)(field_of(blocks(GRIDS[0]), GRIDS[0])).notes
-    assert notes["iterations"] == 7 and notes["fft_pairs"] == 7 + 0.5       # the field's own part comes back apart
+    assert notes["iterations"] == 7 and notes["fft_pairs"] == 7 + 0.5  # the field's own part comes back apart
 
 
 @pytest.mark.parametrize("axes", [(1, 2, 0), (2, 1, 0), (0, 2, 1)])
@@ -149,9 +150,10 @@ def test_the_order_of_the_arrays_axes_does_not_matter(axes: tuple[int, int, int]
     grid = GRIDS[1]
     field = field_of(blocks(grid), grid, 0.003)
     turned = Grid(
-        tuple(grid.shape[a] for a in axes), tuple(grid.voxel_size[a] for a in axes),  # type: ignore[arg-type]
+        tuple(grid.shape[a] for a in axes),
+        tuple(grid.voxel_size[a] for a in axes),  # type: ignore[arg-type]
         b0_given=tuple(OBLIQUE[a] for a in axes),  # type: ignore[arg-type]
-    )  # fmt: skip
+    )
     chi = TotalVariation()(field).values
     other = TotalVariation()(field.mapped(lambda x: x.permute(*axes), turned)).values
     assert float((other - chi.permute(*axes)).norm()) < 1e-3 * float(chi.norm())

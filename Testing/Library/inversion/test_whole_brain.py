@@ -31,7 +31,7 @@ UPRIGHT = Grid((48, 56, 48), (1.0, 1.0, 1.0), origin=(-23.5, -27.5, -23.5))
 def tilted(voxel: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Grid:
     """A grid around the same centre whose slices are turned by 25° about x."""
     shape = tuple(round(64 / v) for v in voxel)
-    grid = Grid(shape, voxel, TILTED)                                                   # type: ignore[arg-type]
+    grid = Grid(shape, voxel, TILTED)  # type: ignore[arg-type]
     return replace(grid, origin=tuple((-grid.corners().mean(0)).tolist()))
 
 
@@ -99,9 +99,9 @@ def test_a_smooth_field_keeps_its_values(name: str) -> None:
     grid = GRIDS[name]
     everywhere = torch.ones(grid.shape, dtype=torch.bool)
     coarse = coarse_field(LocalField(smooth(grid), everywhere, grid))
-    away = torch.tensor(grid.matrix.T).float() @ positions(coarse.grid).flatten(1)      # along the source's axes
+    away = torch.tensor(grid.matrix.T).float() @ positions(coarse.grid).flatten(1)  # along the source's axes
     half = torch.tensor([0.5 * n * v for n, v in zip(grid.shape, grid.voxel_size, strict=True)])
-    deep = (away.abs() < (half - 8.0).unsqueeze(1)).all(0).view(coarse.grid.shape)      # its edge is a step to zero
+    deep = (away.abs() < (half - 8.0).unsqueeze(1)).all(0).view(coarse.grid.shape)  # its edge is a step to zero
     assert int(deep.sum()) > 1000
     off = (coarse.values - smooth(coarse.grid))[deep]
     assert float(off.abs().max()) < 0.05 * float(smooth(coarse.grid)[deep].abs().max())
@@ -109,7 +109,7 @@ def test_a_smooth_field_keeps_its_values(name: str) -> None:
 
 def test_what_coarse_voxels_cannot_hold_is_gone_and_does_not_come_back_as_something_else() -> None:
     x = positions(UPRIGHT)[0]
-    fine = 0.1 * torch.cos(2.0 * math.pi * x / 2.6)                 # of 2.6 mm, which voxels of 2 mm would alias
+    fine = 0.1 * torch.cos(2.0 * math.pi * x / 2.6)  # of 2.6 mm, which voxels of 2 mm would alias
     everywhere = torch.ones(UPRIGHT.shape, dtype=torch.bool)
     coarse = coarse_field(LocalField(fine, everywhere, UPRIGHT))
     deep = coarse.mask & inside(coarse.grid)
@@ -140,8 +140,9 @@ def test_an_oblique_copy_of_a_head_gives_nearly_the_same_map() -> None:
     there = tuple((torch.tensor(copy.grid.matrix).T @ torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)).tolist())
     assert copy.grid.b0_direction == pytest.approx(there)
     maps = [whole_brain_map(field)[0] for field in (upright, copy)]
-    index = torch.tensor(copy.grid.matrix.T) @ (positions(UPRIGHT).double().flatten(1) - torch.tensor(
-        copy.grid.origin, dtype=torch.float64).unsqueeze(1))
+    index = torch.tensor(copy.grid.matrix.T) @ (
+        positions(UPRIGHT).double().flatten(1) - torch.tensor(copy.grid.origin, dtype=torch.float64).unsqueeze(1)
+    )
     nearest = [index[a].div(copy.grid.voxel_size[a]).round().long().clamp(0, copy.grid.shape[a] - 1) for a in range(3)]
     sampled = maps[1][nearest[0], nearest[1], nearest[2]].view(UPRIGHT.shape)
     deep = torch.nn.functional.max_pool3d((~upright.mask)[None].float(), 9, 1, 4)[0] == 0
@@ -172,9 +173,7 @@ def test_the_map_lies_on_the_field_s_voxels_and_fits_the_field() -> None:
     assert term.residual(torch.where(field.mask, found, 0.0)).norm() < 0.5 * term.field.values.norm()
 
 
-def test_the_network_and_its_progress_count(
-    make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_network_and_its_progress_count(make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch) -> None:
     field, told = measured(UPRIGHT), []
     first, _ = whole_brain_map(field, lambda fraction, stage: told.append(fraction))
     assert told == sorted(told) and len(told) > 10 and 0.0 <= told[0] < told[-1] <= 1.0

@@ -31,8 +31,15 @@ def apart(a: torch.Tensor, b: np.ndarray) -> float:
     return float(np.abs(np.angle(np.exp(1j * (a.numpy() - b)))).max())
 
 
-@pytest.mark.parametrize(("maker", "written"), [("SIEMENS", "siemens"), ("Philips Medical Systems", "philips"),
-                                                ("GE MEDICAL SYSTEMS", "ge"), ("SIEMENS", "enhanced")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("maker", "written"),
+    [
+        ("SIEMENS", "siemens"),
+        ("Philips Medical Systems", "philips"),
+        ("GE MEDICAL SYSTEMS", "ge"),
+        ("SIEMENS", "enhanced"),
+    ],
+)
 def test_the_scans_of_each_maker_are_read(maker: str, written: str, tmp_path: Path) -> None:
     scanner = Scanner(tmp_path / "scan", maker, orientation=OBLIQUE)
     getattr(scanner, written)(PHASE, MAGNITUDE)
@@ -233,9 +240,13 @@ def test_a_header_without_a_place_is_named(tmp_path: Path) -> None:
     slope=st.sampled_from([None, 0.0, 1.0, -2.0, 1e-30]),
 )
 def test_any_header_is_read_or_refused_in_a_sentence(
-    te: list[float], b0: float | None, maker: str, image_type: list[str], slope: float | None,
+    te: list[float],
+    b0: float | None,
+    maker: str,
+    image_type: list[str],
+    slope: float | None,
     tmp_path_factory: pytest.TempPathFactory,
-) -> None:  # fmt: skip
+) -> None:
     folder = tmp_path_factory.mktemp("headers")
     scanner = Scanner(folder, maker, tuple(round(t, 6) for t in te), (8, 8, 8), b0=b0)
     stored = np.arange(8**3).reshape(8, 8, 8)[None].repeat(len(te), 0)

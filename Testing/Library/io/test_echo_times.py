@@ -74,7 +74,7 @@ def test_magnitudes_belong_to_phases_by_the_headers_whatever_order_they_come_in(
 
 def test_images_whose_axes_are_stored_otherwise_are_turned_to_those_of_the_phase(tmp_path: Path) -> None:
     phases, magnitudes = scan(tmp_path)
-    for path in magnitudes:                     # rows run the other way, as converters store them
+    for path in magnitudes:  # rows run the other way, as converters store them
         image = nibabel.load(path)
         nibabel.save(image.as_reoriented(nibabel.orientations.axcodes2ornt("PRS")), path)
     assert nibabel.load(magnitudes[0]).shape == (10, 12, 9)

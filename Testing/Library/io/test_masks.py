@@ -105,9 +105,7 @@ def test_a_mask_on_another_grid_is_refused_with_both_names(tmp_path: Path) -> No
         read_mask(labelled(tmp_path, 1), elsewhere, "field.nii")
 
 
-@pytest.mark.parametrize(
-    ("axes", "flipped"), [((0, 1, 2), (False, True, False)), ((2, 0, 1), (True, False, True))]
-)
+@pytest.mark.parametrize(("axes", "flipped"), [((0, 1, 2), (False, True, False)), ((2, 0, 1), (True, False, True))])
 def test_axes_stored_in_another_order_or_sense_are_turned_back(
     tmp_path: Path, axes: tuple[int, ...], flipped: tuple[bool, ...]
 ) -> None:

@@ -62,7 +62,7 @@ def test_a_qform_that_differs_from_the_sform_by_rounding_alone_is_taken(
     rng = np.random.default_rng(seed)
     oblique = np.eye(4)
     oblique[:3, :3], _ = np.linalg.qr(rng.standard_normal((3, 3)))
-    half_a_turn = np.diag([-1.0, -1.0, 1.0, 1.0]) @ about_x(tilt)       # where a qform is least exact
+    half_a_turn = np.diag([-1.0, -1.0, 1.0, 1.0]) @ about_x(tilt)  # where a qform is least exact
     for affine in (oblique, half_a_turn):
         affine = affine @ np.diag([*size, 1.0])
         affine[:3, 3] = rng.uniform(-150, 150, 3)

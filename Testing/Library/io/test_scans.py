@@ -75,9 +75,12 @@ def test_of_a_bids_folder_the_scan_with_phase_is_taken_and_the_rest_is_told(tmp_
 
 @pytest.mark.parametrize(
     ("phase", "magnitude"),
-    [("sub-1_gre_e{}_ph", "sub-1_gre_e{}"), ("sub-1_echo-{}_phase", "sub-1_echo-{}_mag"),
-     ("sub-1_acq-phase_echo-{}_GRE", "sub-1_acq-mag_echo-{}_GRE")],
-)  # fmt: skip
+    [
+        ("sub-1_gre_e{}_ph", "sub-1_gre_e{}"),
+        ("sub-1_echo-{}_phase", "sub-1_echo-{}_mag"),
+        ("sub-1_acq-phase_echo-{}_GRE", "sub-1_acq-mag_echo-{}_GRE"),
+    ],
+)
 def test_names_that_bids_does_not_know_are_one_scan_as_well(phase: str, magnitude: str, tmp_path: Path) -> None:
     for n in range(3):
         about = {"EchoTime": TIMES[n], "MagneticFieldStrength": 3}
@@ -162,7 +165,7 @@ def test_files_with_echoes_in_any_order_are_sorted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["small_phase_with_nan", "small_Phase", "small2_Phase"])
 def test_real_phase_is_read_as_another_reader_does_nan_and_all(name: str, reference_data: Path) -> None:
     path = reference_data / "gre_small" / f"{name}.nii"
-    if name == "small_phase_with_nan":          # five slices are too few for a scan, not for its numbers
+    if name == "small_phase_with_nan":  # five slices are too few for a scan, not for its numbers
         image = read_image(path)
         values = sitk.GetArrayFromImage(image).transpose(0, 3, 2, 1)
         assert int(np.isnan(values).sum()) == 1280
@@ -305,9 +308,10 @@ NUMBER = st.one_of(st.none(), st.floats(-10.0, 1e5))
     NUMBER,
 )
 def test_any_set_of_headers_is_an_acquisition_or_a_sentence(
-    headers: list[tuple[str, float | None, float | None, float | None, int]], times: list[float] | None,
+    headers: list[tuple[str, float | None, float | None, float | None, int]],
+    times: list[float] | None,
     b0: float | None,
-) -> None:  # fmt: skip
+) -> None:
     plain = Echo("phase", "image", Grid((8, 8, 8)), lambda: torch.zeros(8, 8, 8))
     echoes = [
         replace(plain, kind=kind, echo_time=te, b0=b, frequency=f, grid=Grid((8, 8, n)))
@@ -322,4 +326,3 @@ def test_any_set_of_headers_is_an_acquisition_or_a_sentence(
         assert rising == sorted(set(rising)) and all(0.0005 <= te <= 0.1 for te in rising)
         assert 0.01 <= found.b0 <= 25.0 and len({e.grid for e in found.echoes}) == 1
         assert len(found.rows()) == len(found.echoes) == len(found.kinds) * len(rising)
-

@@ -65,7 +65,7 @@ def test_tensors_and_header_come_back(tmp_path: Path, half: bool) -> None:
     assert weights.header == HEADER
     assert weights.name == "w.safetensors"
     given = tensors()
-    assert set(weights.tensors) == {"conv.weight", "norm.running_mean"}     # counters are no weights
+    assert set(weights.tensors) == {"conv.weight", "norm.running_mean"}  # counters are no weights
     assert weights.tensors["conv.weight"].dtype == (torch.float16 if half else torch.float32)
     assert weights.tensors["norm.running_mean"].dtype == torch.float32
     assert torch.equal(weights.tensors["norm.running_mean"], given["norm.running_mean"])
@@ -129,7 +129,7 @@ def test_a_bundled_file_without_its_card_is_refused(tmp_path: Path, monkeypatch:
     assert "The bundled weights 'w.safetensors' lack their model card 'w.json'" in refused(path)
     path.with_suffix(".json").write_text(json.dumps(model_card(path.read_bytes(), HEADER)), encoding="utf-8")
     assert read_weights(path).header == HEADER
-    assert read_weights(written(tmp_path)).header == HEADER         # beside that folder none is needed
+    assert read_weights(written(tmp_path)).header == HEADER  # beside that folder none is needed
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_runs_none(tmp_path: Pat
     with pytest.raises(WeightsInvalid, match=r"'model\.pth' cannot be read .*\(it asks to run code\); expected"):
         read_checkpoint(path)
     assert not trace.exists()
-    with path.open("rb") as file:       # the payload is real: trusted, it does what it says
+    with path.open("rb") as file:  # the payload is real: trusted, it does what it says
         torch.load(file, weights_only=False) if kind != "pickle" else pickle.load(file)
     assert trace.is_dir()
 

@@ -54,13 +54,13 @@ def test_settled_batch_norm_gives_what_the_batch_itself_would() -> None:
         before = float((network(x).chi - expected).norm() / expected.norm())
         settle_batch_norm(network, [(x,)])
         after = float((network(x).chi - expected).norm() / expected.norm())
-        first = network.passes[0].pre[0]        # type: ignore[index,union-attr]
+        first = network.passes[0].pre[0]  # type: ignore[index,union-attr]
         out = first[0](x)
     assert after < 0.02 < 0.1 < before
     assert torch.allclose(first[1].running_mean, out.mean((0, 2, 3, 4)), rtol=1e-3, atol=1e-5)
     assert torch.allclose(first[1].running_var, out.var((0, 2, 3, 4)), rtol=1e-3)
     assert not any(m.training for m in network.modules())
-    settle_batch_norm(network, [(x,), (3.0 * x,)])            # of several batches, each counts alike
+    settle_batch_norm(network, [(x,), (3.0 * x,)])  # of several batches, each counts alike
     both = torch.stack([out, first[0](3.0 * x)]).mean((0, 1, 3, 4, 5))
     assert torch.allclose(first[1].running_mean, both, rtol=1e-3, atol=1e-5)
 

@@ -125,7 +125,7 @@ def test_without_a_residual_the_map_is_drawn_anew_and_ends_with_the_last_pass() 
         nn.init.zeros_(unet.head.weight)
         nn.init.constant_(unet.head.bias, 0.25)
     for drawn in (found := run(network, x)).iterates:
-        torch.testing.assert_close(drawn, torch.full_like(drawn, 0.25))     # nothing of the input is added
+        torch.testing.assert_close(drawn, torch.full_like(drawn, 0.25))  # nothing of the input is added
     torch.testing.assert_close(found.chi, torch.full_like(found.chi, 0.25))
 
 
@@ -183,7 +183,7 @@ def test_noise_and_dropout_change_the_training_output_alone(change: dict[str, fl
     torch.manual_seed(0)
     assert not torch.allclose(run(network, x).chi, run(quiet, x).chi, atol=1e-4)
     for net in (network, quiet):
-        net.load_state_dict(perturbed(silent).state_dict())     # running statistics moved
+        net.load_state_dict(perturbed(silent).state_dict())  # running statistics moved
     assert torch.equal(run(network.eval(), x).chi, run(quiet.eval(), x).chi)
 
 

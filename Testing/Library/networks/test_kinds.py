@@ -64,7 +64,7 @@ def test_a_frame_of_the_pipeline_fits_every_network(kind: str) -> None:
     network = perturbed(kind)
     assert MULTIPLE % network.multiple == 0 and kind_of(network.config) == kind
     shape = tuple(network.multiple * n for n in (2, 1, 3))
-    estimate = run(network.eval(), image(n=2, shape=shape))     # type: ignore[arg-type]
+    estimate = run(network.eval(), image(n=2, shape=shape))  # type: ignore[arg-type]
     assert estimate.chi.shape == (2, 1, *shape) and estimate.chi.isfinite().all()
     assert (estimate.unexplained is not None) == (kind == "modl-qsm")
 
@@ -77,12 +77,19 @@ def test_an_unrolled_network_takes_odd_sizes(kind: str) -> None:
 @pytest.mark.parametrize("kind", OTHERS)
 def test_every_setting_changes_the_result(kind: str) -> None:
     changes = {
-        "width": 0.25, "n_inputs": 2, "unit": 0.2, "n_passes": 2, "mean": 0.1, "unexplained_mean": 0.1,
-        "unexplained_unit": 0.2, "masked": False, "n_blocks": 1,
-    }  # fmt: skip
+        "width": 0.25,
+        "n_inputs": 2,
+        "unit": 0.2,
+        "n_passes": 2,
+        "mean": 0.1,
+        "unexplained_mean": 0.1,
+        "unexplained_unit": 0.2,
+        "masked": False,
+        "n_blocks": 1,
+    }
     x, usual = image(2), sized(kind, n_inputs=1)
     before = run(perturbed(kind).eval(), x[:, :1])
-    if kind == "whole-brain":                       # twice its input is twice its output, and a unit nothing to it
+    if kind == "whole-brain":  # twice its input is twice its output, and a unit nothing to it
         changes.pop("unit")
     for name in (k for k in changes if hasattr(usual, k)):
         other = perturbed(kind, **{name: changes[name]}).eval()
@@ -96,7 +103,7 @@ def test_dropout_changes_the_training_output_alone(kind: str) -> None:
     assert dropping.config.quiet == quiet.config
     assert not torch.allclose(run(quiet, image()).chi, run(dropping, image()).chi, rtol=1e-3)
     for network in (quiet, dropping):
-        network.load_state_dict(perturbed(kind).state_dict())        # running statistics moved
+        network.load_state_dict(perturbed(kind).state_dict())  # running statistics moved
     assert torch.equal(run(quiet.eval(), image()).chi, run(dropping.eval(), image()).chi)
 
 
@@ -115,7 +122,7 @@ def test_a_network_is_the_same_once_folded(kind: str) -> None:
     n_norms = sum(isinstance(m, nn.BatchNorm3d) for m in network.modules())
     fold_batch_norm(network)
     left = [m for m in network.modules() if isinstance(m, nn.BatchNorm3d)]
-    assert len(left) == (4 if kind == "xqsm" else 0)                # that after a sum has no convolution of its own
+    assert len(left) == (4 if kind == "xqsm" else 0)  # that after a sum has no convolution of its own
     assert n_norms > len(left) or kind == "whole-brain"
     torch.testing.assert_close(run(network, x), before, atol=1e-5, rtol=1e-4)
 
@@ -143,7 +150,7 @@ def test_the_gradient_reaches_every_parameter(kind: str) -> None:
     torch.manual_seed(0)
     network = perturbed(kind, **({"dropout": 0.0} if KINDS[kind].unrolled else {}))
     with torch.enable_grad():
-        estimate = run.__wrapped__(network, image(n=2))             # type: ignore[attr-defined]
+        estimate = run.__wrapped__(network, image(n=2))  # type: ignore[attr-defined]
         total = estimate.chi.square().mean()
         if estimate.unexplained is not None:
             total = total + estimate.unexplained.square().mean()
@@ -190,7 +197,7 @@ def test_octaves_pass_low_frequencies_at_half_the_resolution() -> None:
     for m in network.last.high.modules():
         if isinstance(m, nn.Conv3d | nn.BatchNorm3d):
             nn.init.zeros_(m.weight)
-    nn.init.constant_(low_only[1].weight, 0.1)                      # the transposed convolution spreads evenly
+    nn.init.constant_(low_only[1].weight, 0.1)  # the transposed convolution spreads evenly
     x = replace_input(image())
     chi = (run(network, x).chi - x)[0, 0]
     blocks = chi.unflatten(0, (-1, 2)).unflatten(2, (-1, 2)).unflatten(4, (-1, 2))

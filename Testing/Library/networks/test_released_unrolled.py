@@ -176,11 +176,14 @@ def test_every_tensor_has_a_place_of_its_own(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "key"),
     [
-        ("lpcnn", "alpha"), ("lpcnn", "gen.2.3.bn2.running_var"), ("lpcnn", "gen.7.weight"),
-        ("modl-qsm", "my_layer_1/my_layer_1/step:0"), ("modl-qsm", "model_1/conv3d_20/bias:0"),
+        ("lpcnn", "alpha"),
+        ("lpcnn", "gen.2.3.bn2.running_var"),
+        ("lpcnn", "gen.7.weight"),
+        ("modl-qsm", "my_layer_1/my_layer_1/step:0"),
+        ("modl-qsm", "model_1/conv3d_20/bias:0"),
         ("modl-qsm", "model_1/batch_normalization_16/moving_variance:0"),
     ],
-)  # fmt: skip
+)
 def test_what_is_missing_unknown_or_misshapen_is_refused(kind: str, key: str) -> None:
     make, convert = MADE[kind]
     with pytest.raises(WeightsInvalid, match=r"is no complete .*: \d keys missing \["):

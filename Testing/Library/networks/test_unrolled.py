@@ -78,9 +78,9 @@ def test_without_a_prior_lpcnn_is_the_descent_of_the_paper() -> None:
     field = dipole(chi)
     for k in (1, 3):
         network = network_of("lpcnn", n_passes=k)
-        network.proximal = nn.Identity()                            # type: ignore[assignment]
+        network.proximal = nn.Identity()  # type: ignore[assignment]
         d = torch.fft.fftn(DipoleOp(GRID)(delta()), dim=(-3, -2, -1)).real
-        share = 1.0 - (1.0 - 4.0 * d**2) ** k                       # of each frequency of χ, α = 4
+        share = 1.0 - (1.0 - 4.0 * d**2) ** k  # of each frequency of χ, α = 4
         expected = torch.fft.ifftn(share * torch.fft.fftn(chi, dim=(-3, -2, -1)), dim=(-3, -2, -1)).real
         torch.testing.assert_close(network(field, dipole, ones).chi, expected, atol=1e-5, rtol=1e-4)
 
@@ -101,7 +101,7 @@ def test_the_truth_is_a_fixed_point_of_the_masked_descent(kind: str) -> None:
     errors = []
     for masked in (True, False):
         network = network_of(kind, n_inputs=2, masked=masked)
-        network.proximal = nn.Identity()                            # type: ignore[assignment]
+        network.proximal = nn.Identity()  # type: ignore[assignment]
         errors.append(float((network(given, dipole, mask).chi - chi).norm() / chi.norm()))
     assert errors[0] < 1e-5 < 0.02 < errors[1]
 
@@ -113,11 +113,11 @@ def test_modl_qsm_gives_the_second_channel_what_chi_does_not_explain() -> None:
     dipole, ones = DipoleStack([[GRID]]), torch.ones_like(mask)
     field = dipole(chi) + 0.02
     network = network_of("modl-qsm", n_passes=20)
-    network.proximal, network.step = nn.Identity(), nn.Parameter(torch.tensor([1.0]))   # type: ignore[assignment]
+    network.proximal, network.step = nn.Identity(), nn.Parameter(torch.tensor([1.0]))  # type: ignore[assignment]
     found = network(field, dipole, ones)
     assert found.unexplained is not None
     torch.testing.assert_close(dipole(found.chi) + found.unexplained, field, atol=1e-4, rtol=0)
-    assert float(found.unexplained.mean()) == pytest.approx(0.02, rel=0.02)     # D has no mean to explain it with
+    assert float(found.unexplained.mean()) == pytest.approx(0.02, rel=0.02)  # D has no mean to explain it with
 
 
 @torch.no_grad()
@@ -157,7 +157,7 @@ def test_a_second_orientation_makes_the_descent_better() -> None:
     noise = 0.002 * torch.randn(field.shape, generator=torch.Generator().manual_seed(0))
     field = (field + noise) * mask
     network = network_of("lpcnn", n_passes=30)
-    network.proximal = nn.Identity()                                # type: ignore[assignment]
+    network.proximal = nn.Identity()  # type: ignore[assignment]
 
     def error(fields: Tensor, dipole: DipoleStack) -> float:
         return float((network(fields, dipole, mask).chi - chi).norm() / chi.norm())

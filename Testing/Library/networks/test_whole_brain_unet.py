@@ -141,4 +141,4 @@ def test_no_channel_falls_silent() -> None:
 )
 def test_a_size_that_it_cannot_have_is_refused(settings: dict[str, float], complaint: str) -> None:
     with pytest.raises(ParameterInvalid, match=complaint):
-        WholeBrainConfig(**settings)                                                    # type: ignore[arg-type]
+        WholeBrainConfig(**settings)  # type: ignore[arg-type]

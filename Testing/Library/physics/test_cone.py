@@ -38,7 +38,7 @@ def in_cone(x: Tensor, factor: float, grid: Grid = GRID) -> Tensor:
 @pytest.mark.parametrize("factor", [0.0, 0.5, 1.0, 2.0])
 def test_the_index_is_the_power_in_the_cone_over_that_outside(factor: float) -> None:
     for value in cone_index(in_cone(noise(0), factor), WHOLE, GRID):
-        assert value == pytest.approx(factor**2, rel=0.4, abs=1e-9)            # a hundred frequencies at least
+        assert value == pytest.approx(factor**2, rel=0.4, abs=1e-9)  # a hundred frequencies at least
 
 
 def test_the_index_is_the_mean_over_every_frequency_of_the_whole_spectrum() -> None:
@@ -73,7 +73,7 @@ def test_what_lies_outside_the_mask_and_the_scale_do_not_count() -> None:
 
 
 def test_bands_that_the_grid_does_not_hold_are_left_out() -> None:
-    thick = Grid((128, 128, 40), (1.0, 1.0, 3.0))                       # 1/6 cycles/mm along z
+    thick = Grid((128, 128, 40), (1.0, 1.0, 3.0))  # 1/6 cycles/mm along z
     index = cone_index(noise(3, thick), torch.ones(thick.shape, dtype=torch.bool), thick)
     assert [value is None for value in index] == [False, False, True, True]
     small = Grid((24, 24, 24), (1.0, 1.0, 1.0))

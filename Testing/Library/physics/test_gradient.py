@@ -17,9 +17,7 @@ GRIDS = [Grid((5, 4, 6)), Grid((7, 2, 3), (0.5, 2.0, 1.3))]
 
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("edge", EDGES)
-def test_forward_and_adjoint_belong_together(
-    require_adjoint: Callable[..., None], grid: Grid, edge: str
-) -> None:
+def test_forward_and_adjoint_belong_together(require_adjoint: Callable[..., None], grid: Grid, edge: str) -> None:
     gradient = Gradient(grid, edge)
     require_adjoint(gradient.forward, gradient.adjoint, grid.shape, (3, *grid.shape))
 

@@ -116,7 +116,7 @@ def test_any_voxel_axis_may_lie_along_b0(axes: tuple[int, int, int]) -> None:
 def test_a_band_limit_keeps_long_waves_and_takes_what_coarse_voxels_would_alias() -> None:
     grid = Grid((48, 48, 48), (1.0, 1.0, 1.0), TILTED)
     x = torch.arange(48.0).view(-1, 1, 1).expand(grid.shape)
-    for n_waves, kept in ((2, 1.0), (4, 1.0), (16, 0.0), (24, 0.0)):            # of 24, 12, 3 and 2 mm
+    for n_waves, kept in ((2, 1.0), (4, 1.0), (16, 0.0), (24, 0.0)):  # of 24, 12, 3 and 2 mm
         wave = torch.cos(2.0 * torch.pi * n_waves * x / 48.0)
         torch.testing.assert_close(band_limit(wave, grid, 2.0), kept * wave, atol=0.01, rtol=0)
 

@@ -13,9 +13,13 @@ from IR2QSMLib.physics.settings import SETTINGS, Settings
 
 LIBRARY = Path(IR2QSMLib.__file__).parent
 METHOD = (
-    "physics/spectrum.py", "inversion/data_term.py", "inversion/network_input.py", "inversion/whole_brain.py",
-    "inversion/learned.py", "inversion/certainty.py",
-)  # fmt: skip
+    "physics/spectrum.py",
+    "inversion/data_term.py",
+    "inversion/network_input.py",
+    "inversion/whole_brain.py",
+    "inversion/learned.py",
+    "inversion/certainty.py",
+)
 """The modules of the method, which read every other number from `Settings`."""
 HARMLESS = {0, 1, 2, 0.5}
 EXCEPTED = {"inversion/network_input.py": {3}, "inversion/certainty.py": {1e-12}}
@@ -32,7 +36,7 @@ def literals(tree: ast.AST) -> list[tuple[int, float]]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PROGRESS:
             return
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "round":
-            return visit(node.args[0])                              # digits of the provenance
+            return visit(node.args[0])  # digits of the provenance
         if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
             out.append((node.lineno, node.value))
         for child in ast.iter_child_nodes(node):
@@ -48,8 +52,11 @@ def test_there_are_fifteen_numbers_at_the_most_and_each_says_what_it_is() -> Non
     assert all(isinstance(getattr(SETTINGS, f.name), int | float) for f in numbers)
     body = ast.parse((LIBRARY / "physics" / "settings.py").read_text(encoding="utf-8")).body
     (described,) = (node for node in body if isinstance(node, ast.ClassDef))
-    said = [isinstance(b, ast.Expr) for a, b in zip(described.body[1:], described.body[2:], strict=False)
-            if isinstance(a, ast.AnnAssign)]  # fmt: skip
+    said = [
+        isinstance(b, ast.Expr)
+        for a, b in zip(described.body[1:], described.body[2:], strict=False)
+        if isinstance(a, ast.AnnAssign)
+    ]
     assert len(said) == len(numbers) and all(said)
 
 

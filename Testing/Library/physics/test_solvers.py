@@ -80,9 +80,7 @@ def test_of_the_steps_taken_the_one_of_least_residual_is_returned() -> None:
 
 def test_a_singular_system_gets_its_least_solution_where_it_has_one() -> None:
     values = torch.tensor([0.0, 1.0, 3.0, 0.0], dtype=torch.float64)
-    x, *_ = conjugate_gradient(
-        lambda v: values * v, values * vector(4), tolerance=1e-12, max_iterations=50
-    )
+    x, *_ = conjugate_gradient(lambda v: values * v, values * vector(4), tolerance=1e-12, max_iterations=50)
     torch.testing.assert_close(x, torch.where(values > 0, vector(4), 0.0))
 
 
@@ -139,9 +137,7 @@ def rectangular(m: int, n: int, seed: int) -> Tensor:
 @given(st.integers(1, 14), st.integers(0, 12), st.integers(0, 2**16))
 def test_lsqr_finds_the_least_squares(n: int, extra: int, seed: int) -> None:
     a, b = rectangular(n + extra, n, seed), vector(n + extra, seed + 1)
-    x, n_iterations, residual = solve(
-        lambda v: a @ v, lambda u: a.T @ u, b, tolerance=0.0, max_iterations=40 * n
-    )
+    x, n_iterations, residual = solve(lambda v: a @ v, lambda u: a.T @ u, b, tolerance=0.0, max_iterations=40 * n)
     expected = torch.linalg.lstsq(a, b).solution
     assert float((b - a @ x).norm()) <= float((b - a @ expected).norm()) * (1 + 1e-6) + 1e-7 * float(b.norm())
     assert residual == pytest.approx(float((b - a @ x).norm() / b.norm()), abs=1e-6)

@@ -169,7 +169,7 @@ def test_zero_filled_fields_are_estimated() -> None:
     coarse = measured("axial", replace(STRUCTURED, power_snr=4.0))
     grid = coarse.grid
     spectrum, _ = estimate_spectrum(coarse)
-    fine = Grid(tuple(2 * n for n in grid.shape), tuple(v / 2 for v in grid.voxel_size))    # type: ignore[arg-type]
+    fine = Grid(tuple(2 * n for n in grid.shape), tuple(v / 2 for v in grid.voxel_size))  # type: ignore[arg-type]
     full = torch.fft.fftshift(torch.fft.fftn(coarse.values))
     nx, ny, nz = grid.shape
     padded = torch.nn.functional.pad(full, (nz // 2, nz // 2, ny // 2, ny // 2, nx // 2, nx // 2))
@@ -209,9 +209,7 @@ def sound(field: LocalField) -> Spectrum:
     "shape", [(2, 2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 2), (1, 16, 16), (16, 1, 16), (3, 5, 1), (1, 1, 64), (9, 7, 5)]
 )
 @pytest.mark.parametrize("voxel", [(1.0, 1.0, 1.0), (0.5, 0.8, 4.0)])
-def test_tiny_and_flat_grids_have_a_spectrum(
-    shape: tuple[int, int, int], voxel: tuple[float, float, float]
-) -> None:
+def test_tiny_and_flat_grids_have_a_spectrum(shape: tuple[int, int, int], voxel: tuple[float, float, float]) -> None:
     grid = Grid(shape, voxel, b0_given=(0.3, 0.4, 0.8))
     values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     sound(LocalField(values, torch.ones(shape, dtype=torch.bool), grid))

@@ -34,10 +34,17 @@ def scan(tmp_path_factory: pytest.TempPathFactory, write_volume: Any) -> ScanFil
     scanner = Scanner(folder / "dicom", "SIEMENS", TIMES, SHAPE, VOXEL, tuple(columns[:, :2].T.ravel()), grid.origin)
     scanner.siemens(phase.numpy(), magnitude.round().numpy())
     return ScanFiles(
-        chi, local, total, folder / "bids", folder / "dicom", write_volume(folder / "mask.nii.gz", mask, grid),
-        files["phase"], files["mag"], write_volume(folder / "total.nii.gz", total, grid),
+        chi,
+        local,
+        total,
+        folder / "bids",
+        folder / "dicom",
+        write_volume(folder / "mask.nii.gz", mask, grid),
+        files["phase"],
+        files["mag"],
+        write_volume(folder / "total.nii.gz", total, grid),
         write_volume(folder / "noise.nii.gz", 0.01 + 0.0 * total, grid),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -53,5 +60,3 @@ def chi(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> Callable[..., Tensor]:
         return read_volume(output)[0]
 
     return run
-
-

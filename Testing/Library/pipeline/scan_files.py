@@ -42,5 +42,3 @@ def agreement(a: Tensor, b: Tensor) -> float:
 
 def differ(a: Tensor, b: Tensor) -> bool:
     return float((a - b).abs().max()) > 1e-4
-
-

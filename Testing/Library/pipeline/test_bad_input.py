@@ -160,7 +160,7 @@ def test_a_truncated_metaimage_is_refused(ir2qsm: Callable[..., Any], case: Any,
     path.write_bytes(path.read_bytes()[:50_000])
     ran = ir2qsm("reconstruct", path, case.mask, "-o", tmp_path / "chi.mha")
     assert ran.code == 2 and "Traceback" not in ran.err
-    said = ran.err.splitlines()[-1]     # ITK's own reader writes lines of its own before
+    said = ran.err.splitlines()[-1]  # ITK's own reader writes lines of its own before
     assert said.startswith("ir2qsm: cut.mha is truncated or damaged")
     assert [p.name for p in tmp_path.iterdir()] == ["cut.mha"]
 

@@ -35,7 +35,7 @@ def test_a_file_without_orientation_is_taken_along_its_third_axis_and_this_is_sa
     sitk.WriteImage(sitk.GetImageFromArray((values != 0).astype(np.uint8)), str(tmp_path / "mask.nii"))
     for name in ("field.nii", "mask.nii"):
         content = bytearray((tmp_path / name).read_bytes())
-        content[252:256] = bytes(4)                         # qform_code and sform_code
+        content[252:256] = bytes(4)  # qform_code and sform_code
         (tmp_path / name).write_bytes(content)
     result = reconstruct(tmp_path / "field.nii", tmp_path / "mask.nii", method="tkd", device="cpu")
     assert result.provenance["B0Direction"]["source"] == "assumed: the third voxel axis"

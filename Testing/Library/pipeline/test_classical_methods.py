@@ -86,9 +86,17 @@ def test_noise_is_in_the_fields_unit(local: Any) -> None:
     noise = 0.001 + field.values.abs()
     by_ppm = medi(local, noise=noise)
     by_hz = reconstruct(
-        field.values * 127.728, field.mask, grid=field.grid, device="cpu", method=Medi(), unit="hz", margin=4,
-        magnitude=field.magnitude, noise=noise * 127.728, **NEEDED,
-    )  # fmt: skip
+        field.values * 127.728,
+        field.mask,
+        grid=field.grid,
+        device="cpu",
+        method=Medi(),
+        unit="hz",
+        margin=4,
+        magnitude=field.magnitude,
+        noise=noise * 127.728,
+        **NEEDED,
+    )
     # Rounding of the weights, which range over decades here, moves the loose inner solver by some 1e-4.
     assert float((by_hz.chi - by_ppm.chi).norm()) < 2e-3 * float(by_ppm.chi.norm())
 
@@ -133,8 +141,14 @@ def test_twice_the_margin_changes_the_map_little(local: Any, method: Any) -> Non
     _, field = local
     near, usual, far = (
         reconstruct(
-            field.values, field.mask, grid=field.grid, device="cpu", method=method, margin=n,
-            magnitude=field.magnitude, **NEEDED,
+            field.values,
+            field.mask,
+            grid=field.grid,
+            device="cpu",
+            method=method,
+            margin=n,
+            magnitude=field.magnitude,
+            **NEEDED,
         ).chi[field.mask]
         for n in (1, MARGIN, 2 * MARGIN)
     )
@@ -200,9 +214,22 @@ def test_methods_and_options_reach_the_method(
     by_tv = told("--method", "tv", "--strength", "auto", "--outside", "zero")
     assert (by_tv["parameters"]["strength"], by_tv["outside"]) == ("auto", "zero") and by_tv["strength"] > 0.0
     by_medi = told(
-        "--method", "medi", "--magnitude", files[2], "--b0", 3, "--te", 0.005, "--strength", 300,
-        "--smv-radius", 6, "--merit", "--noise", files[2],
-    )  # fmt: skip
+        "--method",
+        "medi",
+        "--magnitude",
+        files[2],
+        "--b0",
+        3,
+        "--te",
+        0.005,
+        "--strength",
+        300,
+        "--smv-radius",
+        6,
+        "--merit",
+        "--noise",
+        files[2],
+    )
     assert by_medi["strength"] == 300.0 and by_medi["noise_weights"] == "noise map"
     assert by_medi["parameters"]["merit"] is True and by_medi["parameters"]["smv_radius"] == 6.0
     assert told("--method", "medi", "--magnitude", files[2], "--b0", 3, "--te", 0.005, "--csf", files[1])["iterations"]

@@ -83,7 +83,7 @@ def test_a_turned_array_through_files_and_the_command_gives_the_same_map(
     assert ir2qsm("reconstruct", field, mask, "-o", tmp_path / "chi.nrrd").code == 0
     found, _ = read_volume(tmp_path / "chi.nrrd")
     error = float((found - turned(maps["ir2qsm"], axes, flipped)).abs().max())
-    assert error < 0.01 * spread(maps["ir2qsm"][case.local.mask])     # the header's rounding shows in half precision
+    assert error < 0.01 * spread(maps["ir2qsm"][case.local.mask])  # the header's rounding shows in half precision
 
 
 def test_volumes_beside_the_field_may_have_their_axes_stored_otherwise(
@@ -92,9 +92,11 @@ def test_volumes_beside_the_field_may_have_their_axes_stored_otherwise(
     local, grid = case.local, case.local.grid
     generator = torch.Generator().manual_seed(3)
     given = {
-        "mask": local.mask, "reference": local.mask & (torch.arange(35)[:, None, None] > 15),
-        "magnitude": torch.rand(grid.shape, generator=generator), "noise": torch.full(grid.shape, 0.01),
-    }  # fmt: skip
+        "mask": local.mask,
+        "reference": local.mask & (torch.arange(35)[:, None, None] > 15),
+        "magnitude": torch.rand(grid.shape, generator=generator),
+        "noise": torch.full(grid.shape, 0.01),
+    }
     maps = []
     for axes, flipped in (((0, 1, 2), (False, False, False)), ((0, 1, 2), (False, True, False)), TURNS[4]):
         files = {

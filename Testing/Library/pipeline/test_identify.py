@@ -55,7 +55,7 @@ def test_a_single_phase_without_a_telling_name_is_never_taken_for_a_field(
         ran = ir2qsm("reconstruct", path, whole, "-o", tmp_path / "chi.nii", "--method", "tkd", "--device", "cpu")
         assert ran.code == 2 and "1 phase image came without any magnitude" in ran.err
     assert detect_input(case.field) == "local-field"
-    for scale in (1.0, 128.0, 1e3):                                       # ppm, Hz, and a range like thousandths
+    for scale in (1.0, 128.0, 1e3):  # ppm, Hz, and a range like thousandths
         assert detect_input(write_volume(tmp_path / "f.nii", scale * case.local.values, case.local.grid)) != "phase"
     magnitude, its = read_echoes(reference_data / "gre_small" / "small2_Mag.nii")
     assert inspect(write_volume(tmp_path / "m.nii", magnitude[0], its))["kind"] == "magnitude"
@@ -102,9 +102,7 @@ def test_labels_are_counted_for_the_panel_to_offer(case: Any, write_volume: Any,
     labels = case.local.mask.to(torch.uint8)
     labels[20:] *= 7
     path = write_volume(tmp_path / "labels.nrrd", labels, case.local.grid)
-    assert inspect(case.field, path)["mask_labels"] == {
-        "1": int((labels == 1).sum()), "7": int((labels == 7).sum())
-    }  # fmt: skip
+    assert inspect(case.field, path)["mask_labels"] == {"1": int((labels == 1).sum()), "7": int((labels == 7).sum())}
 
 
 def test_problems_are_listed_not_raised(case: Any, write_volume: Any, tmp_path: Path) -> None:

@@ -65,19 +65,21 @@ def test_the_direction_of_b0_that_was_given_goes_with_the_file(
     told = chi(*total)
     assert not differ(told, chi(*total, *direction)) and differ(told, chi(*total, "--b0-direction", 0, 0, 1))
     assert set(json.loads((tmp_path / "kept" / "totalfield.json").read_text(encoding="utf-8"))) == {
-        "Units", "Quantity", "Software", "B0_dir"
-    }  # fmt: skip
-    chi(scan.bids, "--keep", tmp_path / "kept")                 # what another run has given does not stay
+        "Units",
+        "Quantity",
+        "Software",
+        "B0_dir",
+    }
+    chi(scan.bids, "--keep", tmp_path / "kept")  # what another run has given does not stay
     assert differ(chi(*total), told)
 
 
-def test_no_input_is_replaced_by_what_is_on_the_way(
-    ir2qsm: Run, scan: ScanFiles, tmp_path: Path
-) -> None:
+def test_no_input_is_replaced_by_what_is_on_the_way(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
     folder, other, file = tmp_path / "here", tmp_path / "other", tmp_path / "file"
     shutil.copytree(scan.bids, folder / "bids")
-    bids, mask, total, noise = (folder / f"{n}{e}" for n, e in zip(("bids", "mask", "totalfield", "noise"),
-                                ("", *[".nii.gz"] * 3), strict=True))  # fmt: skip
+    bids, mask, total, noise = (
+        folder / f"{n}{e}" for n, e in zip(("bids", "mask", "totalfield", "noise"), ("", *[".nii.gz"] * 3), strict=True)
+    )
     for path, source in ((mask, scan.mask), (total, scan.total_field), (noise, scan.noise)):
         path.write_bytes(source.read_bytes())
     other.mkdir()
@@ -98,12 +100,12 @@ def test_no_input_is_replaced_by_what_is_on_the_way(
         (("fieldmap", bids, mask, "-o", other), "params.json would overwrite a file of another program"),
         (("reconstruct", bids, mask, *chi, "--keep", file), "file is a file; give a folder"),
         (("reconstruct", bids, scan.mask, *chi, "--reference", mask, *keep), "mask.nii.gz would overwrite an input"),
-    ):  # fmt: skip
+    ):
         ran = ir2qsm(*words)
         assert ran.code == 2 and said in ran.err, (said, ran.err)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert not (tmp_path / "chi.nii.gz").exists() and [p.name for p in other.iterdir()] == ["params.json"]
-    for words in (("-o", tmp_path / "again"), ("-o", tmp_path / "again")):      # its own files it may replace
+    for words in (("-o", tmp_path / "again"), ("-o", tmp_path / "again")):  # its own files it may replace
         assert ir2qsm("fieldmap", bids, mask, *words, "--device", "cpu").code == 0
     local = (tmp_path / "again" / "localfield.nii.gz", tmp_path / "again" / "mask.nii.gz")
     ran = ir2qsm("reconstruct", *local, "-o", tmp_path / "again" / "localfield.mha", "--device", "cpu")
@@ -129,7 +131,7 @@ def test_what_was_found_and_decided_is_said(ir2qsm: Run, scan: ScanFiles, tmp_pa
         left, given = map(int, re.findall(r"Mask: (\d+) of (\d+) voxels are left", said)[0])
         assert left < given == int(scan.local.mask.sum())
         heard = ir2qsm(*command, "--progress", "json")
-        assert heard.code == 0 and (heard.out + heard.err).isascii()        # Slicer may read with another encoding
+        assert heard.code == 0 and (heard.out + heard.err).isascii()  # Slicer may read with another encoding
 
 
 def test_what_is_wrong_with_a_scan_is_said_below_its_table(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:

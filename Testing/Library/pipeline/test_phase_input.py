@@ -55,10 +55,14 @@ def test_images_may_be_named_one_by_one(chi: Callable[..., Tensor], scan: ScanFi
 @pytest.mark.parametrize(
     "options",
     [
-        ("--background", "pdf"), ("--background", "lbv"), ("--unwrapping", "laplacian"), ("--recover", "0"),
-        ("--b0-direction", "0", "0.6", "0.8"), ("--phase-range", "-4", "4"),
+        ("--background", "pdf"),
+        ("--background", "lbv"),
+        ("--unwrapping", "laplacian"),
+        ("--recover", "0"),
+        ("--b0-direction", "0", "0.6", "0.8"),
+        ("--phase-range", "-4", "4"),
     ],
-)  # fmt: skip
+)
 def test_each_option_changes_the_map(options: tuple[str, ...], chi: Callable[..., Tensor], scan: ScanFiles) -> None:
     assert differ(chi(scan.bids, *options), chi(scan.bids))
 
@@ -122,9 +126,19 @@ def test_a_total_field_is_taken_when_it_is_called_so(
     assert agreement(usual, scan.chi) > 0.6
     assert (tmp_path / "kept" / "totalfield.nii.gz").exists()
     assert json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Field"]["input"] == "total field"
-    maps = [usual, *(chi(scan.total_field, "--input", "total-field", *o) for o in (
-        ("--background", "lbv"), ("--background", "pdf", "--noise", scan.noise), ("--recover", 0), ("--flip-sign",),
-        ("--b0-direction", 0, 0.6, 0.8)))]  # fmt: skip
+    maps = [
+        usual,
+        *(
+            chi(scan.total_field, "--input", "total-field", *o)
+            for o in (
+                ("--background", "lbv"),
+                ("--background", "pdf", "--noise", scan.noise),
+                ("--recover", 0),
+                ("--flip-sign",),
+                ("--b0-direction", 0, 0.6, 0.8),
+            )
+        ),
+    ]
     assert all(differ(a, b) for i, a in enumerate(maps) for b in maps[:i])
     hz = write_volume(tmp_path / "hz.nii", scan.total * hz_per_ppm(3.0), scan.local.grid)
     assert torch.allclose(chi(hz, "--input", "total-field", "--units", "hz", "--b0", 3), usual, atol=1e-4)
@@ -172,9 +186,10 @@ def test_a_total_fields_magnitude_and_echo_time_reach_the_method(
     usual = ("reconstruct", scan.total_field, scan.mask, "--input", "total-field", "--device", "cpu", "-o")
     made = {}
     for name, words in (
-        ("plain", ("--method", "unet")), ("shown", ("--method", "unet", "--magnitude", magnitude)),
+        ("plain", ("--method", "unet")),
+        ("shown", ("--method", "unet", "--magnitude", magnitude)),
         ("medi", ("--method", "medi", "--b0", 3, "--te", 0.006, "--magnitude", magnitude, "--keep", tmp_path / "kept")),
-    ):  # fmt: skip
+    ):
         ran = ir2qsm(*usual, tmp_path / f"{name}.nii.gz", *words)
         assert ran.code == 0, ran.err
         made[name] = read_volume(tmp_path / f"{name}.nii.gz")[0]

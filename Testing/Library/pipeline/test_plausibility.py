@@ -42,7 +42,7 @@ def test_of_a_good_field_nothing_is_said(simulated: Simulated) -> None:
 def test_a_map_with_streaks_is_told_and_its_cone_index_kept(simulated: Simulated) -> None:
     head, field = simulated
     good = map_of(field).provenance["ConeIndex"]
-    assert [value is None for value in good["index"]] == [False, False, True, True]     # 2.8 mm hold 0.18 cycles/mm
+    assert [value is None for value in good["index"]] == [False, False, True, True]  # 2.8 mm hold 0.18 cycles/mm
     assert good["cycles_per_mm"] == [list(band) for band in BANDS]
     # Noise that divides by the dipole kernel nearly unbounded.
     noise = 0.02 * torch.randn(field.values.shape, generator=torch.Generator().manual_seed(0))
@@ -56,14 +56,17 @@ def test_a_map_with_streaks_is_told_and_its_cone_index_kept(simulated: Simulated
 @pytest.mark.parametrize(
     ("index", "told"),
     [
-        ((0.69, 0.73, 0.86, 0.93), False), ((0.87, 0.99, 1.07, 1.11), False), ((1.04, 1.25, 1.12, 1.19), False),
-        ((1.52, 3.39, 2.34, 0.53), True), ((0.72, 1.07, 1.60, 1.76), True), ((0.17, 0.18, 0.17, 0.15), False),
-        ((None, None, None, None), False), ((None, 3.0, None, None), True),
+        ((0.69, 0.73, 0.86, 0.93), False),
+        ((0.87, 0.99, 1.07, 1.11), False),
+        ((1.04, 1.25, 1.12, 1.19), False),
+        ((1.52, 3.39, 2.34, 0.53), True),
+        ((0.72, 1.07, 1.60, 1.76), True),
+        ((0.17, 0.18, 0.17, 0.15), False),
+        ((None, None, None, None), False),
+        ((None, 3.0, None, None), True),
     ],
-)  # fmt: skip
-def test_references_have_no_streaks_and_the_maps_that_show_them_do(
-    index: tuple[float | None, ...], told: bool
-) -> None:
+)
+def test_references_have_no_streaks_and_the_maps_that_show_them_do(index: tuple[float | None, ...], told: bool) -> None:
     assert bool(doubts.of_streaks(index)) is told
 
 
@@ -118,7 +121,7 @@ def test_where_the_field_was_not_measured_the_mask_ends(simulated: Simulated) ->
     for axis in range(3):
         narrow &= whole.roll(1, axis) & whole.roll(-1, axis)
     hole = narrow.clone()
-    hole[30:34, 38:42, 32:36] = False                   # zero inside the brain, which no edge leads to
+    hole[30:34, 38:42, 32:36] = False  # zero inside the brain, which no edge leads to
     measured = replace(field, values=torch.where(hole, field.values, 0.0), mask=narrow)
     found, expected = map_of(replace(measured, mask=whole)), map_of(measured)
     assert torch.equal(found.mask, narrow) and torch.equal(found.chi, expected.chi)
@@ -148,9 +151,12 @@ def test_of_a_part_of_a_brain_neither_sign_nor_background_is_doubted(simulated: 
     field = simulated[1]
     cut = field.mask.nonzero()[:, 2].median().int().item()
     part = replace(
-        field, values=(-1.0 if turned else 1.0) * field.values[..., cut:], mask=field.mask[..., cut:],
-        grid=field.grid.cropped((0, 0, cut), (64, 80, 68 - cut)), magnitude=None,
-    )  # fmt: skip
+        field,
+        values=(-1.0 if turned else 1.0) * field.values[..., cut:],
+        mask=field.mask[..., cut:],
+        grid=field.grid.cropped((0, 0, cut), (64, 80, 68 - cut)),
+        magnitude=None,
+    )
     assert doubts.of_field(part) == []
 
 

@@ -114,7 +114,7 @@ def test_hz_and_rad_with_field_strength_and_echo_time_equal_ppm(case: Any, run: 
 
 def test_nan_inside_the_mask_is_refused_or_leaves_the_mask(case: Any, run: Run) -> None:
     field = case.local.values.clone()
-    field[~case.local.mask] = torch.inf         # outside the mask it does not matter
+    field[~case.local.mask] = torch.inf  # outside the mask it does not matter
     assert torch.equal(run(field).chi, run().chi)
     where = case.local.mask.nonzero()[[5, 500]]
     field[where[:, 0], where[:, 1], where[:, 2]] = torch.nan
@@ -189,11 +189,20 @@ def test_the_sidecar_tells_all_and_nothing_of_the_machine(whole: Result, case: A
     assert told["Method"]["name"] == "ir2qsm"
     assert told["Method"]["weights"] == bundled.name and told["Method"]["weights_sha256"] == bundled.sha256
     assert set(told["Method"]["parameters"]) == {
-        "weights", "consistency", "tile", "resampled", "whole_brain", "calibrated",
+        "weights",
+        "consistency",
+        "tile",
+        "resampled",
+        "whole_brain",
+        "calibrated",
     }
     assert told["Inputs"] == {
-        "field": "field.nii.gz", "mask": "mask.nii.gz", "unit": "ppm", "b0_t": None, "echo_time_s": None
-    }  # fmt: skip
+        "field": "field.nii.gz",
+        "mask": "mask.nii.gz",
+        "unit": "ppm",
+        "b0_t": None,
+        "echo_time_s": None,
+    }
     assert told["Grid"]["shape"] == [35, 42, 33]
     assert told["Software"]["version"] == IR2QSMLib.__version__
     assert set(told["Versions"]) == {"python", "torch", "numpy"}
@@ -271,7 +280,7 @@ def hungry(error: type[Exception], n_failures: int) -> Method:
 
 @pytest.mark.parametrize("error", [OutOfMemory, torch.OutOfMemoryError])
 def test_a_device_whose_memory_is_too_small_hands_over_to_the_cpu(run: Run, error: type[Exception]) -> None:
-    found = run(method=hungry(error, 1), device="cpu:0")        # for the pipeline a device other than the plain CPU
+    found = run(method=hungry(error, 1), device="cpu:0")  # for the pipeline a device other than the plain CPU
     (warning,) = found.provenance["Warnings"]
     assert re.fullmatch(r"The memory of '.+' did not hold the volume; the CPU was used\.", warning)
     assert found.provenance["Device"]["kind"] == "cpu"

@@ -37,12 +37,14 @@ def cells(image: np.ndarray, n_panels: int) -> list[list[np.ndarray]]:
     tall, wide = (height - top) / 3, (min(0.94, 1.0 - 55.0 / width) - 0.005) * width / (n_panels + 0.06)
     return [
         [
-            image[round(top + (r + 0.1) * tall) : round(top + (r + 0.9) * tall),
-                  round(0.005 * width + (c + 0.1) * wide) : round(0.005 * width + (c + 0.9) * wide)]
+            image[
+                round(top + (r + 0.1) * tall) : round(top + (r + 0.9) * tall),
+                round(0.005 * width + (c + 0.1) * wide) : round(0.005 * width + (c + 0.9) * wide),
+            ]
             for c in range(n_panels)
         ]
         for r in range(3)
-    ]  # fmt: skip
+    ]
 
 
 def quarter(patch: np.ndarray, row: str, column: str) -> float:
@@ -86,7 +88,7 @@ def test_a_grey_bar_stands_beside_the_panels(tmp_path: Path) -> None:
     image = drawn(tmp_path, [torch.zeros(SHAPE)])
     right = image[int(0.3 * image.shape[0]) : int(0.9 * image.shape[0]), int(0.8 * image.shape[1]) :]
     ramps = [c for c in right.T if (np.diff(c) <= 1e-3).mean() > 0.95 and c[0] - c[-1] > 0.5]
-    assert len(ramps) > 3               # bright above, dark below
+    assert len(ramps) > 3  # bright above, dark below
 
 
 @pytest.mark.parametrize("grid", [LPS, RAS], ids=["LPS", "RAS"])
@@ -94,7 +96,7 @@ def test_the_patients_right_is_on_the_left_and_the_head_is_upright(tmp_path: Pat
     index = torch.stack(torch.meshgrid(*(torch.arange(24),) * 3, indexing="ij"))
     if grid is RAS:
         index[:2] = 23 - index[:2]
-    x, y, z = index                     # from the patient's right, front and feet on, whatever the array's order
+    x, y, z = index  # from the patient's right, front and feet on, whatever the array's order
     bright = {
         "right front": (x < 12) & (y < 12),
         "right head": (x < 12) & (z >= 12),
@@ -132,7 +134,7 @@ def test_the_planes_go_through_the_voxel_that_was_asked_for(tmp_path: Path) -> N
     through, elsewhere = (cells(drawn(tmp_path, [chi], at=at), 1)[0][0] for at in ((12, 12, 5), (12, 12, 6)))
     assert float(np.median(through)) > 0.99 and float(np.median(elsewhere)) == pytest.approx(0.5, abs=0.01)
     mask = torch.zeros(SHAPE, dtype=torch.bool)
-    mask[2:22, 2:22, 4:7] = True                                    # its middle is where the bright plane is
+    mask[2:22, 2:22, 4:7] = True  # its middle is where the bright plane is
     image = drawn(tmp_path, [chi], mask)
     assert float((image > 0.97).mean()) > 0.2
 
@@ -150,7 +152,7 @@ def test_thick_slices_keep_their_proportions(tmp_path: Path) -> None:
     flat = drawn(tmp_path, [torch.zeros(SHAPE)])
     tall = drawn(tmp_path, [torch.zeros(SHAPE)], grid=Grid(SHAPE, (1.0, 1.0, 3.0)))
     inches = [(image.shape[0] / 110 - 0.9) for image in (flat, tall)]
-    assert math.isclose(inches[1] / inches[0], 7 / 3, rel_tol=0.15)      # two of three planes are three times as tall
+    assert math.isclose(inches[1] / inches[0], 7 / 3, rel_tol=0.15)  # two of three planes are three times as tall
 
 
 def test_a_missing_matplotlib_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

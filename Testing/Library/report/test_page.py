@@ -20,7 +20,7 @@ from IR2QSMLib.report.page import KNEE, LARGEST, page
 
 BROWSERS = ("chromium-headless-shell", "chrome-headless-shell", "chromium", "chromium-browser", "google-chrome")
 SHAPE = (20, 24, 18)
-GRID = Grid(SHAPE, (1.0, 1.0, 1.5), (-1.0, 0, 0, 0, -1.0, 0, 0, 0, 1.0))        # right, anterior, superior
+GRID = Grid(SHAPE, (1.0, 1.0, 1.5), (-1.0, 0, 0, 0, -1.0, 0, 0, 0, 1.0))  # right, anterior, superior
 MASK = torch.ones(SHAPE, dtype=torch.bool)
 
 PROBE = """
@@ -59,18 +59,22 @@ const wait = setInterval(() => {
 
 def volumes() -> dict[str, Tensor]:
     """One bright where the patient's right, front and head are, one that grows from right to left."""
-    x, y, z = torch.meshgrid(*(torch.arange(n) for n in SHAPE), indexing="ij")     # from the left, back and feet on
-    corner = (x >= 9) & (y >= 11) & (z >= 9)            # the middle slices go through it
+    x, y, z = torch.meshgrid(*(torch.arange(n) for n in SHAPE), indexing="ij")  # from the left, back and feet on
+    corner = (x >= 9) & (y >= 11) & (z >= 9)  # the middle slices go through it
     return {"a": torch.where(corner, 0.1, -0.05), "b": 0.01 * (9.5 - x.float()) + 0.002 * z}
 
 
 def made(**changes: Any) -> str:
     panels = [Panel(name, values) for name, values in volumes().items()]
     given: dict[str, Any] = {
-        "panels": panels, "mask": MASK, "grid": GRID, "window": (-0.1, 0.1),
+        "panels": panels,
+        "mask": MASK,
+        "grid": GRID,
+        "window": (-0.1, 0.1),
         "tables": [("Measures", ["map", "xsim"], [["a", "0.9"], ["b", "0.8"]])],
-        "about": [("a", "A sentence & a citation, doi 10.1002/x.")], "notes": ["A note of <b>."],
-    }  # fmt: skip
+        "about": [("a", "A sentence & a citation, doi 10.1002/x.")],
+        "notes": ["A note of <b>."],
+    }
     return page(**given | changes)
 
 
@@ -85,10 +89,16 @@ def browser() -> str:
 def shown(browser: str, path: Path, hash_: str = "") -> str:
     """The page as the browser has it in the end; every name on the network is unknown to it."""
     command = [
-        browser, "--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND",
-        f"--user-data-dir={path.parent / 'profile'}", "--virtual-time-budget=10000", "--dump-dom",
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--user-data-dir={path.parent / 'profile'}",
+        "--virtual-time-budget=10000",
+        "--dump-dom",
         path.as_uri() + hash_,
-    ]  # fmt: skip
+    ]
     return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=True).stdout
 
 
@@ -152,7 +162,7 @@ def test_a_slider_moves_all_maps_in_that_plane_alone(shots: dict[str, Any]) -> N
 
 
 def test_greys_are_the_window_and_the_window_is_shared(shots: dict[str, Any]) -> None:
-    b = volumes()["b"].flip(0, 1)                                       # from the right and front on, as it is drawn
+    b = volumes()["b"].flip(0, 1)  # from the right and front on, as it is drawn
     offset = (shots["lower"][0]["planes"][1]["shape"][1] - 18) // 2
     expected = b[:, :, 4 - offset].T
     for shot, half in (("lower", 0.1), ("wide", 0.2)):
@@ -173,7 +183,7 @@ def test_a_difference_is_that_of_the_maps(shots: dict[str, Any]) -> None:
 def test_a_voxel_is_read_and_a_click_moves_the_other_planes(shots: dict[str, Any]) -> None:
     assert re.fullmatch(r"a -?\d\.\d{3}   b -?\d\.\d{3}", shots["reading"])
     across, down = shots["first"][0]["planes"][0]["shape"]
-    assert shots["clicked"] == [4, 0, across - 1] and down > 0          # the upper right corner of the axial plane
+    assert shots["clicked"] == [4, 0, across - 1] and down > 0  # the upper right corner of the axial plane
 
 
 def test_what_stands_after_the_address_is_shown(browser: str, tmp_path: Path) -> None:

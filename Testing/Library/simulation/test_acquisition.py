@@ -69,10 +69,10 @@ def test_the_structured_share_is_smoother_than_white(head: Head) -> None:
         power = torch.fft.fftn(noise).abs().square()
         k = torch.fft.fftfreq(48, 1.5)
         radius = (k.view(-1, 1, 1) ** 2 + k.view(1, -1, 1) ** 2 + k.view(1, 1, -1) ** 2).sqrt()
-        return float(power[radius < 0.08].sum() / power.sum())           # coarser than 12 mm
+        return float(power[radius < 0.08].sum() / power.sum())  # coarser than 12 mm
 
     white, mixed, smooth = (share_at_low_frequencies(error_of(head, Discrepancy(10.0, s))) for s in (0.0, 0.5, 1.0))
-    assert white < 0.05             # their share of the band's volume
+    assert white < 0.05  # their share of the band's volume
     assert white + 0.1 < mixed < smooth
     assert smooth > 0.4
 
@@ -103,7 +103,7 @@ def test_an_edge_weight_makes_the_error_larger_at_the_rim() -> None:
         return rms(error[rim]) / rms(error[deep])
 
     assert ratio(0.0) == pytest.approx(1.0, abs=0.05)
-    assert 1.5 < ratio(1.5) < 2.6           # 1 + edge at the edge itself, less a little way in
+    assert 1.5 < ratio(1.5) < 2.6  # 1 + edge at the edge itself, less a little way in
     assert ratio(1.5) < ratio(4.0) < 5.0
 
 
@@ -177,7 +177,7 @@ def test_the_spectral_part_fills_the_cone_where_the_field_has_nothing(head: Head
 
 
 def test_off_diagonal_susceptibility_has_no_field_along_b0_or_across_it(head: Head) -> None:
-    whole = Head(head.chi, torch.ones_like(head.mask), head.white, head.labels, GRID)   # or the mask would spread it
+    whole = Head(head.chi, torch.ones_like(head.mask), head.white, head.labels, GRID)  # or the mask would spread it
     k, c = cosine(GRID)
     power = torch.fft.fftn(part(whole, "tensor")).abs().square()
     band = (k > 0.02) & (k < 0.2)

@@ -32,15 +32,21 @@ def found(space: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
 
 def test_every_nucleus_has_a_level_and_a_literature_value(found: dict[str, Tensor]) -> None:
     assert list(found) == [n.name for n in NUCLEI]
-    assert max(NUCLEI, key=lambda n: n.chi[0]).name == "pallidum"           # the richest in iron
+    assert max(NUCLEI, key=lambda n: n.chi[0]).name == "pallidum"  # the richest in iron
     assert all(-0.02 <= n.chi[0] <= 0.2 and 0.0 < n.chi[1] < 0.05 for n in NUCLEI)
 
 
 # Both sides together, in the template's size; FreeSurfer's and Keuken 2014's normal ranges, widened by a half.
 VOLUMES = {
-    "thalamus": (9, 24), "caudate": (5, 14), "putamen": (6, 18), "pallidum": (1.8, 6), "red nucleus": (0.25, 1.0),
-    "substantia nigra": (0.4, 2.2), "subthalamic nucleus": (0.1, 0.6), "dentate nucleus": (0.6, 3.0),
-}  # fmt: skip
+    "thalamus": (9, 24),
+    "caudate": (5, 14),
+    "putamen": (6, 18),
+    "pallidum": (1.8, 6),
+    "red nucleus": (0.25, 1.0),
+    "substantia nigra": (0.4, 2.2),
+    "subthalamic nucleus": (0.1, 0.6),
+    "dentate nucleus": (0.6, 3.0),
+}
 
 
 @pytest.mark.parametrize("name", VOLUMES)
@@ -60,7 +66,7 @@ def test_the_pallidum_lies_between_thalamus_and_putamen(found: dict[str, Tensor]
 
 
 def test_the_dentate_is_a_sheet_and_the_tail_a_tube(found: dict[str, Tensor], space: tuple[Tensor, Tensor]) -> None:
-    assert float(found["dentate nucleus"].max()) < 1.6 and float(found["putamen"].max()) > 2.5      # depth [mm]
+    assert float(found["dentate nucleus"].max()) < 1.6 and float(found["putamen"].max()) > 2.5  # depth [mm]
     tail = space[0][:, (found["caudate tail"] > 0)]
     assert float(tail[1].max() - tail[1].min()) > 30.0 and float(tail[2].max() - tail[2].min()) > 25.0
 

@@ -53,7 +53,7 @@ def test_no_training_seed_is_a_held_out_one(feed: Feed, monkeypatch: pytest.Monk
     for number in (0, 1, 2, 1000):
         for rank in range(3):
             list(draw_round(NetworkInput(), feed, number, CPU, rank, 3))
-    assert len(seeds) == len(set(seeds)) == 4 * 3 * feed.volumes        # and none is drawn twice
+    assert len(seeds) == len(set(seeds)) == 4 * 3 * feed.volumes  # and none is drawn twice
     assert min(seeds) >= FIRST_TRAINING_SEED
 
 
@@ -88,7 +88,7 @@ def test_an_oblique_case_has_b0_at_its_tilt_from_the_slices_normal() -> None:
     (oblique,) = (case for case in CASES.values() if case.tilt)
     b = oblique.grid().b0_direction
     assert math.degrees(math.acos(b[2])) == pytest.approx(30.0, abs=1e-6)
-    assert b[0] == pytest.approx(0.0, abs=1e-9)             # turned about the left-right axis
+    assert b[0] == pytest.approx(0.0, abs=1e-9)  # turned about the left-right axis
     assert SMALL.grid().b0_direction == pytest.approx((0.0, 0.0, 1.0))
 
 
@@ -96,7 +96,7 @@ def test_an_oblique_case_has_b0_at_its_tilt_from_the_slices_normal() -> None:
 def test_a_cases_grid_is_centred_on_the_scanner_with_the_patients_right_first(case: Case) -> None:
     grid = case.grid()
     np.testing.assert_allclose(grid.corners().mean(0), 0.0, atol=1e-9)
-    np.testing.assert_allclose(grid.matrix[:, 0], (-1.0, 0.0, 0.0), atol=1e-12)      # LPS: the x axis points right
+    np.testing.assert_allclose(grid.matrix[:, 0], (-1.0, 0.0, 0.0), atol=1e-12)  # LPS: the x axis points right
     assert grid.matrix[1, 1] < -0.8 and grid.matrix[2, 2] > 0.8
     assert grid.voxel_size == case.voxel_size
 
@@ -114,12 +114,12 @@ def test_a_haemorrhage_has_its_volume_and_its_susceptibility() -> None:
     case = Case(3, math.inf, (80, 96, 80), (2.0, 2.0, 2.0))
     (plain, _), (bleeding, _) = simulate(case), simulate(replace(case, haemorrhage=2.0))
     added = bleeding.chi - plain.chi
-    added = torch.where(bleeding.mask, added - added[bleeding.mask].median(), 0.0)      # the mean was taken out anew
+    added = torch.where(bleeding.mask, added - added[bleeding.mask].median(), 0.0)  # the mean was taken out anew
     inside = (bleeding.chi > 0.3) & (added.abs() > 0.2)
     assert float(inside.sum()) * 8.0 / 1000.0 == pytest.approx(2.0, rel=0.2)
     assert float(bleeding.chi[inside].quantile(0.9)) == pytest.approx(0.6, abs=0.03)
     x = inside.nonzero()[:, 0].float()
-    assert float(x.max()) < 40.0                # one hemisphere, the patient's left
+    assert float(x.max()) < 40.0  # one hemisphere, the patient's left
     assert torch.equal(plain.mask, bleeding.mask)
     assert plain.lesions is None and bleeding.lesions is not None
     assert float((bleeding.lesions > 0).sum()) * 8.0 / 1000.0 == pytest.approx(2.0, rel=0.2)
@@ -154,10 +154,15 @@ def test_the_files_of_a_case_read_back(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "case"
     with Outputs() as outputs:
         write_case(outputs, folder, head, field)
-        assert not (folder / "mask.nii.gz").exists()            # all appear together
+        assert not (folder / "mask.nii.gz").exists()  # all appear together
     assert sorted(p.name for p in folder.iterdir()) == [
-        "chi_truth.nii.gz", "labels.nii.gz", "localfield.nii.gz", "magnitude.nii.gz", "mask.nii.gz", "params.json",
-    ]  # fmt: skip
+        "chi_truth.nii.gz",
+        "labels.nii.gz",
+        "localfield.nii.gz",
+        "magnitude.nii.gz",
+        "mask.nii.gz",
+        "params.json",
+    ]
     values, grid = read_volume(folder / "localfield.nii.gz")
     assert torch.equal(values, field.values)
     grid.require_match(field.grid, "file", "case")
@@ -167,5 +172,5 @@ def test_the_files_of_a_case_read_back(tmp_path: Path) -> None:
     labels = read_labels(folder / "labels.nii.gz", grid, "localfield")
     assert torch.equal(labels.to(head.labels.dtype), head.labels)
     params = json.loads((folder / "params.json").read_text(encoding="utf-8"))
-    assert params["B0_dir"] == pytest.approx([0.0, -0.5, math.cos(math.radians(30))])       # y points forward
+    assert params["B0_dir"] == pytest.approx([0.0, -0.5, math.cos(math.radians(30))])  # y points forward
     assert params["voxel_size"] == [3.0, 3.0, 3.0] and params["Units"] == "ppm"

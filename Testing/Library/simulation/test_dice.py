@@ -53,7 +53,7 @@ def test_numbers_keep_to_their_bounds_and_fill_them() -> None:
     logs = [math.log10(dice.loguniform(0.01, 100.0)) for _ in range(500)]
     assert -2.0 <= min(uniform) < -1.9 and 2.9 < max(uniform) <= 3.0
     assert set(whole) == {2, 3, 4}
-    assert min(logs) >= -2.0 and max(logs) <= 2.0 and abs(sum(logs) / 500) < 0.2     # as many below 1 as above
+    assert min(logs) >= -2.0 and max(logs) <= 2.0 and abs(sum(logs) / 500) < 0.2  # as many below 1 as above
     assert {dice.choice("abc") for _ in range(50)} == set("abc")
     assert 0.2 < sum(dice.chance(0.3) for _ in range(500)) / 500 < 0.4
 

@@ -18,7 +18,7 @@ def test_a_refined_grid_fills_the_same_extent() -> None:
     grid = Grid((4, 6, 8), (2.0, 3.0, 1.0), origin=(5.0, -7.0, 1.0))
     fine = refined(grid, 2)
     assert fine.shape == (8, 12, 16) and fine.voxel_size == (1.0, 1.5, 0.5)
-    for index in ((-0.5, -0.5, -0.5), (3.5, 5.5, 7.5)):                 # outer corners of voxels
+    for index in ((-0.5, -0.5, -0.5), (3.5, 5.5, 7.5)):  # outer corners of voxels
         fine_index = [2 * i + 0.5 for i in index]
         np.testing.assert_allclose(fine.point(fine_index), grid.point(index), atol=1e-9)
 
@@ -26,7 +26,7 @@ def test_a_refined_grid_fills_the_same_extent() -> None:
 def test_blocks_are_averaged_as_complex_numbers() -> None:
     phase = torch.tensor([0.0, math.pi, 0.5, 0.5]).view(4, 1, 1)
     out = averaged(torch.polar(torch.ones(4, 1, 1), phase), (2, 1, 1)).flatten()
-    assert abs(complex(out[0])) < 1e-6                                   # opposite phases cancel
+    assert abs(complex(out[0])) < 1e-6  # opposite phases cancel
     assert complex(out[1]) == pytest.approx(complex(math.cos(0.5), math.sin(0.5)), abs=1e-6)
 
 
@@ -65,4 +65,4 @@ def test_the_field_is_that_of_a_doubled_grid(b0: tuple[float, float, float], bou
         return float((field - expected)[inner].norm() / expected[inner].norm())
 
     assert error(field_of(chi, grid)) < bound
-    assert error(DipoleOp(grid)(chi)) > 0.1                             # what the periodic copies would add
+    assert error(DipoleOp(grid)(chi)) > 0.1  # what the periodic copies would add

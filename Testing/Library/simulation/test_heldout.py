@@ -85,7 +85,7 @@ def test_a_haemorrhage_has_the_volume_that_was_asked_for(volume: float) -> None:
 def test_bleeds_add_microbleeds_and_a_calcification(head: FineHead) -> None:
     bleeding = draw_held_out(Dice(7), GRID, bleeds=True)
     assert not bool(head.lesions.any())
-    assert float(bleeding.chi[bleeding.lesions == 1].mean()) < -0.3          # the calcified nodule
+    assert float(bleeding.chi[bleeding.lesions == 1].mean()) < -0.3  # the calcified nodule
     assert float(bleeding.chi[bleeding.lesions > 1].mean()) > 0.2
     assert len(bleeding.lesions.unique()) >= 5
 
@@ -98,7 +98,7 @@ def test_the_signal_decays_with_r2_star(head: FineHead, scanned: Scan) -> None:
     pallidum = 1 + [n.name for n in NUCLEI].index("pallidum")
     white = (scanned.white > 0.98) & (scanned.labels == 0) & (scanned.veins == 0.0)
     assert float(rate[white].median()) == pytest.approx(19.0 + 137.0 * 0.035, abs=3.0)
-    assert float(rate[scanned.labels == pallidum].mean()) > float(rate[white].median()) + 8.0   # iron
+    assert float(rate[scanned.labels == pallidum].mean()) > float(rate[white].median()) + 8.0  # iron
 
 
 def test_the_truth_explains_the_field_of_a_quiet_scan(scanned: Scan) -> None:
@@ -134,7 +134,7 @@ def test_a_power_snr_that_is_not_positive_is_refused(scanned: Scan) -> None:
 def test_every_disturbance_takes_from_what_the_truth_explains(
     changed: dict[str, float], head: FineHead, scanned: Scan
 ) -> None:
-    disturbed = scan(head, GRID, Dice(1), replace(QUIET, **changed))        # type: ignore[arg-type]
+    disturbed = scan(head, GRID, Dice(1), replace(QUIET, **changed))  # type: ignore[arg-type]
     shares = []
     for one in (scanned, disturbed):
         truth, field, _ = measure(one, math.inf, Dice(0))
@@ -155,7 +155,7 @@ def test_the_mask_can_be_deep_ragged_and_lumpy(head: FineHead, scanned: Scan) ->
 def test_strong_sources_dephase_within_a_voxel(head: FineHead) -> None:
     bleeding = draw_held_out(Dice(7), GRID, haemorrhage=4.0)
     shown = scan(bleeding, GRID, Dice(1), QUIET)
-    ratio = (shown.signal[-1].abs() / shown.signal[0].abs())
+    ratio = shown.signal[-1].abs() / shown.signal[0].abs()
     lesion = shown.lesions == 1
     tissue = shown.mask & ~lesion & (shown.veins == 0.0)
     assert float(ratio[lesion].median()) < 0.4 * float(ratio[tissue].median())
@@ -190,7 +190,7 @@ def test_the_background_is_harmonic_in_the_brain_and_shimmed() -> None:
         both = field.roll(1, axis) + field.roll(-1, axis)
         laplacian = laplacian + both
         curvature = curvature + (both - 2.0 * field).abs()
-    for low, high in ((1.0, 3.0), (3.0, 8.0), (8.0, 99.0)):             # skull and air do not reach into the brain
+    for low, high in ((1.0, 3.0), (3.0, 8.0), (8.0, 99.0)):  # skull and air do not reach into the brain
         shell = (depth > low) & (depth < high)
         # Where the template is cut off below, the surface is not where its depth is zero.
         most = laplacian[shell].abs().sort().values[int(0.85 * int(shell.sum()))]
@@ -205,7 +205,7 @@ def test_the_measured_like_head_has_surroundings_and_loses_its_rim() -> None:
     case = Case(7, 40.0, (48, 60, 48), (3.0, 3.0, 3.0), held_out=True)
     plain, measured = draw_case(case), draw_case(replace(case, surroundings=True))
     assert plain.power_snr == pytest.approx(40.0, rel=0.06)
-    assert measured.power_snr == pytest.approx(40.0, rel=0.3)       # voxels whose phase wraps are no line in the noise
+    assert measured.power_snr == pytest.approx(40.0, rel=0.3)  # voxels whose phase wraps are no line in the noise
     assert int(measured.head.mask.sum()) < 0.9 * int(plain.head.mask.sum())
     assert isinstance(scan(draw_held_out(Dice(7), GRID), GRID, Dice(1), QUIET).removal, NoBackground)
 

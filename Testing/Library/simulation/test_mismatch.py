@@ -100,9 +100,14 @@ def test_the_share_is_met_and_only_the_scale_depends_on_it(head: Head, share: fl
     assert float(n.square().sum() / field.values.square().sum()) == pytest.approx(share, rel=1e-4)
     assert torch.allclose(n / n.norm(), other / other.norm(), atol=1e-5)
     assert not bool(field.values[~head.mask].any())
-    assert float(torch.nn.functional.cosine_similarity(
-        n.flatten(), (with_mismatch(head, fibres, share, Dice(2)).values - clean).flatten(), dim=0
-    )) < 0.9  # fmt: skip
+    assert (
+        float(
+            torch.nn.functional.cosine_similarity(
+                n.flatten(), (with_mismatch(head, fibres, share, Dice(2)).values - clean).flatten(), dim=0
+            )
+        )
+        < 0.9
+    )
 
 
 def test_a_third_of_the_discrepancy_is_white(head: Head) -> None:

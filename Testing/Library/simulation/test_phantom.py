@@ -54,7 +54,7 @@ def test_only_the_ring_turns_with_the_seed() -> None:
     assert not torch.equal(first.labels, other.labels)
     assert first.labels.unique().tolist() == other.labels.unique().tolist()
     differs = (first.labels != other.labels).nonzero().float() - 47.5
-    assert float(differs[:, :2].norm(dim=1).min()) > 10.0           # the middle of the cylinder stays as it is
+    assert float(differs[:, :2].norm(dim=1).min()) > 10.0  # the middle of the cylinder stays as it is
 
 
 def test_it_fits_grids_that_are_not_cubes() -> None:

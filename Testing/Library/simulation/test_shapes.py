@@ -68,9 +68,9 @@ def test_a_splat_covers_its_balls_in_millimetres() -> None:
     points = torch.tensor([[8.0, 8.0, 8.0, 3.0], [8.0, 8.0, 8.0, 3.0], [18.0, 18.0, 16.0, 0.6]])
     share = splat(points, grid)
     assert float(share[8, 8, 4]) > 0.95 and float(share[18, 18, 8]) > 0.7
-    assert float(share[8, 8, 6]) < 0.3 < 0.5 < float(share[8, 8, 5])        # 4 mm and 2 mm from a centre of 3 mm
+    assert float(share[8, 8, 6]) < 0.3 < 0.5 < float(share[8, 8, 5])  # 4 mm and 2 mm from a centre of 3 mm
     assert float(share[2, 2, 1]) < 1e-3
-    assert float(share.max()) <= 1.0                                       # a union, not a sum
+    assert float(share.max()) <= 1.0  # a union, not a sum
 
 
 def test_a_splat_near_the_border_stays_inside() -> None:
@@ -85,7 +85,7 @@ def test_tubes_are_thin_long_and_as_many_as_asked() -> None:
     assert float(few.min()) >= 0.0 and float(many.max()) <= 1.0
     assert 0 < int((few > 0.5).sum()) < 0.2 * int((many > 0.5).sum())
     inside = torch.nn.functional.avg_pool3d((many > 0.5).float()[None], 5, 1, 2)[0]
-    assert float(inside[many > 0.5].mean()) < 0.5       # surrounded by what they run through
+    assert float(inside[many > 0.5].mean()) < 0.5  # surrounded by what they run through
 
 
 def test_lesions_come_now_and_then_and_are_strong_and_local() -> None:

@@ -43,7 +43,7 @@ def constant(sigma: float) -> Calibration:
 def drawn_errors(seed: int, n: int = 4000, heavy: bool = False, factor: float = 1.0, name: str = "all") -> Sample:
     generator = torch.Generator().manual_seed(seed)
     known = torch.rand(N, n, generator=generator)
-    if heavy:                                           # Laplace: P(|e| > t) = exp(−t/s)
+    if heavy:  # Laplace: P(|e| > t) = exp(−t/s)
         unit = -torch.rand(n, generator=generator).clamp_min(1e-12).log()
     else:
         unit = torch.randn(n, generator=generator).abs()

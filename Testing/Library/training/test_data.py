@@ -69,12 +69,12 @@ def test_training_grids_cover_voxel_sizes_slices_and_tilts() -> None:
     tilts = torch.tensor([math.degrees(math.acos(min(1.0, grid.b0_direction[2]))) for grid in grids])
     assert float(sizes.min()) >= 0.6 and float(sizes.max()) <= 3.0
     thick = sizes > 1.05 * sizes.amin(1, keepdim=True)
-    assert int(thick.sum(1).max()) == 1                                 # at most one long axis, and any of the three
+    assert int(thick.sum(1).max()) == 1  # at most one long axis, and any of the three
     assert thick.float().mean(0).tolist() == pytest.approx([0.1, 0.1, 0.2], abs=0.06)
     assert 35.0 < float(tilts.max()) <= 40.0 and float((tilts == 0.0).float().mean()) == pytest.approx(0.4, abs=0.1)
     assert {grid.shape for grid in grids} == set(training_data.SHAPES)
     around = torch.tensor([grid.b0_direction[:2] for grid in grids]).sign()
-    assert len({tuple(row) for row in around.tolist() if 0.0 not in row}) == 4      # tilted to every side
+    assert len({tuple(row) for row in around.tolist() if 0.0 not in row}) == 4  # tilted to every side
 
 
 def test_a_third_of_the_heads_at_least_are_random_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,9 +108,9 @@ def test_patches_hold_input_truth_and_mask(reads: str, n_channels: int) -> None:
     assert mask.unique().tolist() in ([0.0, 1.0], [1.0])
     outside = mask == 0
     assert not any(bool(x[outside].any()) for x in (truth, left, image[:, :1]))
-    assert float(mask.flatten(1).mean(1).min()) > 0.0               # each is cut around a voxel of the mask
+    assert float(mask.flatten(1).mean(1).min()) > 0.0  # each is cut around a voxel of the mask
     assert bool(torch.isfinite(patches).all())
-    if reads != "field":                                          # a first map resembles what it is of
+    if reads != "field":  # a first map resembles what it is of
         pair = torch.stack([image[:, -1:][mask > 0], truth[mask > 0]])
         assert float(torch.corrcoef(pair)[0, 1]) > 0.3
 
@@ -194,7 +194,7 @@ def test_a_set_of_heads_lasts_for_its_turns_and_each_turn_has_other_patches(monk
     rounds = [list(draw_round(NetworkInput("first"), feed, n, CPU, stock=stock)) for n in range(4)]
     assert [len(batches) for batches in rounds] == [2, 2, 2, 2]
     first = training_data.FIRST_TRAINING_SEED
-    assert drawn == [first, first + 1, first + 2, first + 3]            # two heads for three rounds, then two others
+    assert drawn == [first, first + 1, first + 2, first + 3]  # two heads for three rounds, then two others
     patches = [p.sum().item() for batches in rounds[:3] for batch in batches for p in batch.values]
     assert len(set(patches)) == 12
 
@@ -215,8 +215,8 @@ def test_heads_in_stock_are_the_very_ones_and_are_not_drawn_again(
     drawn: list[int] = []
     monkeypatch.setattr(training_data, "Dice", lambda seed, device: drawn.append(seed) or Dice(seed, device))
     again = patches(SMALL, True)
-    assert not drawn and len(again) == len(kept)                        # whoever takes patches as heads of their own
+    assert not drawn and len(again) == len(kept)  # whoever takes patches as heads of their own
     for other in (Feed(24, 2, 2, 5, seed=0), replace(SMALL, voxel=1.2), replace(SMALL, whole_brain=1e-9)):
         drawn.clear()
         patches(other, False)
-        assert len(drawn) == 2                                          # whoever cuts otherwise does not find them
+        assert len(drawn) == 2  # whoever cuts otherwise does not find them

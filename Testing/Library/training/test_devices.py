@@ -19,7 +19,7 @@ from IR2QSMLib.inversion.learned.load import load
 ROOT = Path(__file__).resolve().parents[3]
 # The command line with small heads in place of whole ones; Fabric starts this very file again for each device.
 # What each rank drew and what it ended with is noted beside it.
-PROGRAM = '''
+PROGRAM = """
 import json, os, sys
 from pathlib import Path
 
@@ -57,11 +57,25 @@ training_patches.draw_round, training.Run._save = noted_round, noted_save
 
 from IR2QSMLib.cli.main import main
 sys.exit(main())
-'''
+"""
 SIZES = [
-    "--width", "0.125", "--passes", "2", "--patch", "24", "--batch", "2", "--heads", "1", "--patches", "2",
-    "--reads", "both", "--device", "cpu",
-]  # fmt: skip
+    "--width",
+    "0.125",
+    "--passes",
+    "2",
+    "--patch",
+    "24",
+    "--batch",
+    "2",
+    "--heads",
+    "1",
+    "--patches",
+    "2",
+    "--reads",
+    "both",
+    "--device",
+    "cpu",
+]
 
 
 def train(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -71,9 +85,15 @@ def train(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("LOCAL_", "MASTER_", "NODE_", "WORLD_"))}
     environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, str(program), "train", *arguments], cwd=folder, env=environment, capture_output=True,
-        text=True, encoding="utf-8", timeout=120, check=False,
-    )  # fmt: skip
+        [sys.executable, str(program), "train", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
 
 
 def log_of(folder: Path) -> list[dict[str, Any]]:
@@ -96,7 +116,7 @@ def test_the_command_trains_in_sittings_and_resumes(tmp_path: Path) -> None:
     assert second.returncode == 0, second.stderr
     after = json.loads((run / "weights.json").read_text(encoding="utf-8"))
     assert after["steps"] > before["steps"] and before["minutes"] < after["minutes"] <= 0.25
-    assert after["recipe"] == before["recipe"]              # though not a word of it was said again
+    assert after["recipe"] == before["recipe"]  # though not a word of it was said again
     rounds = [line["round"] for line in log_of(run) if "loss" in line]
     assert rounds == list(range(1, after["steps"] + 1))
     assert load(run / "weights.safetensors").sha256 == after["sha256"]
@@ -123,8 +143,8 @@ def test_two_devices_train_one_network(tmp_path: Path) -> None:
     began = time.monotonic()
     done = train(tmp_path, "run", "--minutes", "0.15", "--devices", "2", *SIZES)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("xsims") == 1                      # of the two processes one speaks
-    assert time.monotonic() - began < 60 * 0.15 + 60            # the rest is two interpreters that start
+    assert done.stdout.count("xsims") == 1  # of the two processes one speaks
+    assert time.monotonic() - began < 60 * 0.15 + 60  # the rest is two interpreters that start
     notes = [note_of(tmp_path, rank) for rank in range(2)]
     assert all(0.0 < note["elapsed"] <= 60 * 0.15 for note in notes)
     n_steps = notes[0]["ends"][-1][0]

@@ -73,14 +73,14 @@ def test_one_loop_trains_any_network_and_goes_on_where_it_stopped(kind: str, tmp
     recipe = recipe_of(kind, loss="absolute")
     Paced(tmp_path / "whole", recipe, 0.4)()
     Paced(tmp_path / "parts", recipe, 0.4, sitting=0.2)()
-    Paced(tmp_path / "parts", Recipe(), 0.4)()                       # the recipe, network and all, is the folder's
+    Paced(tmp_path / "parts", Recipe(), 0.4)()  # the recipe, network and all, is the folder's
     states = [torch.load(tmp_path / n / "checkpoint.pt", weights_only=True) for n in ("whole", "parts")]
     assert states[0]["step"] == states[1]["step"] == 2
     start = build(recipe.network)
     start.initialise(torch.Generator().manual_seed(0))
     for name, drawn in start.named_parameters():
         assert torch.equal(states[0]["network"][name], states[1]["network"][name]), name
-        late = kind == "whole-brain" and name.endswith(".first.weight")     # behind two layers that begin as zeros
+        late = kind == "whole-brain" and name.endswith(".first.weight")  # behind two layers that begin as zeros
         assert late or name.endswith("bias") or not torch.equal(states[0]["network"][name], drawn), name
     card = json.loads((tmp_path / "whole" / "weights.json").read_text(encoding="utf-8"))
     assert (card["network"], card["recipe"]["kind"]) == (kind, kind)
@@ -97,7 +97,7 @@ def test_a_run_learns(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(training_patches, "draw_round", lambda *_, **__: iter(batches))
     recipe = recipe_of(kind, loss="absolute", learning_rate=1e-2)
     if unrolled:
-        recipe = replace(recipe, network=replace(recipe.network, dropout=0.0))      # type: ignore[call-arg]
+        recipe = replace(recipe, network=replace(recipe.network, dropout=0.0))  # type: ignore[call-arg]
     run = Paced(tmp_path / "run", recipe, 5.0)
     run()
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -143,7 +143,7 @@ def test_a_patch_that_stands_alone_has_the_field_of_its_own_sources(reads: str) 
     assert float((truth.sum((1, 2, 3, 4)) / mask.sum((1, 2, 3, 4))).abs().max()) < 1e-6
     assert torch.equal(cut[:, n + 1 : n + 2], mask)
     for a, b, m in zip(cut[:, n : n + 1], truth, mask > 0, strict=True):
-        assert float((a - b)[m].std()) < 1e-6                       # the same sources, less the patch's mean
+        assert float((a - b)[m].std()) < 1e-6  # the same sources, less the patch's mean
 
 
 def test_a_patch_that_stands_alone_has_nothing_left_to_explain(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ def test_a_flipped_patch_has_its_b0_flipped(monkeypatch: pytest.MonkeyPatch) -> 
         seen.add(tuple(v > 0 for v in found.grids[0].b0_direction))
         field, truth, mask, _ = found.values[0]
         off = (simulate_field(truth, found.grids[0]) - field)[mask > 0]
-        assert (off - off.mean()).norm() < 0.05 * field.norm()      # the whole head lies in the patch
+        assert (off - off.mean()).norm() < 0.05 * field.norm()  # the whole head lies in the patch
     assert len(seen) > 2
 
 

@@ -110,11 +110,15 @@ def test_a_run_ends_within_its_minutes_and_leaves_weights_that_load(tmp_path: Pa
     run = Run(tmp_path / "run", RECIPE, 0.1)
     began = time.monotonic()
     scores = run()
-    assert 0.2 * 6.0 < run.elapsed <= time.monotonic() - began <= 6.0 + 2.0        # on a machine that others use too
+    assert 0.2 * 6.0 < run.elapsed <= time.monotonic() - began <= 6.0 + 2.0  # on a machine that others use too
     folder = run.folder
     assert {p.name for p in folder.iterdir()} == {
-        "recipe.json", "checkpoint.pt", "log.jsonl", "weights.safetensors", "weights.json",
-    }  # fmt: skip
+        "recipe.json",
+        "checkpoint.pt",
+        "log.jsonl",
+        "weights.safetensors",
+        "weights.json",
+    }
     card = json.loads((folder / "weights.json").read_text(encoding="utf-8"))
     content = (folder / "weights.safetensors").read_bytes()
     assert card["sha256"] == hashlib.sha256(content).hexdigest() and card["bytes"] == len(content)
@@ -124,7 +128,7 @@ def test_a_run_ends_within_its_minutes_and_leaves_weights_that_load(tmp_path: Pa
     assert (loaded.sha256, loaded.network_input, loaded.network.config) == (card["sha256"], RECIPE.reading, NETWORK)
     log = log_of(folder)
     assert len(losses_of(folder)) == run.round and log[0]["step"] == 0 and "xsim" in log[0] and "xsim" in log[-1]
-    assert log[-1]["patches_per_second"] >= 0.9 * 2 * run.step / run.elapsed       # said before the last save
+    assert log[-1]["patches_per_second"] >= 0.9 * 2 * run.step / run.elapsed  # said before the last save
 
 
 @pytest.mark.parametrize(("feature_noise", "dropout"), [(0.0, 0.0), (0.7, 0.05)])
@@ -136,8 +140,8 @@ def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(tmp_path: Path, feature_n
     assert whole.round == 4
     first = Paced(tmp_path / "parts", recipe, 0.75, sitting=0.42)
     first()
-    assert first.round == 2                         # a sitting ends before the run's time
-    second = Paced(tmp_path / "parts", Recipe(), 0.75)                  # the recipe is the folder's
+    assert first.round == 2  # a sitting ends before the run's time
+    second = Paced(tmp_path / "parts", Recipe(), 0.75)  # the recipe is the folder's
     second()
     assert second.round == 4 and second.recipe == recipe
     require_same(checkpoint_of(whole.folder), checkpoint_of(second.folder))
@@ -171,7 +175,7 @@ def test_a_run_learns_and_its_average_lags_behind(tmp_path: Path, monkeypatch: p
         assert bool(torch.isfinite(averaged).all())
         assert not torch.equal(averaged, state["network"][name]), name
     saved = load(run.folder / "weights.safetensors").network.state_dict()["head.weight"]
-    assert torch.allclose(saved, state["average"]["head.weight"], rtol=1e-3)    # the file holds the average, in half
+    assert torch.allclose(saved, state["average"]["head.weight"], rtol=1e-3)  # the file holds the average, in half
 
 
 @pytest.mark.usefixtures("small")
@@ -201,10 +205,10 @@ def test_checkpoints_are_written_in_between(tmp_path: Path, monkeypatch: pytest.
     draw, drawn = training_validation.validation_cases, []
     monkeypatch.setattr(training_validation, "validation_cases", lambda device: drawn.append(device) or draw(device))
     Paced(tmp_path / "often", LITTLE, 1.0, save_every=0.3)()
-    assert len(drawn) == 1                          # the heads that judge all of them
+    assert len(drawn) == 1  # the heads that judge all of them
     Paced(tmp_path / "seldom", LITTLE, 1.0)()
     often, seldom = (sum("xsim" in line for line in log_of(tmp_path / name)) for name in ("often", "seldom"))
-    assert often == 1 + 2 + 1 and seldom == 2       # at the start, after two rounds each, at the end
+    assert often == 1 + 2 + 1 and seldom == 2  # at the start, after two rounds each, at the end
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"no checkpoint" * 20])
@@ -223,10 +227,10 @@ def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path: Path, damage: Callab
 @pytest.mark.usefixtures("small")
 def test_each_batch_tells_the_part_of_the_sitting_that_is_done(tmp_path: Path) -> None:
     told: list[tuple[float, str]] = []
-    for minutes in (0.5, 1.0):                      # sittings of 30 s and of the 40 s left after two rounds
+    for minutes in (0.5, 1.0):  # sittings of 30 s and of the 40 s left after two rounds
         Paced(tmp_path / "run", RECIPE, minutes, progress=lambda *event: told.append(event))()
     assert {stage for _, stage in told} == {"training"}
-    first, second = [0.0, 0.0, 1 / 3, 1 / 3], [0.0, 0.0, 0.25, 0.25, 0.5, 0.5]      # rounds of two batches, 10 s
+    first, second = [0.0, 0.0, 1 / 3, 1 / 3], [0.0, 0.0, 0.25, 0.25, 0.5, 0.5]  # rounds of two batches, 10 s
     assert [fraction for fraction, _ in told] == pytest.approx(first + second)
 
 

@@ -19,7 +19,7 @@ def test_validation_holds_brains_shapes_and_several_noise_levels(monkeypatch: py
     monkeypatch.setattr(training_validation, "draw_shapes", lambda dice, grid: ("shapes", grid, None))
     monkeypatch.setattr(training_validation, "draw_phantom", lambda dice, grid: ("phantom", grid, None))
     cases = validation_cases(CPU)
-    kinds = [head[0] for head, _, _ in cases]        # type: ignore[index]
+    kinds = [head[0] for head, _, _ in cases]  # type: ignore[index]
     assert kinds == ["brain", "shapes", "brain", "brain", "phantom", "brain"]
     assert [d.power_snr for _, d, _ in cases] == [40.0, 40.0, 10.0, math.inf, 40.0, 6.0]
 

@@ -56,8 +56,9 @@ def a_round(number: int = 0, rank: int = 0, n_ranks: int = 1, seed: int = 0) -> 
 
 
 def same(a: list[Sample], b: list[Sample]) -> bool:
-    return all(torch.equal(x.field.values, y.field.values) and torch.equal(x.chi, y.chi)
-               for x, y in zip(a, b, strict=True))  # fmt: skip
+    return all(
+        torch.equal(x.field.values, y.field.values) and torch.equal(x.chi, y.chi) for x, y in zip(a, b, strict=True)
+    )
 
 
 # What it is fed.
@@ -85,7 +86,7 @@ def test_a_field_and_its_truth_lie_in_one_mask_and_belong_together() -> None:
         assert abs(float(sample.chi[mask].mean())) < 1e-6
         explained = simulate_field(sample.chi, SMALL)
         pair = torch.stack([explained[mask], sample.field.values[mask]])
-        assert float(torch.corrcoef(pair)[0, 1]) > 0.2              # also after flips, slabs and background removal
+        assert float(torch.corrcoef(pair)[0, 1]) > 0.2  # also after flips, slabs and background removal
 
 
 def test_a_mirrored_head_has_the_mirrored_field() -> None:
@@ -174,7 +175,7 @@ def test_validation_has_fields_with_and_without_a_discrepancy_and_scores_them() 
     samples = task.validation(CPU)
     shares = [DataTerm.of(s.field).spectrum.share for s in samples]
     assert len(samples) == 3 and shares[2] < shares[1]
-    assert int(samples[0].field.mask.sum()) < int(samples[1].field.mask.sum())      # background removal has eroded it
+    assert int(samples[0].field.mask.sum()) < int(samples[1].field.mask.sum())  # background removal has eroded it
     scores = task.validate(fresh(), samples, CPU)
     assert all(math.isfinite(scores[name]) for name in ("coherence", "gain", "xsim", "nrmse"))
     assert 0.0 < scores["xsim"] <= 1.0 and scores["nrmse"] > 0.0 and abs(scores["coherence"]) <= 1.0
