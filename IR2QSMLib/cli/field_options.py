@@ -13,13 +13,13 @@ from IR2QSMLib.core.units import FIELD_UNITS
 if TYPE_CHECKING:
     from IR2QSMLib.cli.console import Console
     from IR2QSMLib.core.progress import Progress
-    from IR2QSMLib.pipeline.preprocessed import Prepared
+    from IR2QSMLib.pipeline.preprocessed import PreprocessedField
 
 INPUTS = ("auto", "phase", "total-field", "local-field")
 BACKGROUNDS = ("v-sharp", "pdf", "lbv")
 UNWRAPPINGS = ("path", "laplacian")
 PHASE_ONLY = ("echoes", "series", "phase_range", "bipolar", "unwrapping")
-ON_THE_WAY = ("flip_sign", "background", "recover", "keep")
+INTERMEDIATES = ("flip_sign", "background", "recover", "keep")
 """Options of what comes before a local field."""
 
 
@@ -128,7 +128,7 @@ def input_kind(args: argparse.Namespace) -> str:
     kind: str = args.input
     if kind == "auto":
         kind = "phase" if args.echoes else detect_input(args.field)
-    wrong = PHASE_ONLY if kind == "total-field" else (*PHASE_ONLY, *ON_THE_WAY) if kind == "local-field" else ()
+    wrong = PHASE_ONLY if kind == "total-field" else (*PHASE_ONLY, *INTERMEDIATES) if kind == "local-field" else ()
     for name in wrong:
         if getattr(args, name):
             raise ParameterInvalid(
@@ -165,15 +165,15 @@ def checked_magnitude(args: argparse.Namespace) -> Path | None:
     return args.magnitude[0] if args.magnitude else None
 
 
-def prepared(args: argparse.Namespace, kind: str, progress: Progress) -> Prepared | None:
+def prepared(args: argparse.Namespace, kind: str, progress: Progress) -> PreprocessedField | None:
     """The local field of a phase or a total field; None for a local field."""
     if kind == "local-field":
         return None
     from IR2QSMLib.field.scanner import Conversion  # needs scikit-image, which a local field does not
     from IR2QSMLib.io.scans import find_acquisition
-    from IR2QSMLib.pipeline.preprocess import Steps, prepare_phase, prepare_total
+    from IR2QSMLib.pipeline.preprocess import PreprocessingOptions, preprocess_phase, preprocess_total_field
 
-    steps = Steps(
+    steps = PreprocessingOptions(
         Conversion(tuple(args.phase_range) if args.phase_range else None, args.flip_sign, args.bipolar),
         args.unwrapping or "path",
         args.background or "v-sharp",
@@ -191,7 +191,7 @@ def prepared(args: argparse.Namespace, kind: str, progress: Progress) -> Prepare
             raise MaskInvalid(f"The field {args.field.name} came without a mask; give that in which it was measured.")
         if args.te is not None and len(args.te) > 1:
             raise ParameterInvalid(f"{len(args.te)} echo times were given; a field in rad has one: give --te once.")
-        return prepare_total(
+        return preprocess_total_field(
             args.field,
             args.mask,
             unit=args.units,
@@ -211,7 +211,7 @@ def prepared(args: argparse.Namespace, kind: str, progress: Progress) -> Prepare
         b0=args.b0,
         series=args.series,
     )
-    return prepare_phase(acquisition, args.mask, **common)
+    return preprocess_phase(acquisition, args.mask, **common)
 
 
 def _fieldmap(args: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -239,7 +239,7 @@ def _fieldmap(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     }
 
 
-def tell(field: Prepared, console: Console) -> None:
+def tell(field: PreprocessedField, console: Console) -> None:
     """Say what was found in a scan and decided: its images, how its phase was read, what the mask has lost.
 
     To people alone: a program finds it in the JSON files, and may not read these lines' encoding.

@@ -163,12 +163,12 @@ def _options_of(name: str) -> list[str]:
 def _compare(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.core.devices import keep_freed_memory
     from IR2QSMLib.evaluation.compare import compare
-    from IR2QSMLib.evaluation.comparison_setup import Inputs
+    from IR2QSMLib.evaluation.comparison_setup import ComparisonInputs
 
     keep_freed_memory()
     if args.te is not None and len(args.te) > 1:
         raise ParameterInvalid(f"{len(args.te)} echo times were given; a local field in rad has one: give --te once.")
-    inputs = Inputs(
+    inputs = ComparisonInputs(
         args.field,
         args.mask,
         args.units,
@@ -255,14 +255,14 @@ def _demo(args: argparse.Namespace, console: Console) -> Answer:
 def _benchmark(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.core.devices import keep_freed_memory
     from IR2QSMLib.evaluation.benchmark import benchmark
-    from IR2QSMLib.evaluation.measured_benchmark import benchmark_references
+    from IR2QSMLib.evaluation.measured_benchmark import benchmark_measured
     from IR2QSMLib.evaluation.phase_benchmark import phase_benchmark
 
     keep_freed_memory()
     if args.measured:
         if args.cases or args.phase or args.sweep:
             raise ParameterInvalid("--measured came with --cases, --phase or --sweep; run them one after the other.")
-        benchmark_references(
+        benchmark_measured(
             args.measured,
             methods=args.methods,
             weights=args.weights,

@@ -70,7 +70,7 @@ def _train(args: argparse.Namespace, console: Console) -> dict[str, Any] | None:
     from IR2QSMLib.core.devices import choose_device
     from IR2QSMLib.inversion.learned.network_input import NetworkInput
     from IR2QSMLib.networks.registry import sized
-    from IR2QSMLib.training.data import Feed
+    from IR2QSMLib.training.data import Sampling
     from IR2QSMLib.training.run import Recipe, Run
 
     if (args.folder is None) == (args.resume is None):
@@ -93,7 +93,7 @@ def _train(args: argparse.Namespace, console: Console) -> dict[str, Any] | None:
     recipe = Recipe(
         network,
         reading,
-        Feed(args.patch, args.batch, args.heads, args.patches, args.turns, args.seed, args.whole_brain, args.voxel),
+        Sampling(args.patch, args.batch, args.heads, args.patches, args.turns, args.seed, args.whole_brain, args.voxel),
         args.loss,
         args.learning_rate,
         whole_brains=args.whole_brains,

@@ -18,11 +18,11 @@ from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.version import __version__
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.evaluation.metrics import xsim
-from IR2QSMLib.evaluation.scores import Judged, case_tables, judge, level_table
+from IR2QSMLib.evaluation.scores import MapScores, case_tables, level_table, score_map
 from IR2QSMLib.evaluation.timing import SPEED_SHAPE, Cost, measured, transform_report
 from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
 from IR2QSMLib.inversion.ilsqr import Ilsqr
-from IR2QSMLib.inversion.learned.load import Loaded, bundled, load, prepared
+from IR2QSMLib.inversion.learned.load import LoadedNetwork, bundled, load, prepared
 from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.inversion.learned.tiles import TILES, infer
 from IR2QSMLib.inversion.medi import Medi
@@ -33,7 +33,7 @@ from IR2QSMLib.io.weights import fit, read_weights
 from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
 from IR2QSMLib.physics.cone import discrepancy_shares
 from IR2QSMLib.physics.dipole import simulate_field
-from IR2QSMLib.physics.working_grid import Frame
+from IR2QSMLib.physics.working_grid import WorkingGrid
 from IR2QSMLib.report.figure import table
 from IR2QSMLib.simulation.cases import CASES, Drawn, draw_case, simulate
 from IR2QSMLib.simulation.head import Head
@@ -123,7 +123,7 @@ def benchmark(
             raise ParameterInvalid(f"The method is '{name}'; expected one of: {'; '.join(known)}.")
     used, loaded = choose_device(device), load(weights or bundled())
     emit(heading(used, loaded) + " Best: the best XSIM of its settings against the truth.")
-    every: dict[str, list[Judged]] = {}
+    every: dict[str, list[MapScores]] = {}
     for i, name in enumerate(chosen):
         progress(i / len(chosen), name)
         drawn = draw_case(CASES[name])
@@ -147,7 +147,7 @@ def benchmark(
             emit("\n" + "\n".join(speed_report(loaded.network.config, weights or bundled(), used.kind)))
 
 
-def heading(device: Device, loaded: Loaded) -> str:
+def heading(device: Device, loaded: LoadedNetwork) -> str:
     """What a table was made with: version, commit, device, threads and weights, and what its scores are."""
     return (
         f"ir2qsm {__version__}, commit {_commit()}; {device.name} ({device.kind}), "
@@ -170,8 +170,8 @@ def _told(drawn: Drawn) -> str:
     )
 
 
-def _judged(contender: Contender, head: Head, field: LocalField, device: str) -> Judged:
-    frame = Frame.around(field)
+def _judged(contender: Contender, head: Head, field: LocalField, device: str) -> MapScores:
+    frame = WorkingGrid.around(field)
     best: tuple[float, torch.Tensor, torch.Tensor | None, Cost, str] | None = None
     for method, label in zip(contender.settings, contender.labels, strict=True):
         with measured(device) as cost:
@@ -186,13 +186,13 @@ def _judged(contender: Contender, head: Head, field: LocalField, device: str) ->
         raise ParameterInvalid(f"The contender '{contender.name}' has no settings.")
     _, chi, sigma, cost, label = best
     name = f"{contender.name} ({label})" if label else contender.name
-    return judge(name, chi, sigma, head, cost.seconds, cost.peak)
+    return score_map(name, chi, sigma, head, cost.seconds, cost.peak)
 
 
 def tile_report(weights: Path | None, device: str) -> str:
     """How far the map of blended tiles is from that of the whole volume, by tile size, on the first case."""
     _, field = simulate(next(iter(CASES.values())))
-    frame = Frame.around(field)
+    frame = WorkingGrid.around(field)
     prepared_field = frame.prepare(field.to(device))
 
     def inside(tile: int | None) -> torch.Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from IR2QSMLib.core.errors import Cancelled, IR2QSMError, OutputUnwritable, ParameterInvalid
 from IR2QSMLib.core.progress import Progress, part_of, silent
-from IR2QSMLib.evaluation.comparison_setup import Compared, Inputs, Yardstick
+from IR2QSMLib.evaluation.comparison_setup import ComparedMap, ComparisonInputs, ComparisonSetup
 from IR2QSMLib.evaluation.regional_metrics import Region
 from IR2QSMLib.inversion.registry import METHODS, Method, describe, method, offered
 from IR2QSMLib.io.outputs import Outputs, check_writable
@@ -61,7 +61,7 @@ def _parsed(value: str) -> float | int | bool | str:
 def compare(
     outputs: Outputs,
     folder: Path,
-    inputs: Inputs,
+    inputs: ComparisonInputs,
     methods: Sequence[str] | None = None,
     maps: Mapping[str, Path] | None = None,
     *,
@@ -96,8 +96,8 @@ def compare(
     for path in written:
         check_writable(path, ())
     require_apart([*inputs.files(), *others.values(), *filter(None, (truth, labels))], written)
-    yardstick = Yardstick.read(inputs, labels, white_matter)
-    given = {name: yardstick.map_of(path) for name, path in {**({TRUTH: truth} if truth else {}), **others}.items()}
+    setup = ComparisonSetup.read(inputs, labels, white_matter)
+    given = {name: setup.map_of(path) for name, path in {**({TRUTH: truth} if truth else {}), **others}.items()}
     results, failed, warnings = _run(outputs, inputs, chosen, paths, part_of(progress, 0.02, 0.85))
     if not results and not others:
         reasons = list(failed.values())
@@ -105,20 +105,20 @@ def compare(
             raise reasons[0]
         raise ParameterInvalid("No method could be run. " + " ".join(f"{k}: {v}" for k, v in failed.items()))
     progress(0.86, "measuring")
-    common = yardstick.mask
+    common = setup.mask
     for result in results.values():
         common = common & result.mask
-    yardstick = replace(yardstick, mask=common)
-    true = yardstick.settled(given.pop(TRUTH)) if truth else None
+    setup = replace(setup, mask=common)
+    true = setup.settled(given.pop(TRUTH)) if truth else None
     items = [
-        Compared(name, yardstick.settled(result.chi), _about(chosen[name]), {"seconds": _seconds(result)})
+        ComparedMap(name, setup.settled(result.chi), _about(chosen[name]), {"seconds": _seconds(result)})
         for name, result in results.items()
-    ] + [Compared(name, yardstick.settled(chi), others[name].name) for name, chi in given.items()]
-    own_field = yardstick.own_field()
+    ] + [ComparedMap(name, setup.settled(chi), others[name].name) for name, chi in given.items()]
+    own_field = setup.own_field()
     done = []
     for i, item in enumerate(items):
         progress(0.87 + 0.08 * i / len(items), f"measuring {item.name}")
-        done.append(yardstick.measured(item, true, own_field))
+        done.append(setup.measured(item, true, own_field))
     progress(0.95, "drawing")
     notes = [
         f"Field {inputs.field.name}, mask {inputs.mask.name}: {int(common.sum())} voxels that all maps cover.",
@@ -126,7 +126,7 @@ def compare(
         *(f"{name} was not run: {error}" for name, error in failed.items()),
         *warnings,
     ]
-    _draw(outputs, shown, done, true, yardstick, window, notes, failed)
+    _draw(outputs, shown, done, true, setup, window, notes, failed)
     progress(0.99, "writing")
     return {
         "folder": str(folder),
@@ -140,7 +140,11 @@ def compare(
 
 
 def _run(
-    outputs: Outputs, inputs: Inputs, chosen: Mapping[str, Method], paths: Mapping[str, Path], progress: Progress
+    outputs: Outputs,
+    inputs: ComparisonInputs,
+    chosen: Mapping[str, Method],
+    paths: Mapping[str, Path],
+    progress: Progress,
 ) -> tuple[dict[str, Result], dict[str, IR2QSMError], list[str]]:
     results, failed, warnings = {}, {}, []
     for i, (name, one) in enumerate(chosen.items()):
@@ -164,9 +168,9 @@ def _run(
 def _draw(
     outputs: Outputs,
     paths: Mapping[str, Path],
-    items: Sequence[Compared],
+    items: Sequence[ComparedMap],
     truth: Tensor | None,
-    yardstick: Yardstick,
+    setup: ComparisonSetup,
     window: tuple[float, float],
     notes: Sequence[str],
     failed: Mapping[str, IR2QSMError],
@@ -178,8 +182,8 @@ def _draw(
     figure(
         drawn,
         [first, *panels],
-        yardstick.mask,
-        yardstick.grid,
+        setup.mask,
+        setup.grid,
         window=window,
         below=below,
         title="Susceptibility in ppm" + (f"; below, the difference to {first.title}" if panels else ""),
@@ -208,7 +212,7 @@ def _draw(
         ]
         tables.append(("Mean ± SD of each label [ppm]", ["map", *map(str, regions)], of))
     about = [(item.name, item.about) for item in items]
-    outputs.text(paths["html"], page([first, *panels], yardstick.mask, yardstick.grid, window, tables, about, notes))
+    outputs.text(paths["html"], page([first, *panels], setup.mask, setup.grid, window, tables, about, notes))
 
 
 def _seconds(result: Result) -> float:

@@ -21,7 +21,7 @@ from IR2QSMLib.inversion.registry import Method
 from IR2QSMLib.io.bids import read_local_field
 from IR2QSMLib.io.images import read_labels, read_mask, read_volume_on
 from IR2QSMLib.physics.dipole import simulate_field
-from IR2QSMLib.physics.working_grid import Frame
+from IR2QSMLib.physics.working_grid import WorkingGrid
 from IR2QSMLib.pipeline.inputs import REFERENCES
 from IR2QSMLib.pipeline.reconstruct import reconstruct
 from IR2QSMLib.pipeline.result import Result
@@ -32,7 +32,7 @@ SCORES = ("xsim", "nrmse_demeaned", "nrmse", "nrmse_detrended", "hfen", "correla
 
 
 @dataclass(frozen=True)
-class Inputs:
+class ComparisonInputs:
     """What every method is given: the arguments of `reconstruct`, the field and its mask as files."""
 
     field: Path
@@ -60,7 +60,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedMap:
     """One map of the comparison and what was measured of it."""
 
     name: str
@@ -73,7 +73,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class ComparisonSetup:
     """The field, grid, mask, reference and regions that all maps of one comparison are held against."""
 
     values: Tensor
@@ -87,7 +87,9 @@ class Yardstick:
     white_matter: tuple[int, ...]
 
     @classmethod
-    def read(cls, inputs: Inputs, labels: Path | None = None, white_matter: Sequence[int] = ()) -> Yardstick:
+    def read(
+        cls, inputs: ComparisonInputs, labels: Path | None = None, white_matter: Sequence[int] = ()
+    ) -> ComparisonSetup:
         """From files on one grid; raises FileUnreadable, GridInvalid, GridMismatch, MaskInvalid, ParameterInvalid."""
         values, grid, _ = read_local_field(inputs.field)
         name = inputs.field.name
@@ -133,10 +135,10 @@ class Yardstick:
         return self._field_of(self.mask.float())
 
     def _field_of(self, chi: Tensor) -> Tensor:
-        frame = Frame.around(LocalField(self.values, self.mask, self.grid), margin=0)
+        frame = WorkingGrid.around(LocalField(self.values, self.mask, self.grid), margin=0)
         return frame.restore(simulate_field(frame.bring(chi), frame.grid))
 
-    def measured(self, item: Compared, truth: Tensor | None, own_field: Tensor) -> Compared:
+    def measured(self, item: ComparedMap, truth: Tensor | None, own_field: Tensor) -> ComparedMap:
         """The same with its measures.
 
         The residual is 100·‖f − D∗χ − c·D∗m‖/‖f‖ over the mask m, in empty space, c the best constant: χ has no zero,

@@ -34,7 +34,7 @@ COLUMNS = ("method", "XSIM", "NRMSE %", "slope", "coherence", "gain", "gain/cohÂ
 
 
 @dataclass(frozen=True)
-class ReferenceCase:
+class MeasuredCase:
     """A measured local field and the map that it is scored against, laid out as QSM-CI's contract for inversions."""
 
     folder: Path
@@ -51,7 +51,7 @@ class ReferenceCase:
     """The arguments of `reconstruct` that MEDI needs; empty where the folder has no magnitude, B0 or echo times."""
 
     @classmethod
-    def read(cls, folder: Path) -> ReferenceCase:
+    def read(cls, folder: Path) -> MeasuredCase:
         """Read a folder's files, all on the field's grid.
 
         Raises
@@ -116,7 +116,7 @@ class ReferenceCase:
         ]
 
 
-def benchmark_references(
+def benchmark_measured(
     folders: Sequence[Path],
     *,
     methods: Sequence[str] | None = None,
@@ -147,7 +147,7 @@ def benchmark_references(
     FileUnreadable, GridInvalid, GridMismatch, MaskInvalid, FieldInvalid
         As `ReferenceCase.read`.
     """
-    cases = [ReferenceCase.read(folder) for folder in folders]
+    cases = [MeasuredCase.read(folder) for folder in folders]
     every = [c for c in contenders(weights) if _is_default(c)]
     known = list(dict.fromkeys(c.name.partition(",")[0] for c in every))
     for name in methods or ():

@@ -28,15 +28,15 @@ from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.inversion.registry import Method
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.fourier import fft, ifft
-from IR2QSMLib.physics.working_grid import Frame
-from IR2QSMLib.pipeline.preprocess import BACKGROUNDS, Steps
+from IR2QSMLib.physics.working_grid import WorkingGrid
+from IR2QSMLib.pipeline.preprocess import BACKGROUNDS, PreprocessingOptions
 from IR2QSMLib.report.figure import table
 from IR2QSMLib.simulation import anatomy
 from IR2QSMLib.simulation.cases import Case
 from IR2QSMLib.simulation.fine import averaged, field_of
 from IR2QSMLib.simulation.head import ball, sampled
 from IR2QSMLib.simulation.heldout import draw_held_out
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.scan import RELAXIVITY
 from IR2QSMLib.simulation.surroundings import AIR, BONE, CAVITIES
 
@@ -82,8 +82,8 @@ def head_in_air(n: int = SHAPE, voxel: float = VOXEL, seed: int = 900) -> HeadIn
     there.
     """
     grid = Case(seed, math.inf, (n, n, n), (voxel, voxel, voxel)).grid()
-    dice = Dice(seed)
-    fine = draw_held_out(dice, grid)
+    rng = RandomSource(seed)
+    fine = draw_held_out(rng, grid)
     chi, density = (averaged(x, (2, 2, 2)) for x in (fine.chi, fine.density))
     decay = averaged(fine.relaxation + RELAXIVITY * fine.chi.abs(), (2, 2, 2))
     room = 8 * round(48.0 / voxel / 8.0)
@@ -101,7 +101,7 @@ def head_in_air(n: int = SHAPE, voxel: float = VOXEL, seed: int = 900) -> HeadIn
         mask.narrow(axis, 0, 1).zero_()
         mask.narrow(axis, n - 1, 1).zero_()
     total = _shimmed(total, mask)
-    coil, offset = 0.2 * dice.smooth(grid, 45.0), 1.5 * dice.smooth(grid, 45.0)
+    coil, offset = 0.2 * rng.smooth(grid, 45.0), 1.5 * rng.smooth(grid, 45.0)
     turn = 2.0 * math.pi * hz_per_ppm(B0)
     signal = [torch.polar(density * (coil - te * decay).exp(), offset + turn * te * total) for te in ECHO_TIMES]
     return HeadInAir(torch.stack(signal), chi, mask, grid)
@@ -156,7 +156,7 @@ def field_error(found: LocalField, truth: LocalField) -> float:
 
 def similarity(field: LocalField, head: HeadInAir, device: str, method: Method = DEFAULT) -> float:
     """XSIM of a method's map of a field with its magnitude against the true χ, zero means in the mask."""
-    frame, mask = Frame.around(field), field.mask
+    frame, mask = WorkingGrid.around(field), field.mask
     found = frame.restore(method(frame.prepare(field.to(device)), silent).values.cpu())
     found, truth = (torch.where(mask, x - x[mask].mean(), 0.0) for x in (found, head.chi))
     return xsim(found, truth, mask)
@@ -190,7 +190,9 @@ def _removal_table(head: HeadInAir, sigma: float, device: str, method: Method, p
         limit = 0.0
         for recover in (0, Recovered.n_steps):
             progress(0.1, f"{name}, {recover} steps")
-            maps = local_field(phase.to(device), background=Steps(background=name, recover=recover).removal())
+            maps = local_field(
+                phase.to(device), background=PreprocessingOptions(background=name, recover=recover).removal()
+            )
             local = replace(maps.local.to("cpu"), magnitude=magnitude)
             truth = replace(head.true_local(local.mask), magnitude=magnitude)
             # Recovery leaves the mask as it is.
@@ -231,9 +233,9 @@ def cost_table(head: HeadInAir, device: str) -> str:
     combined = timed("echo combination", lambda: EchoFit()(phase, unwrapped, mask))
     for name in BACKGROUNDS:
         for recover in (0, Recovered.n_steps):
-            removal = Steps(background=name, recover=recover).removal()
+            removal = PreprocessingOptions(background=name, recover=recover).removal()
             timed(name + (f", {recover} steps of recovery" if recover else ""), lambda r=removal: r(combined.field))  # type: ignore[misc]
-    timed("phase to local field, default", lambda: local_field(phase, background=Steps().removal()))
+    timed("phase to local field, default", lambda: local_field(phase, background=PreprocessingOptions().removal()))
     pair, call = costs[0][1].seconds / 10.0, costs[1][1].seconds
     allowed = N_PAIRS * pair + N_UNWRAPPINGS * call
     whole = costs[-1][1]

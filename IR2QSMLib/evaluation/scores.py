@@ -31,7 +31,7 @@ COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Judged:
+class MapScores:
     """Every score of one method's map."""
 
     name: str
@@ -47,7 +47,7 @@ class Judged:
     """Of `physics.cone`, from coarse to fine."""
 
 
-def judge(name: str, chi: Tensor, uncertainty: Tensor | None, head: Head, seconds: float, peak: float) -> Judged:
+def score_map(name: str, chi: Tensor, uncertainty: Tensor | None, head: Head, seconds: float, peak: float) -> MapScores:
     """Score a map [ppm] and, if it has one, its standard error [ppm] against a head."""
     scores = {**score(chi, head.chi, head.mask), "slope": roi_slope(chi, head.chi, head.labels)}
     if head.veins is not None:
@@ -59,7 +59,7 @@ def judge(name: str, chi: Tensor, uncertainty: Tensor | None, head: Head, second
         where = regions(head.mask, head.labels, head.veins, head.grid)
         covered = coverage(chi, uncertainty, head.chi, where)
     index = cone_index(chi, head.mask, head.grid)
-    return Judged(name, scores, seconds, peak, _lesions(chi, head), covered, index)
+    return MapScores(name, scores, seconds, peak, _lesions(chi, head), covered, index)
 
 
 def _lesions(chi: Tensor, head: Head) -> dict[str, tuple[float, float]]:
@@ -85,7 +85,7 @@ def _lesions(chi: Tensor, head: Head) -> dict[str, tuple[float, float]]:
     }
 
 
-def case_tables(judged: Sequence[Judged]) -> str:
+def case_tables(judged: Sequence[MapScores]) -> str:
     """One table of scores and, where the case has them, one of lesions and one of coverage."""
     columns = {k: v for k, v in COLUMNS.items() if any(v[0] in j.scores for j in judged)}
     rows = [
@@ -114,7 +114,7 @@ def case_tables(judged: Sequence[Judged]) -> str:
     return "\n\n".join(out)
 
 
-def level_table(cases: Mapping[str, Sequence[Judged]], levels: Mapping[str, str], key: str, digits: int) -> str:
+def level_table(cases: Mapping[str, Sequence[MapScores]], levels: Mapping[str, str], key: str, digits: int) -> str:
     """One score of every method against noise or mismatch: `levels` is the heading of each case that counts.
 
     A method's best setting may differ from case to case, so what stands in brackets behind its name is left out.

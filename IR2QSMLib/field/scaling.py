@@ -10,7 +10,7 @@ from torch import Tensor
 
 from IR2QSMLib.core.errors import FieldInvalid, ParameterInvalid
 
-TURN = 2.0 * math.pi
+TWO_PI = 2.0 * math.pi
 NEAR = 0.02
 """How far from its ends a range may fall short, as a share of a turn, and still be known."""
 FEW_TURNS = 3.0 * math.pi
@@ -30,7 +30,7 @@ begin in the noise at the very bottom and end at all heights."""
 
 def wrap(phase: Tensor) -> Tensor:
     """Phase [rad] modulo 2π, from −π up to π."""
-    return torch.remainder(phase + math.pi, TURN) - math.pi
+    return torch.remainder(phase + math.pi, TWO_PI) - math.pi
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class PhaseScaling:
         """`low` stands for −π and `high` for π, as a user says who knows better."""
         if not (math.isfinite(low) and math.isfinite(high) and high > low):
             raise ParameterInvalid(f"The phase range is {low:g} to {high:g}; expected two rising numbers.")
-        slope = TURN / (high - low)
+        slope = TWO_PI / (high - low)
         return cls(name, slope, -slope * 0.5 * (low + high))
 
     def flipped(self) -> PhaseScaling:
@@ -79,7 +79,7 @@ class PhaseScaling:
 
 KNOWN = (
     ("radians, ±π", -math.pi, math.pi, 1.0, 0.0, True),
-    ("radians, 0 to 2π", 0.0, TURN, 1.0, 0.0, True),
+    ("radians, 0 to 2π", 0.0, TWO_PI, 1.0, 0.0, True),
     ("12 bits, 0 to 4095", 0.0, 4096.0, math.pi / 2048.0, -math.pi, True),
     ("13 bits, −4096 to 4095", -4096.0, 4096.0, math.pi / 4096.0, 0.0, True),
     ("12 bits, −2048 to 2047", -2048.0, 2048.0, math.pi / 2048.0, 0.0, True),
@@ -111,9 +111,9 @@ def detect_scaling(values: Tensor) -> PhaseScaling:
     said, span, top = f"The phase ranges from {low:g} to {high:g}", high - low, max(-low, high)
     if low < 0.0 and abs(low + high) <= NEAR * span and _fills(seen) and top < math.pi:
         return _stretched(low, high)
-    if top <= FEW_TURNS and span >= WHOLE * TURN:
+    if top <= FEW_TURNS and span >= WHOLE * TWO_PI:
         beyond = top > math.pi * (1.0 + NEAR)
-        if beyond and _jumps(values, TURN)[2] <= JUMPS:
+        if beyond and _jumps(values, TWO_PI)[2] <= JUMPS:
             return PhaseScaling(UNWRAPPED, 1.0, 0.0, sure=False)
         return PhaseScaling("radians, beyond ±π" if beyond else "radians, not a full turn", 1.0, 0.0, sure=beyond)
     if _has_wraps(values, low, high):
@@ -125,7 +125,7 @@ def detect_scaling(values: Tensor) -> PhaseScaling:
             f"{said}, which looks like a magnitude. Give the phase image, or say which numbers stand for −π and π "
             "(for radians that are unwrapped already, −3.14159 and 3.14159)."
         )
-    if not bool((seen == seen.round()).all()) and top <= 50.0 * TURN:
+    if not bool((seen == seen.round()).all()) and top <= 50.0 * TWO_PI:
         return PhaseScaling(UNWRAPPED, 1.0, 0.0, sure=False)
     raise FieldInvalid(f"{said}, which no scanner is known to write. Say which numbers stand for −π and π.")
 
@@ -162,7 +162,7 @@ def _known(seen: Tensor) -> tuple[PhaseScaling, bool] | None:
 def _stretched(low: float, high: float) -> PhaseScaling:
     """From −π to π, for a range of an unknown unit; zero stays where it is when that is the middle."""
     middle = 0.0 if abs(low + high) <= NEAR * (high - low) else 0.5 * (low + high)
-    slope = TURN / (high - low)
+    slope = TWO_PI / (high - low)
     return PhaseScaling(f"unknown unit, {low:g} to {high:g}", slope, 0.0 - slope * middle, sure=False)
 
 

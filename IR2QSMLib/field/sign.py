@@ -36,6 +36,6 @@ def sign_balance(local: LocalField) -> float:
     return (para - dia) / (para + dia) if para + dia > 0.0 else 0.0
 
 
-def looks_turned(local: LocalField) -> bool:
+def sign_flipped(local: LocalField) -> bool:
     """Whether what is strongest in the brain seems diamagnetic, as it does when the phase has the wrong sign."""
     return sign_balance(local) < BALANCE

@@ -13,13 +13,13 @@ from torch import Tensor
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.volumes import Phase
-from IR2QSMLib.field.scaling import TURN, wrap
+from IR2QSMLib.field.scaling import TWO_PI, wrap
 from IR2QSMLib.physics.fourier import fft, frequencies, ifft
 
 
 def nearest_branch(phase: Tensor, template: Tensor) -> Tensor:
     """Phase [rad] shifted by the multiple of 2π that brings it nearest to a template."""
-    return phase + TURN * ((template - phase) / TURN).round()
+    return phase + TWO_PI * ((template - phase) / TWO_PI).round()
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def unwrap_in_space(phase: Tensor, mask: Tensor) -> Tensor:
     values = np.ma.getdata(unwrap_phase(np.ma.array(values, mask=~valid)))
     pieces, n = ndimage.label(valid)
     medians = np.asarray(ndimage.median(values, pieces, np.arange(n + 1)) if n > 1 else [0.0, np.median(values[valid])])
-    values = values - TURN * np.round(medians / TURN)[pieces]
+    values = values - TWO_PI * np.round(medians / TWO_PI)[pieces]
     template = torch.zeros_like(phase)
     template[box] = torch.from_numpy(values[1:-1, 1:-1, 1:-1]).to(phase.device, phase.dtype)
     return torch.where(mask, nearest_branch(phase, template), 0.0)
@@ -97,7 +97,7 @@ def unwrap_in_space(phase: Tensor, mask: Tensor) -> Tensor:
 def unwrap_by_laplacian(phase: Tensor, grid: Grid) -> Tensor:
     """Laplacian unwrapping [rad] of a phase [rad] on the whole, periodic grid; its mean is zero: (x, y, z)."""
     squares = (
-        (2.0 * (torch.cos(TURN * k * v) - 1.0) / v**2).float().to(phase.device)
+        (2.0 * (torch.cos(TWO_PI * k * v) - 1.0) / v**2).float().to(phase.device)
         for k, v in zip(frequencies(grid, phase.device), grid.voxel_size, strict=True)
     )
     x, y, z = squares

@@ -10,7 +10,7 @@ from torch import Tensor
 from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
-from IR2QSMLib.inversion.regularisation import AUTO, Strength, require_strength, tkd_threshold
+from IR2QSMLib.inversion.regularisation import AUTO, Regularisation, require_regularisation, tkd_threshold
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import fft, ifft
 from IR2QSMLib.physics.spectrum import estimate_spectrum
@@ -24,7 +24,7 @@ class TruncatedDivision:
     unless 0 < t < 2/3.
     """
 
-    threshold: Strength = 0.15
+    threshold: Regularisation = 0.15
     """t, dimensionless, or "auto" to follow what of the field no susceptibility explains."""
 
     def __post_init__(self) -> None:
@@ -53,11 +53,11 @@ class Tikhonov:
     frequency, read off the field (`physics.spectrum`). Raises ParameterInvalid unless λ > 0.
     """
 
-    strength: Strength = 0.01
+    strength: Regularisation = 0.01
     """λ, dimensionless, or "auto" to follow what of the field no susceptibility explains."""
 
     def __post_init__(self) -> None:
-        require_strength("Tikhonov", self.strength)
+        require_regularisation("Tikhonov", self.strength)
 
     def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
         """Invert a local field [ppm]."""

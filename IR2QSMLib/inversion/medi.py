@@ -13,7 +13,7 @@ from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.units import ppm_per_unit
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
 from IR2QSMLib.inversion.edges import magnitude_edges
-from IR2QSMLib.inversion.regularisation import AUTO, Strength, medi_strength, require_strength
+from IR2QSMLib.inversion.regularisation import AUTO, Regularisation, medi_regularisation, require_regularisation
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import Filter
 from IR2QSMLib.physics.gradient import Gradient
@@ -40,7 +40,7 @@ class Medi:
     voxels weigh the same, which the notes say.
     """
 
-    strength: Strength = 1000.0
+    strength: Regularisation = 1000.0
     """λ, or "auto" to follow the noise found in the field."""
     smv_radius: float = 0.0
     """Radius of the spherical mean that is taken out [mm]; 0 for none. The mask shrinks by it."""
@@ -53,7 +53,7 @@ class Medi:
     max_iterations: int = 10
 
     def __post_init__(self) -> None:
-        require_strength("MEDI", self.strength)
+        require_regularisation("MEDI", self.strength)
         if not (0.0 <= self.smv_radius < math.inf and 0.0 <= self.csf_strength < math.inf):
             raise ParameterInvalid(
                 f"MEDI was given an SMV radius of {self.smv_radius:g} mm and a CSF strength of "
@@ -70,7 +70,7 @@ class Medi:
         progress(0.0, "inversion")
         field = field.mapped(Tensor.contiguous, field.grid)  # as the gradient wants volumes
         data = _Data.of(field, self.smv_radius)
-        strength = medi_strength(field, data.rad_per_ppm) if self.strength == AUTO else float(self.strength)
+        strength = medi_regularisation(field, data.rad_per_ppm) if self.strength == AUTO else float(self.strength)
         chi = torch.zeros_like(data.phase)
         shift = torch.zeros_like(data.phase)  # D∗χ
         change, n_inner, n = math.inf, 0, 0

@@ -14,11 +14,11 @@ from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.physics.spectrum import Spectrum, estimate_spectrum
 
 AUTO = "auto"
-Strength = float | str
+Regularisation = float | str
 """A fixed λ, or `AUTO`."""
 
 
-def require_strength(method: str, strength: Strength) -> None:
+def require_regularisation(method: str, strength: Regularisation) -> None:
     """Raise ParameterInvalid unless the strength is a positive number or `AUTO`."""
     if strength == AUTO or (isinstance(strength, int | float) and 0.0 < strength < math.inf):
         return
@@ -31,14 +31,14 @@ def tkd_threshold(spectrum: Spectrum) -> float:
     return min(2.5 * spectrum.mean_regularisation**0.5, 0.6)
 
 
-def tv_strength(field: LocalField, free: bool) -> float:
+def tv_regularisation(field: LocalField, free: bool) -> float:
     """λ [ppm·mm] of total variation, the field's RMS times 0.34·λ̄^0.7 where the field outside the mask is `free`."""
     spectrum, _ = estimate_spectrum(field)
     mean = spectrum.mean_regularisation
     return _size(field, spectrum) * (0.34 * mean**0.7 if free else 0.016 + 0.05 * mean**0.5)
 
 
-def medi_strength(field: LocalField, rad_per_ppm: float) -> float:
+def medi_regularisation(field: LocalField, rad_per_ppm: float) -> float:
     """λ [1/(rad·mm)] of MEDI: 0.44/λ̄^0.7 over the field's RMS [rad per echo spacing]."""
     spectrum, _ = estimate_spectrum(field)
     return 0.44 / (_size(field, spectrum) * rad_per_ppm * spectrum.mean_regularisation**0.7)

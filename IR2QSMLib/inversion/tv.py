@@ -14,7 +14,7 @@ from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
-from IR2QSMLib.inversion.regularisation import AUTO, Strength, require_strength, tv_strength
+from IR2QSMLib.inversion.regularisation import AUTO, Regularisation, require_regularisation, tv_regularisation
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import Filter, fft, frequencies, ifft, twice
 from IR2QSMLib.physics.gradient import PART, Gradient
@@ -36,7 +36,7 @@ class TotalVariation:
     split as ∇χ is, for two pairs a step. Raises ParameterInvalid for a parameter out of range.
     """
 
-    strength: Strength = 2e-4
+    strength: Regularisation = 2e-4
     """λ [ppm·mm], or "auto" to follow the noise found in the field."""
     outside: str = AUTO
     """The field outside the mask: "zero" or "free"; "auto" is zero at a given strength, free at the automatic one."""
@@ -45,7 +45,7 @@ class TotalVariation:
     max_iterations: int = 250
 
     def __post_init__(self) -> None:
-        require_strength("TV", self.strength)
+        require_regularisation("TV", self.strength)
         if self.outside not in OUTSIDES:
             raise ParameterInvalid(
                 f"TV was told that the field outside the mask is '{self.outside}'; expected one of "
@@ -67,7 +67,7 @@ class TotalVariation:
     def _solve(self, field: LocalField, progress: Progress) -> tuple[Tensor, dict[str, Any]]:
         """χ of the whole grid [ppm], and how it was found."""
         grid, free = field.grid, self.outside == "free" or (self.outside == AUTO and self.strength == AUTO)
-        strength = tv_strength(field, free) if self.strength == AUTO else float(self.strength)
+        strength = tv_regularisation(field, free) if self.strength == AUTO else float(self.strength)
         closed = _whole(field, COUPLING * strength)
         fit = _InMask(field, COUPLING * strength, closed.chi) if free else closed
         n_before = closed.n_pairs if free else 0.0

@@ -12,7 +12,7 @@ import numpy as np
 from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, GridInvalid, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.acquisition import Echo
-from IR2QSMLib.io.dicom_slices import Frame, pixels, read_frames
+from IR2QSMLib.io.dicom_slices import DicomSlice, pixels, read_slices
 from IR2QSMLib.io.images import require_size
 
 UNEVEN = 0.05
@@ -27,7 +27,7 @@ def dicom_echoes(folder: Path, series: Sequence[int] | None = None) -> tuple[lis
     FieldInvalid without a phase, GridInvalid when slices are missing, double or fewer than eight, and ParameterInvalid
     when several scans fit and `series` does not say which.
     """
-    frames, n_other = read_frames(folder)
+    frames, n_other = read_slices(folder)
     if not frames:
         raise FileUnreadable(
             f"The folder '{folder.name}' holds neither NIfTI nor DICOM images of MR ({n_other} other files); give the "
@@ -63,7 +63,9 @@ def dicom_echoes(folder: Path, series: Sequence[int] | None = None) -> tuple[lis
     return echoes, notes
 
 
-def _magnitudes(listed: list[list[Frame]], phases: list[list[Frame]], chosen: set[int] | None) -> list[list[Frame]]:
+def _magnitudes(
+    listed: list[list[DicomSlice]], phases: list[list[DicomSlice]], chosen: set[int] | None
+) -> list[list[DicomSlice]]:
     """The magnitude of each phase: on its grid, with its echo time, of the series nearest to it."""
     fitting = [v for v in listed if v[0].kind == "magnitude" and _place(v[0]) == _place(phases[0][0])]
     if chosen is not None and any(v[0].series in chosen for v in fitting):
@@ -82,18 +84,18 @@ def _magnitudes(listed: list[list[Frame]], phases: list[list[Frame]], chosen: se
     return found
 
 
-def _place(f: Frame) -> tuple[Any, ...]:
+def _place(f: DicomSlice) -> tuple[Any, ...]:
     """What slices of one grid have in common."""
     return (f.size, tuple(round(v, 4) for v in f.spacing), tuple(round(v, 3) + 0.0 for v in f.orientation))
 
 
-def _volume_key(f: Frame) -> tuple[Any, ...]:
+def _volume_key(f: DicomSlice) -> tuple[Any, ...]:
     return (f.uid, f.series, f.kind, f.echo_time, *_place(f))
 
 
-def _told(volumes: Iterable[list[Frame]]) -> str:
+def _told(volumes: Iterable[list[DicomSlice]]) -> str:
     """Series as a person knows them: number, name, kinds, echoes and slices."""
-    by_series: dict[int, list[list[Frame]]] = defaultdict(list)
+    by_series: dict[int, list[list[DicomSlice]]] = defaultdict(list)
     for v in volumes:
         by_series[v[0].series].append(v)
     parts = []
@@ -106,12 +108,12 @@ def _told(volumes: Iterable[list[Frame]]) -> str:
     return "; ".join(parts)
 
 
-def _name(v: list[Frame]) -> str:
+def _name(v: list[DicomSlice]) -> str:
     te = "" if v[0].echo_time is None else f", TE {1e3 * v[0].echo_time:g} ms"
     return f"series {v[0].series}{te}"
 
 
-def _require_counts(volumes: list[list[Frame]]) -> None:
+def _require_counts(volumes: list[list[DicomSlice]]) -> None:
     """Raise GridInvalid when one echo has fewer slices than another."""
     most = max(volumes, key=len)
     for v in volumes:
@@ -125,17 +127,17 @@ def _require_counts(volumes: list[list[Frame]]) -> None:
             )
 
 
-def _normal(f: Frame) -> np.ndarray:
+def _normal(f: DicomSlice) -> np.ndarray:
     return np.cross(f.orientation[:3], f.orientation[3:])
 
 
-def _along(v: list[Frame]) -> list[float]:
+def _along(v: list[DicomSlice]) -> list[float]:
     """Positions [mm] of the slices along their normal, rising."""
     normal = _normal(v[0])
     return sorted(float(normal @ np.asarray(f.position)) for f in v)
 
 
-def _echo(v: list[Frame]) -> Echo:
+def _echo(v: list[DicomSlice]) -> Echo:
     normal = _normal(v[0])
     ordered = sorted(v, key=lambda f: float(normal @ np.asarray(f.position)))
     grid = _grid(ordered)
@@ -154,7 +156,7 @@ def _echo(v: list[Frame]) -> Echo:
     )
 
 
-def _grid(v: list[Frame]) -> Grid:
+def _grid(v: list[DicomSlice]) -> Grid:
     first, along = v[0], _along(v)
     gaps = np.diff(along)
     step = float(np.median(gaps)) if len(gaps) else first.thickness

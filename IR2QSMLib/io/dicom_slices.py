@@ -29,7 +29,7 @@ GE_KINDS = ("magnitude", "phase", "real", "imaginary")
 
 
 @dataclass(frozen=True)
-class Frame:
+class DicomSlice:
     """One slice: where it is, what it shows, and where its pixels are."""
 
     path: Path
@@ -54,9 +54,9 @@ class Frame:
     image_type: tuple[str, ...]
 
 
-def read_frames(folder: Path) -> tuple[list[Frame], int]:
+def read_slices(folder: Path) -> tuple[list[DicomSlice], int]:
     """Every slice of MR in a folder and below, and how many other files there are; raises FileUnreadable."""
-    frames: list[Frame] = []
+    frames: list[DicomSlice] = []
     n_other = 0
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name.upper() != "DICOMDIR"):
         try:
@@ -77,7 +77,7 @@ def read_frames(folder: Path) -> tuple[list[Frame], int]:
     return frames, n_other
 
 
-def _frames_of(header: Dataset, path: Path) -> list[Frame]:
+def _frames_of(header: Dataset, path: Path) -> list[DicomSlice]:
     """One frame of a classic file, all frames of an enhanced one."""
     if "PerFrameFunctionalGroupsSequence" not in header:
         return [_frame(header, [header], path, 0)]
@@ -94,7 +94,7 @@ def _items(group: Dataset) -> list[Dataset]:
     return [item for element in group if element.VR == "SQ" for item in element.value]
 
 
-def _frame(header: Dataset, where: list[Dataset], path: Path, index: int) -> Frame:
+def _frame(header: Dataset, where: list[Dataset], path: Path, index: int) -> DicomSlice:
     def get(*names: str) -> Any:
         """The first of these that is there and not empty, in the frame before the file."""
         for name in names:
@@ -110,7 +110,7 @@ def _frame(header: Dataset, where: list[Dataset], path: Path, index: int) -> Fra
     manufacturer = str(header.get("Manufacturer") or "")
     image_type = tuple(str(v) for v in (get("FrameType", "ImageType") or ()))
     te = _number(get("EffectiveEchoTime", "EchoTime"))
-    return Frame(
+    return DicomSlice(
         path,
         index,
         _kind(get("ComplexImageComponent"), header, manufacturer, image_type),
@@ -154,7 +154,7 @@ def _number(value: Any) -> float | None:
     return float(value if isinstance(value, int | float | str) else value[0])
 
 
-def pixels(v: Sequence[Frame]) -> Tensor:
+def pixels(v: Sequence[DicomSlice]) -> Tensor:
     """The stored numbers of these slices, with their slopes and intercepts: (x, y, z); raises FileUnreadable."""
     decoded: dict[Path, tuple[np.ndarray, bool]] = {}
     slices = []

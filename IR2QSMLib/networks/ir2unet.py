@@ -70,7 +70,7 @@ class IR2UnetConfig:
         return 10.0 * self.channels[0]
 
     @property
-    def quiet(self) -> IR2UnetConfig:
+    def eval_config(self) -> IR2UnetConfig:
         """The same without what is random in training."""
         return replace(self, feature_noise=0.0, dropout=0.0)
 

@@ -41,7 +41,7 @@ class LpcnnConfig:
         return 4.0 * round(32 * self.width)
 
     @property
-    def quiet(self) -> LpcnnConfig:
+    def eval_config(self) -> LpcnnConfig:
         """The same without what is random in training."""
         return replace(self, dropout=0.0)
 

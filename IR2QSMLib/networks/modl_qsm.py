@@ -44,7 +44,7 @@ class ModlQsmConfig:
         return 4.0 * round(32 * self.width)
 
     @property
-    def quiet(self) -> ModlQsmConfig:
+    def eval_config(self) -> ModlQsmConfig:
         """The same without what is random in training."""
         return replace(self, dropout=0.0)
 

@@ -34,7 +34,7 @@ class Kind:
         return bool(self.network.unrolled)
 
 
-KINDS = {
+NETWORKS = {
     "ir2unet": Kind(IR2Unet, IR2UnetConfig),
     "unet": Kind(Unet, UnetConfig),
     "xqsm": Kind(Xqsm, XqsmConfig),
@@ -46,12 +46,12 @@ KINDS = {
 
 def kind_of(config: Config) -> str:
     """The name of the network that a configuration is for."""
-    return next(name for name, kind in KINDS.items() if kind.config is type(config))
+    return next(name for name, kind in NETWORKS.items() if kind.config is type(config))
 
 
 def build(config: Config) -> Network:
     """The network of a configuration, its weights as torch draws them."""
-    network: Network = KINDS[kind_of(config)].network(config)
+    network: Network = NETWORKS[kind_of(config)].network(config)
     return network
 
 
@@ -60,12 +60,12 @@ def sized(name: str, **settings: Any) -> Config:
 
     Raises ParameterInvalid for a network or a setting that there is not.
     """
-    if name not in KINDS:
-        raise ParameterInvalid(f"The network is '{name}'; expected one of {', '.join(KINDS)}.")
-    made: Any = KINDS[name].config
+    if name not in NETWORKS:
+        raise ParameterInvalid(f"The network is '{name}'; expected one of {', '.join(NETWORKS)}.")
+    made: Any = NETWORKS[name].config
     known = {f.name for f in fields(made)}
     unknown = [k for k in settings if k not in known]
     if unknown:
         said = unknown[0].removeprefix("n_").replace("_", " ")
         raise ParameterInvalid(f"The network '{name}' has no setting '{said}'; leave it out.")
-    return KINDS[name].config(**settings)
+    return NETWORKS[name].config(**settings)

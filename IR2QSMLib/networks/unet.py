@@ -40,7 +40,7 @@ class UnetConfig:
         return 5.0 * self.channels[0]
 
     @property
-    def quiet(self) -> UnetConfig:
+    def eval_config(self) -> UnetConfig:
         """The same: nothing is random in its training."""
         return self
 

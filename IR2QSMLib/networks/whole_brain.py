@@ -43,7 +43,7 @@ class WholeBrainConfig:
         return 5.0 * self.channels[0] / 8.0
 
     @property
-    def quiet(self) -> WholeBrainConfig:
+    def eval_config(self) -> WholeBrainConfig:
         """The same: nothing is random in its training."""
         return self
 

@@ -43,7 +43,7 @@ class XqsmConfig:
         return 7.0 * self.halves[0]
 
     @property
-    def quiet(self) -> XqsmConfig:
+    def eval_config(self) -> XqsmConfig:
         """The same: nothing is random in its training."""
         return self
 

@@ -23,7 +23,7 @@ DIGITS = 6
 
 
 @dataclass(frozen=True)
-class Frame:
+class WorkingGrid:
     """How one field is turned, cropped and padded, and how a map is brought back.
 
     The z axis of the frame is the voxel axis nearest to B0 and x the one nearest to the patient's left, so that
@@ -42,7 +42,7 @@ class Frame:
     """The frame's own grid."""
 
     @classmethod
-    def around(cls, field: LocalField, margin: int = MARGIN) -> Frame:
+    def around(cls, field: LocalField, margin: int = MARGIN) -> WorkingGrid:
         """The frame of a field whose mask is not empty."""
         axes, flipped = _standard_axes(field.grid)
         turned = _rounded(field.grid.reoriented(axes, flipped))

@@ -18,7 +18,7 @@ from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.io.bids import read_local_field
 from IR2QSMLib.io.images import read_labels, read_mask, read_volume_on, require_size
 from IR2QSMLib.physics.distance import distance_from
-from IR2QSMLib.pipeline.preprocessed import Prepared
+from IR2QSMLib.pipeline.preprocessed import PreprocessedField
 
 Volume = Path | str | Tensor | np.ndarray
 """An image file, or an array (x, y, z) that comes with a Grid."""
@@ -27,9 +27,9 @@ LEAST_NARROWED = 0.01
 """Share of the mask from which on voxels at its edge whose field is 0 are taken for such without a field."""
 
 
-def name_of(volume: Volume | Prepared) -> str:
+def name_of(volume: Volume | PreprocessedField) -> str:
     """What messages and provenance call a volume: its file's name, or 'array'."""
-    if isinstance(volume, Prepared):
+    if isinstance(volume, PreprocessedField):
         return volume.name
     return Path(volume).name if isinstance(volume, Path | str) else "array"
 

@@ -11,7 +11,7 @@ from IR2QSMLib.core.errors import FieldInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.field.checks import MOST_BACKGROUND, residual_background, touched_sides
-from IR2QSMLib.field.sign import looks_turned
+from IR2QSMLib.field.sign import sign_flipped
 from IR2QSMLib.io.images import in_template
 
 FINEST, COARSEST = 0.4, 4.0
@@ -25,14 +25,14 @@ MOST_IN_CONE = 1.45
 maps with visible streaks 1.5 and more (docs/experiments/2026-11-30-mismatch-axis.md)."""
 
 
-def of_sign(local: LocalField, source: str, advice: str = "see --flip-sign") -> list[str]:
+def check_sign(local: LocalField, source: str, advice: str = "see --flip-sign") -> list[str]:
     """Whether a local field [ppm] seems turned, as its `source`, the phase or the field, then is."""
-    if not looks_turned(local):
+    if not sign_flipped(local):
         return []
     return [f"Veins and deep grey matter seem to be diamagnetic: the sign of the {source} may be turned; {advice}."]
 
 
-def of_field(local: LocalField) -> list[str]:
+def check_field(local: LocalField) -> list[str]:
     """Whether a local field [ppm] is turned, or is none, or was measured in no human head: one sentence each.
 
     The first two are asked of whole brains alone: a part of one may have few veins, and a smooth field of its own.
@@ -40,7 +40,7 @@ def of_field(local: LocalField) -> list[str]:
     said = []
     whole = not touched_sides(local.mask)
     if whole:
-        said += of_sign(local, "field", "turn it if veins are dark in the map")
+        said += check_sign(local, "field", "turn it if veins are dark in the map")
     background = residual_background(local) if whole else 0.0
     if background > MOST_BACKGROUND:
         said.append(
@@ -56,7 +56,7 @@ def of_field(local: LocalField) -> list[str]:
     return said
 
 
-def of_place(image: Path, grid: Grid) -> list[str]:
+def check_orientation(image: Path, grid: Grid) -> list[str]:
     """Whether B0's direction is that of a template and not the scanner's."""
     if grid.b0_given is not None or not in_template(image):
         return []
@@ -66,7 +66,7 @@ def of_place(image: Path, grid: Grid) -> list[str]:
     ]
 
 
-def of_map(chi: Tensor, mask: Tensor) -> list[str]:
+def check_map(chi: Tensor, mask: Tensor) -> list[str]:
     """Whether a map [ppm] holds what no tissue has; raises FieldInvalid for what is no number."""
     inside = chi[mask].abs()
     if not bool(inside.isfinite().all()):
@@ -83,7 +83,7 @@ def of_map(chi: Tensor, mask: Tensor) -> list[str]:
     ]
 
 
-def of_streaks(index: Sequence[float | None]) -> list[str]:
+def check_streaks(index: Sequence[float | None]) -> list[str]:
     """Whether a map's cone index, band by band from coarse to fine, says that it has streaks."""
     highest = max((value for value in index if value is not None), default=0.0)
     if highest <= MOST_IN_CONE:

@@ -23,16 +23,16 @@ from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, PathUnwrapping
 from IR2QSMLib.io.acquisition import Acquisition
 from IR2QSMLib.io.bids import read_total_field
 from IR2QSMLib.io.images import has_orientation, read_mask, read_volume_on
-from IR2QSMLib.pipeline import plausibility as doubts
+from IR2QSMLib.pipeline import plausibility
 from IR2QSMLib.pipeline.identify import require_plausible
-from IR2QSMLib.pipeline.preprocessed import Prepared
+from IR2QSMLib.pipeline.preprocessed import PreprocessedField
 
 BACKGROUNDS: dict[str, Removal] = {"v-sharp": VSharp(), "pdf": ProjectionOntoDipoles(), "lbv": LaplacianBoundaryValue()}
 UNWRAPPINGS: dict[str, Unwrapping] = {"path": PathUnwrapping(), "laplacian": LaplacianUnwrapping()}
 
 
 @dataclass(frozen=True)
-class Steps:
+class PreprocessingOptions:
     """What is done to a phase, by the names of the command line; raises ParameterInvalid for one there is not."""
 
     conversion: Conversion = Conversion()
@@ -57,16 +57,16 @@ class Steps:
         return Recovered(own, n_steps) if n_steps else own
 
 
-def prepare_phase(
+def preprocess_phase(
     acquisition: Acquisition,
     mask: Path | None = None,
     *,
     mask_labels: Sequence[int] | None = None,
-    steps: Steps = Steps(),
+    steps: PreprocessingOptions = PreprocessingOptions(),
     b0_direction: Sequence[float] | None = None,
     device: str = "auto",
     progress: Progress = silent,
-) -> Prepared:
+) -> PreprocessedField:
     """Phase to local field [ppm] by the named steps; without a mask one is made from the magnitude.
 
     Raises what reading, conversion and the steps raise.
@@ -103,7 +103,7 @@ def prepare_phase(
     warnings += maps.warnings
     if mask is None:
         warnings.append("The mask was made from the magnitude; a brain mask of your own is better.")
-    warnings += doubts.of_sign(local, "phase")
+    warnings += plausibility.check_sign(local, "phase")
     notes = {
         "input": "phase",
         "images": acquisition.rows(),
@@ -115,10 +115,10 @@ def prepare_phase(
         **maps.notes,
     }
     kept = {k: v.cpu() for k, v in kept.items()}
-    return Prepared(local, kept, name, notes, warnings, all(e.oriented for e in acquisition.echoes))
+    return PreprocessedField(local, kept, name, notes, warnings, all(e.oriented for e in acquisition.echoes))
 
 
-def prepare_total(
+def preprocess_total_field(
     total: Path,
     mask: Path,
     *,
@@ -128,11 +128,11 @@ def prepare_total(
     noise: Path | None = None,
     magnitude: Path | None = None,
     mask_labels: Sequence[int] | None = None,
-    steps: Steps = Steps(),
+    steps: PreprocessingOptions = PreprocessingOptions(),
     b0_direction: Sequence[float] | None = None,
     device: str = "auto",
     progress: Progress = silent,
-) -> Prepared:
+) -> PreprocessedField:
     """A total field in `unit` to the local field [ppm]; PDF needs the field's standard error `noise`.
 
     The `magnitude`, and `echo_time` as the spacing of echoes, go on to the methods that use them. Voxels of NaN or
@@ -168,11 +168,11 @@ def prepare_total(
     warnings = []
     if n_bad:
         warnings.append(f"{n_bad} voxels with NaN or infinite values were left out of the mask.")
-    warnings += doubts.of_place(total, grid)
+    warnings += plausibility.check_orientation(total, grid)
     sides = touched_sides(inside)
     if sides:
         warnings.append(f"The mask touches the edge of the image ({', '.join(sides)}); the field there is uncertain.")
-    warnings += doubts.of_sign(local, "field")
+    warnings += plausibility.check_sign(local, "field")
     notes = {
         "input": "total field",
         "image": total.name,
@@ -187,4 +187,4 @@ def prepare_total(
     }
     extras = {"noise": sigma, "magnitude": strength}
     kept = {"totalfield": values, "inputmask": inside, **{k: x for k, x in extras.items() if x is not None}}
-    return Prepared(local, kept, total.name, notes, warnings, has_orientation(total))
+    return PreprocessedField(local, kept, total.name, notes, warnings, has_orientation(total))

@@ -25,7 +25,7 @@ def files_in(folder: Path) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreprocessedField:
     """A local field with everything on the way to it, as `reconstruct` takes it."""
 
     local: LocalField

@@ -21,16 +21,16 @@ from IR2QSMLib.inversion.registry import Method, describe
 from IR2QSMLib.inversion.registry import method as method_named
 from IR2QSMLib.io.images import has_orientation
 from IR2QSMLib.physics.cone import BANDS, cone_index
-from IR2QSMLib.physics.working_grid import MARGIN, Frame
-from IR2QSMLib.pipeline import plausibility as doubts
+from IR2QSMLib.physics.working_grid import MARGIN, WorkingGrid
+from IR2QSMLib.pipeline import plausibility
 from IR2QSMLib.pipeline.identify import require_plausible
 from IR2QSMLib.pipeline.inputs import REFERENCES, Volume, finite, measured, name_of, read_extras, read_field, region_of
-from IR2QSMLib.pipeline.preprocessed import SOFTWARE, Prepared
+from IR2QSMLib.pipeline.preprocessed import SOFTWARE, PreprocessedField
 from IR2QSMLib.pipeline.result import Result
 
 
 def reconstruct(
-    field: Volume | Prepared,
+    field: Volume | PreprocessedField,
     mask: Volume | None = None,
     *,
     grid: Grid | None = None,
@@ -53,7 +53,7 @@ def reconstruct(
 
     `field` is the local field δB/B0 in `unit`: ppm, or hz with `b0` [T], or rad with `b0` and `echo_time` [s].
     `field`, `mask` and `reference` are image files, or arrays (x, y, z) with the `grid` they lie on; what
-    `prepare_phase` or `prepare_total` returned brings its own mask, unit and direction of B0. The sidecar of a file
+    `preprocess_phase` or `preprocess_total_field` returned brings its own mask, unit and direction of B0. The sidecar of a file
     that `ir2qsm fieldmap` wrote says that the field's harmonic part is an estimate.
     `b0_direction` is in voxel axes; the grid's own when None, which for files is the patient's z axis. `mask_labels`
     takes the union of labels of a mask that is not binary. `non_finite` is "refuse" or "mask" for NaN and Inf in the
@@ -75,7 +75,7 @@ def reconstruct(
     given = {"magnitude": magnitude, "noise": noise, "csf": csf}
     extras = {k: v for k, v in given.items() if v is not None}
     warnings: list[str] = []
-    if isinstance(field, Prepared):
+    if isinstance(field, PreprocessedField):
         its_own = {"mask": mask, "grid": grid, "b0": b0, "echo_time": echo_time, "b0_direction": b0_direction}
         _require_unset(**its_own, mask_labels=mask_labels)
         local, warnings = field.local, list(field.warnings)
@@ -93,7 +93,7 @@ def reconstruct(
             local = replace(local, noise=local.noise * scale)
         inputs |= {"unit": unit, "b0_t": b0, "echo_time_s": echo_time}
         require_plausible(local, "local field", unit)
-        warnings += doubts.of_field(local)
+        warnings += plausibility.check_field(local)
     inputs |= {k: name_of(v) for k, v in extras.items()}
     region = region_of(reference, local, name_of(field))
     used = choose_device(device)
@@ -110,7 +110,7 @@ def reconstruct(
         chi = torch.where(local.mask, chi - zero, 0.0)
     # About the mean in the mask, so that the choice of the reference does not count.
     index = cone_index(chi - chi[local.mask].mean(), local.mask, local.grid)
-    warnings += doubts.of_streaks(index)
+    warnings += plausibility.check_streaks(index)
     watch.stage(None)
     provenance = {
         "Units": "ppm",
@@ -122,7 +122,7 @@ def reconstruct(
             "subtracted_ppm": zero,
         },
         "Inputs": inputs,
-        **({"Field": field.notes} if isinstance(field, Prepared) else {}),
+        **({"Field": field.notes} if isinstance(field, PreprocessedField) else {}),
         "B0Direction": {
             "voxel_axes": list(local.grid.b0_direction),
             "source": _b0_source(field, local.grid, warnings),
@@ -152,10 +152,10 @@ def _require_unset(**given: Any) -> None:
         )
 
 
-def _b0_source(field: Volume | Prepared, grid: Grid, warnings: list[str]) -> str:
+def _b0_source(field: Volume | PreprocessedField, grid: Grid, warnings: list[str]) -> str:
     if grid.b0_given is not None:
         return "given"
-    if isinstance(field, Prepared):
+    if isinstance(field, PreprocessedField):
         oriented = field.oriented
     else:
         oriented = not isinstance(field, Path | str) or has_orientation(field)
@@ -166,7 +166,7 @@ def _b0_source(field: Volume | Prepared, grid: Grid, warnings: list[str]) -> str
         )
         return "assumed: the third voxel axis"
     if isinstance(field, Path | str):
-        warnings += doubts.of_place(Path(field), grid)
+        warnings += plausibility.check_orientation(Path(field), grid)
     return "image orientation"
 
 
@@ -174,7 +174,7 @@ def _invert(
     chosen: Method, local: LocalField, margin: int, device: Device, progress: Progress, warnings: list[str]
 ) -> tuple[Susceptibility, Device]:
     """Run the method in its frame, on the CPU when the device's memory does not even hold a tile."""
-    frame = Frame.around(local, margin)
+    frame = WorkingGrid.around(local, margin)
     while True:
         try:
             found = chosen(frame.prepare(local.to(device.kind)), progress)
@@ -190,7 +190,7 @@ def _invert(
     if tile is not None:
         warnings.append(f"The volume was inverted in blended tiles of {tile} voxels.")
     values = torch.where(local.mask, frame.restore(found.values.cpu()), 0.0)
-    warnings += doubts.of_map(values, local.mask)
+    warnings += plausibility.check_map(values, local.mask)
     sigma = None if found.uncertainty is None else frame.restore(found.uncertainty.cpu()) * local.mask
     rest = None if found.unexplained is None else frame.restore(found.unexplained.cpu()) * local.mask
     mask = None if found.mask is None else frame.restore(found.mask.cpu())

@@ -13,7 +13,7 @@ from torch import Tensor
 from IR2QSMLib.core.errors import PackageMissing
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField
-from IR2QSMLib.physics.working_grid import Frame
+from IR2QSMLib.physics.working_grid import WorkingGrid
 
 WINDOW = (-0.1, 0.1)
 """The default window [ppm]."""
@@ -57,7 +57,7 @@ def figure(
     from matplotlib.figure import Figure
 
     upright = grid.with_b0(None)  # the planes are the patient's, wherever B0 pointed
-    frame = Frame.around(LocalField(torch.zeros_like(mask, dtype=torch.float32), mask, upright), margin=2)
+    frame = WorkingGrid.around(LocalField(torch.zeros_like(mask, dtype=torch.float32), mask, upright), margin=2)
     inside = frame.bring(mask)
     if at is None:
         centre = [int(c) for c in inside.nonzero().float().mean(0).round().tolist()]

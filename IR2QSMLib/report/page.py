@@ -18,7 +18,7 @@ from torch import Tensor
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.version import __version__
 from IR2QSMLib.core.volumes import LocalField
-from IR2QSMLib.physics.working_grid import Frame
+from IR2QSMLib.physics.working_grid import WorkingGrid
 from IR2QSMLib.report.figure import Panel
 
 KNEE, LARGEST = 0.05, 1.0
@@ -43,7 +43,7 @@ def page(
     `#axial=40&difference=tkd&window=-0.2,0.2`. `about` says where each map comes from, `notes` what else there is.
     """
     upright = grid.with_b0(None)
-    frame = Frame.around(LocalField(torch.zeros_like(mask, dtype=torch.float32), mask, upright), margin=2)
+    frame = WorkingGrid.around(LocalField(torch.zeros_like(mask, dtype=torch.float32), mask, upright), margin=2)
     inside = frame.bring(mask)
     n_columns = math.ceil(math.sqrt(frame.grid.shape[2]))
     data = {

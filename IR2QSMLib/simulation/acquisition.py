@@ -12,7 +12,7 @@ from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.fourier import blur, fft, frequencies, ifft
 from IR2QSMLib.physics.spectrum import wavenumber
 from IR2QSMLib.simulation.head import Head
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 
 
 @dataclass(frozen=True)
@@ -43,28 +43,28 @@ class Discrepancy:
     """Exponent of |k| by which the first part's amplitude differs from the field's spectrum."""
 
 
-def draw_discrepancy(dice: Dice) -> Discrepancy:
+def draw_discrepancy(rng: RandomSource) -> Discrepancy:
     """From none up to 60 % of the field's power; a fifth white alone, else 40 to 95 % structured, of any mixture."""
-    if dice.chance(0.1):
+    if rng.chance(0.1):
         return Discrepancy()
-    if dice.chance(0.2):
-        return Discrepancy(dice.loguniform(2.0, 400.0))
-    share = dice.loguniform(0.03, 0.6)
-    spectral, tensor, local, smooth = (dice.uniform(0.0, 1.0) ** 2 for _ in range(4))
+    if rng.chance(0.2):
+        return Discrepancy(rng.loguniform(2.0, 400.0))
+    share = rng.loguniform(0.03, 0.6)
+    spectral, tensor, local, smooth = (rng.uniform(0.0, 1.0) ** 2 for _ in range(4))
     return Discrepancy(
         (1.0 - share) / share,
-        dice.uniform(0.4, 0.95),
-        dice.uniform(0.0, 4.0),
-        dice.uniform(0.0, 3.0),
+        rng.uniform(0.4, 0.95),
+        rng.uniform(0.0, 4.0),
+        rng.uniform(0.0, 3.0),
         spectral,
         tensor,
         local,
         smooth,
-        dice.uniform(-0.6, 0.6),
+        rng.uniform(-0.6, 0.6),
     )
 
 
-def acquire(head: Head, discrepancy: Discrepancy, dice: Dice, field: Tensor | None = None) -> LocalField:
+def acquire(head: Head, discrepancy: Discrepancy, rng: RandomSource, field: Tensor | None = None) -> LocalField:
     """The head's local field [ppm] with the given discrepancy, zero outside the mask.
 
     `field` is the one that its susceptibility predicts [ppm], where it is known: (x, y, z).
@@ -74,28 +74,28 @@ def acquire(head: Head, discrepancy: Discrepancy, dice: Dice, field: Tensor | No
     inside = head.mask
     if discrepancy.power_snr != float("inf"):
         weight = _weight(head, discrepancy)
-        noise = _scaled(weight * dice.normal(*head.grid.shape), inside, 1.0 - discrepancy.structured)
+        noise = _scaled(weight * rng.normal(*head.grid.shape), inside, 1.0 - discrepancy.structured)
         if discrepancy.structured > 0.0:
-            structured = weight * _structured(dice, head, discrepancy, field)
+            structured = weight * _structured(rng, head, discrepancy, field)
             noise = noise + _scaled(structured, inside, discrepancy.structured)
         power = float(field[inside].square().mean()) / discrepancy.power_snr
         field = field + noise * power**0.5
     return LocalField(torch.where(inside, field, 0.0), inside, head.grid)
 
 
-def _structured(dice: Dice, head: Head, d: Discrepancy, field: Tensor) -> Tensor:
+def _structured(rng: RandomSource, head: Head, d: Discrepancy, field: Tensor) -> Tensor:
     parts = (
-        (d.spectral, lambda: _spectral(dice, head, field, d.slope)),
-        (d.tensor, lambda: _off_diagonal(dice, head)),
-        (d.local, lambda: _tissue(dice, head)),
-        (d.smooth, lambda: _structure(dice, head)),
+        (d.spectral, lambda: _spectral(rng, head, field, d.slope)),
+        (d.tensor, lambda: _off_diagonal(rng, head)),
+        (d.local, lambda: _tissue(rng, head)),
+        (d.smooth, lambda: _structure(rng, head)),
     )
     return sum(
         (_scaled(make(), head.mask, weight) for weight, make in parts if weight > 0.0), torch.zeros_like(head.chi)
     )
 
 
-def _spectral(dice: Dice, head: Head, field: Tensor, slope: float) -> Tensor:
+def _spectral(rng: RandomSource, head: Head, field: Tensor, slope: float) -> Tensor:
     """Noise whose power at every |k| is the field's, times |k|^(2·`slope`)."""
     grid = head.grid
     k = wavenumber(grid, field.device)
@@ -105,39 +105,37 @@ def _spectral(dice: Dice, head: Head, field: Tensor, slope: float) -> Tensor:
     n = int(shell.max()) + 1
     total = torch.zeros(n, device=field.device).index_add_(0, shell.flatten(), power.flatten())
     mean = total / torch.bincount(shell.flatten(), minlength=n).clamp_min(1)
-    return ifft(fft(dice.normal(*grid.shape)) * mean[shell].sqrt() * k.clamp_min(step) ** slope, grid.shape)
+    return ifft(fft(rng.normal(*grid.shape)) * mean[shell].sqrt() * k.clamp_min(step) ** slope, grid.shape)
 
 
-def _off_diagonal(dice: Dice, head: Head) -> Tensor:
+def _off_diagonal(rng: RandomSource, head: Head) -> Tensor:
     """Field −F⁻¹[(k·b)(k·u)/|k|² F v] of susceptibility that links B0's direction b with one across it, u.
 
     (Liu 2010, doi 10.1002/mrm.22482.)
     """
     b = torch.tensor(head.grid.b0_direction, dtype=torch.float64)
-    u = torch.linalg.cross(b, torch.tensor(dice.direction(), dtype=torch.float64))
+    u = torch.linalg.cross(b, torch.tensor(rng.direction(), dtype=torch.float64))
     u = u / u.norm().clamp_min(1e-6)
     k = [f.float().to(head.chi.device) for f in frequencies(head.grid, head.chi.device)]
     kb, ku = (sum((f * float(c) for f, c in zip(k, axis, strict=True)), torch.zeros(())) for axis in (b, u))
     square = (k[0] ** 2 + k[1] ** 2 + k[2] ** 2).clamp_min(1e-12)
-    return ifft(fft(_tissue(dice, head)) * (-kb * ku / square), head.grid.shape)
+    return ifft(fft(_tissue(rng, head)) * (-kb * ku / square), head.grid.shape)
 
 
-def _tissue(dice: Dice, head: Head) -> Tensor:
+def _tissue(rng: RandomSource, head: Head) -> Tensor:
     """Susceptibility and white matter, each times a field that varies over centimetres [ppm]."""
-    by_source, by_white = (
-        dice.uniform(0.0, 1.0) + dice.smooth(head.grid, dice.loguniform(6.0, 25.0)) for _ in range(2)
-    )
-    return head.chi * by_source + dice.uniform(0.0, 0.06) * head.white * by_white
+    by_source, by_white = (rng.uniform(0.0, 1.0) + rng.smooth(head.grid, rng.loguniform(6.0, 25.0)) for _ in range(2))
+    return head.chi * by_source + rng.uniform(0.0, 0.06) * head.white * by_white
 
 
-def magnitude(head: Head, dice: Dice) -> Tensor:
+def magnitude(head: Head, rng: RandomSource) -> Tensor:
     """Magnitude of a gradient echo at 20 ms and 3 T: (x, y, z), about 1 in grey matter, noise 0.02, 0 outside the mask.
 
     White matter has 0.8 of grey matter's signal, and R2* grows by 120/s for each ppm of |χ|, so that veins
     and nuclei are dark, as iron makes them.
     """
     signal = (1.0 - 0.2 * head.white) * torch.exp(-0.02 * 120.0 * head.chi.abs())
-    return torch.where(head.mask, (signal + 0.02 * dice.normal(*head.grid.shape)).abs(), 0.0)
+    return torch.where(head.mask, (signal + 0.02 * rng.normal(*head.grid.shape)).abs(), 0.0)
 
 
 def _scaled(x: Tensor, mask: Tensor, power: float) -> Tensor:
@@ -155,15 +153,15 @@ def _weight(head: Head, d: Discrepancy) -> Tensor:
     return weight
 
 
-def _structure(dice: Dice, head: Head) -> Tensor:
+def _structure(rng: RandomSource, head: Head) -> Tensor:
     """Smooth error over millimetres to centimetres, and white matter's frequency shift with its angle to B0."""
     error = sum(
-        (dice.uniform(0.2, 1.0) * dice.smooth(head.grid, dice.loguniform(1.2, 16.0)) for _ in range(3)),
+        (rng.uniform(0.2, 1.0) * rng.smooth(head.grid, rng.loguniform(1.2, 16.0)) for _ in range(3)),
         torch.zeros_like(head.chi),
     )
     fibre = torch.nn.functional.normalize(
-        torch.stack([dice.smooth(head.grid, dice.uniform(5.0, 12.0)) for _ in range(3)]), dim=0
+        torch.stack([rng.smooth(head.grid, rng.uniform(5.0, 12.0)) for _ in range(3)]), dim=0
     )
     b = torch.tensor(head.grid.b0_direction, device=head.chi.device).view(3, 1, 1, 1)
     sine2 = 1.0 - (fibre * b).sum(0).square()
-    return error + dice.uniform(0.0, 4.0) * head.white * (sine2 - 2.0 / 3.0)
+    return error + rng.uniform(0.0, 4.0) * head.white * (sine2 - 2.0 / 3.0)

@@ -18,7 +18,7 @@ from IR2QSMLib.core.errors import PackageMissing
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.fourier import blur
 from IR2QSMLib.simulation.head import Head, add_lesions, ball, finish, positions, sampled, tubes
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def template(device: str) -> tuple[Tensor, Tensor]:
     return maps.to(device), zero.to(device)
 
 
-def draw_brain(dice: Dice, grid: Grid, *, lesions: bool = True, tilt: float = 1.0) -> Head:
+def draw_brain(rng: RandomSource, grid: Grid, *, lesions: bool = True, tilt: float = 1.0) -> Head:
     """A brain on `grid`, whose voxel axes are right, anterior and superior up to a random turn of the head.
 
     Tissue means, smooth modulation, texture at several scales, nuclei with rough boundaries, branching veins
@@ -82,31 +82,31 @@ def draw_brain(dice: Dice, grid: Grid, *, lesions: bool = True, tilt: float = 1.
     head is turned by up to 15° about the x axis and 8° about the others, times `tilt`.
     Raises PackageMissing without nilearn.
     """
-    device = dice.device
+    device = rng.device
     maps, zero = template(str(device))
-    mni = _deform(dice, positions(grid, device), grid, tilt)
+    mni = _deform(rng, positions(grid, device), grid, tilt)
     grey, white, t1, depth = sampled(maps, mni + zero.view(3, 1, 1, 1))
     csf = (1.0 - grey - white).clamp(0.0, 1.0)
 
     def modulated(mean: float, spread: float) -> Tensor:
-        return mean + spread * dice.smooth(grid, dice.uniform(4.0, 20.0))
+        return mean + spread * rng.smooth(grid, rng.uniform(4.0, 20.0))
 
     chi = (
-        grey * modulated(dice.uniform(0.0, 0.05), dice.uniform(0.002, 0.02))
-        + white * modulated(dice.uniform(-0.06, -0.005), dice.uniform(0.002, 0.02))
-        + csf * modulated(dice.uniform(-0.03, 0.03), dice.uniform(0.001, 0.01))
+        grey * modulated(rng.uniform(0.0, 0.05), rng.uniform(0.002, 0.02))
+        + white * modulated(rng.uniform(-0.06, -0.005), rng.uniform(0.002, 0.02))
+        + csf * modulated(rng.uniform(-0.03, 0.03), rng.uniform(0.001, 0.01))
     )
-    chi = chi + dice.uniform(-0.1, 0.1) * (t1 - blur(t1, grid, 3.0))
-    chi, labels = _add_nuclei(dice, chi, mni, grid)
-    chi = chi + _texture(dice, grid, grey, white)
-    erosion, raggedness = dice.uniform(0.0, 4.0), dice.uniform(0.0, 1.5)
-    mask = depth > erosion + raggedness * dice.smooth(grid, dice.uniform(2.0, 6.0))
+    chi = chi + rng.uniform(-0.1, 0.1) * (t1 - blur(t1, grid, 3.0))
+    chi, labels = _add_nuclei(rng, chi, mni, grid)
+    chi = chi + _texture(rng, grid, grey, white)
+    erosion, raggedness = rng.uniform(0.0, 4.0), rng.uniform(0.0, 1.5)
+    mask = depth > erosion + raggedness * rng.smooth(grid, rng.uniform(2.0, 6.0))
     if bool(mask.any()):
-        veins = tubes(dice, mask, grid, dice.integer(15, 70), (0.25, 1.6))
-        chi = chi + veins * (dice.uniform(0.1, 0.4) - chi)
+        veins = tubes(rng, mask, grid, rng.integer(15, 70), (0.25, 1.6))
+        chi = chi + veins * (rng.uniform(0.1, 0.4) - chi)
         if lesions:
-            chi = add_lesions(dice, chi, mni, mask, grid)
-    chi = chi * dice.uniform(0.7, 1.4)
+            chi = add_lesions(rng, chi, mni, mask, grid)
+    chi = chi * rng.uniform(0.7, 1.4)
     return finish(chi, mask, white, labels, grid)
 
 
@@ -121,44 +121,44 @@ def _rotation(angles: list[float], device: torch.device) -> Tensor:
     return out
 
 
-def _deform(dice: Dice, p: Tensor, grid: Grid, tilt: float) -> Tensor:
+def _deform(rng: RandomSource, p: Tensor, grid: Grid, tilt: float) -> Tensor:
     """Positions on the grid [mm] to positions in MNI space [mm]: a random affine and a smooth displacement."""
-    turn = _rotation([math.radians(tilt * dice.uniform(-limit, limit)) for limit in (15, 8, 8)], p.device)
-    scale = torch.tensor([dice.uniform(0.88, 1.18) for _ in range(3)], device=p.device)
-    shear = torch.eye(3, device=p.device) + 0.03 * torch.triu(dice.normal(3, 3), 1)
+    turn = _rotation([math.radians(tilt * rng.uniform(-limit, limit)) for limit in (15, 8, 8)], p.device)
+    scale = torch.tensor([rng.uniform(0.88, 1.18) for _ in range(3)], device=p.device)
+    shear = torch.eye(3, device=p.device) + 0.03 * torch.triu(rng.normal(3, 3), 1)
     affine = torch.diag(1.0 / scale) @ shear @ turn
     extent = [n * v for n, v in zip(grid.shape, grid.voxel_size, strict=True)]
     middle = torch.tensor([0.0, -18.0, 8.0], device=p.device)
     # What does not fit a small grid is cut, at a place that changes from head to head.
     shift = torch.tensor(
-        [dice.uniform(-1, 1) * max(3.0, 0.5 * (s - e)) for e, s in zip(extent, (140, 175, 145), strict=True)],
+        [rng.uniform(-1, 1) * max(3.0, 0.5 * (s - e)) for e, s in zip(extent, (140, 175, 145), strict=True)],
         device=p.device,
     )
     mni = torch.einsum("ij,jxyz->ixyz", affine, p) + (middle + shift).view(3, 1, 1, 1)
-    for width, size in ((25.0, dice.uniform(0.0, 4.0)), (9.0, dice.uniform(0.0, 1.5))):
-        mni = mni + size * torch.stack([dice.smooth(grid, width) for _ in range(3)])
+    for width, size in ((25.0, rng.uniform(0.0, 4.0)), (9.0, rng.uniform(0.0, 1.5))):
+        mni = mni + size * torch.stack([rng.smooth(grid, width) for _ in range(3)])
     return mni
 
 
-def _add_nuclei(dice: Dice, chi: Tensor, mni: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+def _add_nuclei(rng: RandomSource, chi: Tensor, mni: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     labels = torch.zeros(grid.shape, dtype=torch.int16, device=chi.device)
-    wobble = dice.smooth(grid, 2.5) * dice.uniform(0.2, 1.2)
-    inside = dice.smooth(grid, 2.5)
+    wobble = rng.smooth(grid, 2.5) * rng.uniform(0.2, 1.2)
+    inside = rng.smooth(grid, 2.5)
     mirrored = torch.cat([mni[:1].abs(), mni[1:]])
     right = torch.sign(mni[0])
     for number, nucleus in enumerate(NUCLEI, start=1):
-        value = dice.uniform(*nucleus.chi)
-        centre = torch.tensor([c + dice.uniform(-1.5, 1.5) for c in nucleus.centre], device=chi.device)
-        radii = torch.tensor([r * dice.uniform(0.8, 1.2) for r in nucleus.radii], device=chi.device)
-        share = ball(mirrored, centre, radii, dice.uniform(0.7, 2.0), wobble)
-        inner = value * (1.0 + dice.uniform(-0.15, 0.15) * right + dice.uniform(0.0, 0.2) * inside)
+        value = rng.uniform(*nucleus.chi)
+        centre = torch.tensor([c + rng.uniform(-1.5, 1.5) for c in nucleus.centre], device=chi.device)
+        radii = torch.tensor([r * rng.uniform(0.8, 1.2) for r in nucleus.radii], device=chi.device)
+        share = ball(mirrored, centre, radii, rng.uniform(0.7, 2.0), wobble)
+        inner = value * (1.0 + rng.uniform(-0.15, 0.15) * right + rng.uniform(0.0, 0.2) * inside)
         chi = torch.lerp(chi, inner, share)
         labels[share > 0.5] = number
     return chi, labels
 
 
-def _texture(dice: Dice, grid: Grid, grey: Tensor, white: Tensor) -> Tensor:
-    fine = dice.loguniform(0.001, 0.015) * dice.rough(grid, dice.uniform(1.0, 2.5))
-    coarse = dice.loguniform(0.001, 0.010) * dice.smooth(grid, dice.uniform(0.8, 3.0))
-    weight = dice.uniform(0.3, 1.0) + grey * dice.uniform(0.0, 0.7) + white * dice.uniform(0.0, 0.7)
+def _texture(rng: RandomSource, grid: Grid, grey: Tensor, white: Tensor) -> Tensor:
+    fine = rng.loguniform(0.001, 0.015) * rng.rough(grid, rng.uniform(1.0, 2.5))
+    coarse = rng.loguniform(0.001, 0.010) * rng.smooth(grid, rng.uniform(0.8, 3.0))
+    weight = rng.uniform(0.3, 1.0) + grey * rng.uniform(0.0, 0.7) + white * rng.uniform(0.0, 0.7)
     return weight * (fine + coarse)

@@ -21,7 +21,7 @@ from IR2QSMLib.simulation.head import Head, ball, finish, positions
 from IR2QSMLib.simulation.heldout import draw_held_out
 from IR2QSMLib.simulation.mismatch import with_mismatch
 from IR2QSMLib.simulation.phantom import draw_phantom
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.scan import MEASURED, Disturbance, Scan, measure, scan, truth_of
 from IR2QSMLib.simulation.seeds import FIRST_TRAINING_SEED as FIRST_TRAINING_SEED
 
@@ -118,22 +118,22 @@ def draw_case(case: Case, device: torch.device | str = "cpu") -> Drawn:
     if case.held_out:
         scanned = _scanned(replace(case, power_snr=math.inf, mismatch=None))
         if case.mismatch is None:
-            head, field, achieved = measure(scanned, case.power_snr, Dice(case.seed))
+            head, field, achieved = measure(scanned, case.power_snr, RandomSource(case.seed))
         else:
             head = truth_of(scanned, scanned.mask)
-            field = with_mismatch(head, scanned.fibres, case.mismatch, Dice(case.seed))
+            field = with_mismatch(head, scanned.fibres, case.mismatch, RandomSource(case.seed))
             achieved = 1.0 / case.mismatch if case.mismatch else math.inf
         strength = scanned.signal.abs().square().sum(0).sqrt().float()
         field = replace(field, magnitude=strength, b0=B0, echo_spacing=ECHO_SPACING)
         return Drawn(head, field.to(device), achieved)
-    dice, grid = Dice(case.seed, device), case.grid()
-    draw: Callable[[Dice, Grid], Head] = draw_phantom if case.phantom else _brain
-    head = draw(dice, grid)
+    rng, grid = RandomSource(case.seed, device), case.grid()
+    draw: Callable[[RandomSource, Grid], Head] = draw_phantom if case.phantom else _brain
+    head = draw(rng, grid)
     _require_head(head.mask, case)
     if case.haemorrhage > 0.0:
-        head = _with_haemorrhage(head, dice, case.haemorrhage)
-    field = acquire(head, Discrepancy(case.power_snr), dice)
-    field = replace(field, magnitude=magnitude(head, dice), b0=B0, echo_spacing=ECHO_SPACING)
+        head = _with_haemorrhage(head, rng, case.haemorrhage)
+    field = acquire(head, Discrepancy(case.power_snr), rng)
+    field = replace(field, magnitude=magnitude(head, rng), b0=B0, echo_spacing=ECHO_SPACING)
     return Drawn(head, field, case.power_snr)
 
 
@@ -145,26 +145,26 @@ def _require_head(mask: torch.Tensor, case: Case) -> None:
 @lru_cache(maxsize=1)
 def _scanned(case: Case) -> Scan:
     """The noise-free scan, kept for the other noise levels of the same head."""
-    dice, grid = Dice(case.seed), case.grid()
-    fine = draw_held_out(dice, grid, bleeds=case.bleeds, haemorrhage=case.haemorrhage)
-    scanned = scan(fine, grid, dice, MEASURED if case.surroundings else Disturbance())
+    rng, grid = RandomSource(case.seed), case.grid()
+    fine = draw_held_out(rng, grid, bleeds=case.bleeds, haemorrhage=case.haemorrhage)
+    scanned = scan(fine, grid, rng, MEASURED if case.surroundings else Disturbance())
     if case.recovered:
         scanned = replace(scanned, removal=Recovered(scanned.removal))
     _require_head(scanned.mask, case)
     return scanned
 
 
-def _brain(dice: Dice, grid: Grid) -> Head:
-    return draw_brain(dice, grid, lesions=False)
+def _brain(rng: RandomSource, grid: Grid) -> Head:
+    return draw_brain(rng, grid, lesions=False)
 
 
-def _with_haemorrhage(head: Head, dice: Dice, volume: float) -> Head:
+def _with_haemorrhage(head: Head, rng: RandomSource, volume: float) -> Head:
     """A bleeding of `volume` [cm³] and 0.6 ppm in the left hemisphere, with a rough boundary."""
     radius = (3000.0 * volume / (4.0 * math.pi)) ** (1.0 / 3.0)
     p = positions(head.grid, head.chi.device)
     centre = torch.tensor([-28.0, -10.0, 10.0], device=p.device)
     radii = radius * torch.tensor([0.85, 1.25, 0.94], device=p.device)
-    share = ball(p, centre, radii, 1.0, 0.15 * radius * dice.smooth(head.grid, 3.0))
+    share = ball(p, centre, radii, 1.0, 0.15 * radius * rng.smooth(head.grid, 3.0))
     chi = torch.lerp(head.chi, torch.full_like(head.chi, 0.6), share)
     lesions = (share > 0.5).to(torch.int16) * head.mask
     return replace(finish(chi, head.mask, head.white, head.labels, head.grid), lesions=lesions)

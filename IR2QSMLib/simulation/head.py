@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,14 @@ def ball(p: Tensor, centre: Tensor, radii: Tensor, softness: float, rough: Tenso
     return torch.sigmoid(depth * (4.0 / softness))
 
 
-def inside_point(dice: Dice, mask: Tensor, p: Tensor) -> Tensor:
+def inside_point(rng: RandomSource, mask: Tensor, p: Tensor) -> Tensor:
     """Position, out of `p` (3, x, y, z), of a random voxel of the mask: (3)."""
     found = mask.nonzero()
-    x, y, z = found[dice.integer(0, len(found) - 1)].tolist()
+    x, y, z = found[rng.integer(0, len(found) - 1)].tolist()
     return p[:, x, y, z]
 
 
-def tubes(dice: Dice, mask: Tensor, grid: Grid, n: int, radius: tuple[float, float]) -> Tensor:
+def tubes(rng: RandomSource, mask: Tensor, grid: Grid, n: int, radius: tuple[float, float]) -> Tensor:
     """Branching tubes, as veins are: share of each voxel inside one, (x, y, z).
 
     `n` walkers start in the mask, keep their direction with a random bend, thin out, and half of them branch
@@ -81,22 +81,22 @@ def tubes(dice: Dice, mask: Tensor, grid: Grid, n: int, radius: tuple[float, flo
     device = mask.device
     size = torch.tensor(grid.voxel_size, dtype=torch.float32, device=device)
     found = mask.nonzero().float()
-    where = found[(dice.rand(n) * len(found)).long()] * size
-    heading = torch.nn.functional.normalize(dice.normal(n, 3), dim=1)
-    thickness = radius[0] * (radius[1] / radius[0]) ** dice.rand(n)
+    where = found[(rng.rand(n) * len(found)).long()] * size
+    heading = torch.nn.functional.normalize(rng.normal(n, 3), dim=1)
+    thickness = radius[0] * (radius[1] / radius[0]) ** rng.rand(n)
     points: list[Tensor] = []
     step = 0.6 * float(size.min())
     for generation in range(2):
-        n_steps = dice.integer(40, 110)
-        bend = dice.uniform(0.05, 0.3)
+        n_steps = rng.integer(40, 110)
+        bend = rng.uniform(0.05, 0.3)
         for i in range(n_steps):
-            heading = torch.nn.functional.normalize(heading + bend * dice.normal(len(heading), 3), dim=1)
+            heading = torch.nn.functional.normalize(heading + bend * rng.normal(len(heading), 3), dim=1)
             where = where + step * heading
             points.append(torch.cat([where, (thickness * (1.0 - 0.5 * i / n_steps)).view(-1, 1)], dim=1))
         if generation == 0:
-            parents = torch.cat(points)[(dice.rand(n) * n * n_steps).long()]
+            parents = torch.cat(points)[(rng.rand(n) * n * n_steps).long()]
             where, thickness = parents[:, :3], 0.7 * parents[:, 3]
-            heading = torch.nn.functional.normalize(dice.normal(n, 3), dim=1)
+            heading = torch.nn.functional.normalize(rng.normal(n, 3), dim=1)
     return splat(torch.cat(points), grid)
 
 
@@ -118,26 +118,26 @@ def splat(points: Tensor, grid: Grid) -> Tensor:
     return out.view(grid.shape)
 
 
-def add_lesions(dice: Dice, chi: Tensor, p: Tensor, mask: Tensor, grid: Grid) -> Tensor:
+def add_lesions(rng: RandomSource, chi: Tensor, p: Tensor, mask: Tensor, grid: Grid) -> Tensor:
     """Now and then microbleeds, haemorrhages and calcifications, 0.2 to 1 ppm in magnitude."""
     device = chi.device
-    bleed = dice.chance(0.25)
+    bleed = rng.chance(0.25)
     counts = (
-        (dice.integer(0, 4) if dice.chance(0.4) else 0, (0.8, 2.0), (0.15, 0.8), 1.0),
+        (rng.integer(0, 4) if rng.chance(0.4) else 0, (0.8, 2.0), (0.15, 0.8), 1.0),
         (1 if bleed else 0, (3.0, 11.0), (0.25, 1.0), 1.0),
-        (dice.integer(1, 2) if dice.chance(0.3) else 0, (1.0, 5.0), (0.15, 0.9), -1.0),
+        (rng.integer(1, 2) if rng.chance(0.3) else 0, (1.0, 5.0), (0.15, 0.9), -1.0),
     )
     for n, radii, strength, sign in counts:
         for _ in range(n):
-            centre = inside_point(dice, mask, p)
-            r = torch.tensor([dice.loguniform(*radii) * dice.uniform(0.8, 1.25) for _ in range(3)], device=device)
+            centre = inside_point(rng, mask, p)
+            r = torch.tensor([rng.loguniform(*radii) * rng.uniform(0.8, 1.25) for _ in range(3)], device=device)
             smallest = float(r.min())
             rough: Tensor | float = 0.0
             if smallest > 2.0:
-                rough = 0.3 * smallest * dice.smooth(grid, max(1.5, 0.5 * smallest))
-            share = ball(p, centre, r, dice.uniform(0.7, 2.0) * max(grid.voxel_size), rough)
-            inner: Tensor | float = sign * dice.uniform(*strength)
+                rough = 0.3 * smallest * rng.smooth(grid, max(1.5, 0.5 * smallest))
+            share = ball(p, centre, r, rng.uniform(0.7, 2.0) * max(grid.voxel_size), rough)
+            inner: Tensor | float = sign * rng.uniform(*strength)
             if smallest > 3.0:
-                inner = inner * (1.0 + 0.3 * dice.smooth(grid, 2.0)).clamp_min(0.2)
+                inner = inner * (1.0 + 0.3 * rng.smooth(grid, 2.0)).clamp_min(0.2)
             chi = chi + share * (inner - chi)
     return chi

@@ -19,7 +19,7 @@ from IR2QSMLib.simulation import anatomy
 from IR2QSMLib.simulation.anatomy import CSF, GREY, NUCLEI, WHITE, Tissue
 from IR2QSMLib.simulation.fine import refined, upsampled
 from IR2QSMLib.simulation.head import positions, sampled, splat
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.vessels import veins
 
 SIZE = 0.9
@@ -58,35 +58,35 @@ class FineHead:
     work: Grid
 
 
-def draw_held_out(dice: Dice, grid: Grid, *, bleeds: bool = False, haemorrhage: float = 0.0) -> FineHead:
+def draw_held_out(rng: RandomSource, grid: Grid, *, bleeds: bool = False, haemorrhage: float = 0.0) -> FineHead:
     """A brain that fills `grid`'s extent; isotropic voxels of `grid`'s smallest size, halved.
 
     `bleeds` adds microbleeds and a calcified nodule, `haemorrhage` [cm³] one of 0.6 ppm. Raises PackageMissing without
     nilearn.
     """
     work = work_grid(grid)
-    mni = place(dice, work, positions(work, dice.device))
+    mni = place(rng, work, positions(work, rng.device))
     maps, zero = anatomy.maps()
-    grey, white, t1, depth = sampled(maps.to(dice.device), mni + zero.to(dice.device).view(3, 1, 1, 1))
+    grey, white, t1, depth = sampled(maps.to(rng.device), mni + zero.to(rng.device).view(3, 1, 1, 1))
     inside = depth > 0.0
     csf = torch.where(inside, (1.0 - grey - white).clamp(0.0, 1.0), 1.0)
     direction = anatomy.fibres(mni, blur(depth.clamp(-5.0, 20.0), work, 2.0))
-    shares = _shares(dice, work, (grey, white, csf))
+    shares = _shares(rng, work, (grey, white, csf))
 
-    texture = _texture(dice, work, direction)
+    texture = _texture(rng, work, direction)
     chi, density, relaxation = (torch.zeros_like(shares[0]) for _ in range(3))
     for tissue, share, weight in zip((GREY, WHITE, CSF), shares, (grey, white, csf), strict=True):
-        inner = _inside(dice, tissue, t1, weight * inside, work) + texture[tissue.name]
+        inner = _inside(rng, tissue, t1, weight * inside, work) + texture[tissue.name]
         chi.addcmul_(share, upsampled(inner))
         density.add_(share, alpha=tissue.signal)
         relaxation.add_(share, alpha=tissue.relaxation)
-    labels = _add_nuclei(dice, chi, mni, (grey, white, t1, texture["nuclei"]), work)
-    share = _veins(dice, mni, depth, white, csf, work)
-    chi.lerp_(torch.tensor(dice.uniform(*BLOOD)), share)
+    labels = _add_nuclei(rng, chi, mni, (grey, white, t1, texture["nuclei"]), work)
+    share = _veins(rng, mni, depth, white, csf, work)
+    chi.lerp_(torch.tensor(rng.uniform(*BLOOD)), share)
     fine = refined(work)
     lesions = torch.zeros(fine.shape, dtype=torch.int16)
-    for body in _bodies(dice, bleeds, haemorrhage):
-        body.put(dice, chi, density, lesions, mni, fine)
+    for body in _bodies(rng, bleeds, haemorrhage):
+        body.put(rng, chi, density, lesions, mni, fine)
     surface = upsampled(depth)
     density.mul_(torch.where(surface > -3.0, 1.0, torch.where(surface > -9.0, 0.08, 0.5)))
     chi.mul_(((surface > -1.0) | (share > 0.01)).float())
@@ -102,49 +102,49 @@ def work_grid(grid: Grid) -> Grid:
     return replace(grid, shape=(shape[0], shape[1], shape[2]), voxel_size=(v, v, v), origin=grid.point(first))
 
 
-def place(dice: Dice, grid: Grid, p: Tensor) -> Tensor:
+def place(rng: RandomSource, grid: Grid, p: Tensor) -> Tensor:
     """Positions [mm] to MNI space [mm]: a turn, a scale and a smooth displacement: (3, x, y, z) to the same."""
-    yaw, pitch, roll = (math.radians(dice.uniform(-a, a)) for a in (4.0, 8.0, 4.0))
+    yaw, pitch, roll = (math.radians(rng.uniform(-a, a)) for a in (4.0, 8.0, 4.0))
     (cy, sy), (cp, sp), (cr, sr) = ((math.cos(a), math.sin(a)) for a in (yaw, pitch, roll))
     turn = torch.tensor([[cy, -sy, 0.0], [sy, cy, 0.0], [0.0, 0.0, 1.0]])
     turn = turn @ torch.tensor([[1.0, 0.0, 0.0], [0.0, cp, -sp], [0.0, sp, cp]])
     turn = turn @ torch.tensor([[cr, 0.0, sr], [0.0, 1.0, 0.0], [-sr, 0.0, cr]])
-    scale = torch.tensor([dice.uniform(0.96, 1.04) / SIZE for _ in range(3)])
+    scale = torch.tensor([rng.uniform(0.96, 1.04) / SIZE for _ in range(3)])
     mni = torch.einsum("ij,jxyz->ixyz", torch.diag(scale) @ turn, p) + torch.tensor([0.0, -18.0, 6.0]).view(3, 1, 1, 1)
     # Large lobes and single gyri, each its own displacement.
     for width, size in ((28.0, 2.5), (11.0, 1.2)):
         for axis in range(3):
-            mni[axis] += size * dice.smooth(grid, width)
+            mni[axis] += size * rng.smooth(grid, width)
     return mni
 
 
-def _shares(dice: Dice, work: Grid, tissues: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+def _shares(rng: RandomSource, work: Grid, tissues: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """Tissue shares with sharp boundaries on the fine grid, from smooth probabilities: (3, x, y, z).
 
     A boundary wanders by a fraction of a millimetre about the template's, which is an average over 152 people.
     """
-    logits = [upsampled(5.0 * (torch.log(p + 0.03) + 0.25 * dice.smooth(work, 1.6))) for p in tissues]
+    logits = [upsampled(5.0 * (torch.log(p + 0.03) + 0.25 * rng.smooth(work, 1.6))) for p in tissues]
     return torch.softmax(torch.stack(logits), dim=0)
 
 
-def _inside(dice: Dice, tissue: Tissue, t1: Tensor, weight: Tensor, work: Grid) -> Tensor:
+def _inside(rng: RandomSource, tissue: Tissue, t1: Tensor, weight: Tensor, work: Grid) -> Tensor:
     """χ inside a tissue: its mean, its own contrast in T1, and slow regional differences."""
-    mean = tissue.chi[0] + tissue.chi[1] * dice.uniform(-1.0, 1.0)
+    mean = tissue.chi[0] + tissue.chi[1] * rng.uniform(-1.0, 1.0)
     centre = float((t1 * weight).sum() / weight.sum().clamp_min(1e-6))
     inner = mean + tissue.slope * (t1 - centre).clamp(-0.15, 0.15)
-    return inner + 0.5 * tissue.chi[1] * dice.smooth(work, 14.0)
+    return inner + 0.5 * tissue.chi[1] * rng.smooth(work, 14.0)
 
 
-def _texture(dice: Dice, work: Grid, direction: Tensor) -> dict[str, Tensor]:
+def _texture(rng: RandomSource, work: Grid, direction: Tensor) -> dict[str, Tensor]:
     """Fine structure [ppm]: bundles along the fibres in white matter, columns and layers of a few mm in the cortex."""
-    noise = blur(dice.normal(*work.shape), work, 0.45 * work.voxel_size[0])
+    noise = blur(rng.normal(*work.shape), work, 0.45 * work.voxel_size[0])
     grid = torch.stack(torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in work.shape), indexing="ij"))
     along = noise.clone()
     for step in (-4.0, -2.0, 2.0, 4.0):  # mm along the fibre
         along += sampled(noise[None], grid + direction * (step / work.voxel_size[0]))[0]
-    bundles = along / along.std() + 0.8 * dice.smooth(work, 2.2)
-    cortex = noise / noise.std() + dice.smooth(work, 1.8) + 0.7 * dice.smooth(work, 4.0)
-    grain = dice.smooth(work, 0.6 * work.voxel_size[0])
+    bundles = along / along.std() + 0.8 * rng.smooth(work, 2.2)
+    cortex = noise / noise.std() + rng.smooth(work, 1.8) + 0.7 * rng.smooth(work, 4.0)
+    grain = rng.smooth(work, 0.6 * work.voxel_size[0])
     # The spread inside a region that maps of several orientations show at 1 mm: least in white matter, most in nuclei.
     return {
         WHITE.name: 0.007 * bundles + 0.010 * grain,
@@ -154,20 +154,20 @@ def _texture(dice: Dice, work: Grid, direction: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _add_nuclei(dice: Dice, chi: Tensor, mni: Tensor, maps: tuple[Tensor, ...], work: Grid) -> Tensor:
+def _add_nuclei(rng: RandomSource, chi: Tensor, mni: Tensor, maps: tuple[Tensor, ...], work: Grid) -> Tensor:
     """Lay the nuclei over `chi` in place and return their labels."""
     grey, white, t1, texture = maps
     labels = torch.zeros(chi.shape, dtype=torch.int16)
     found = anatomy.levels(mni, grey, white)
-    wander, parted = 0.35 * dice.smooth(work, 2.0), anatomy.lamina(mni)
+    wander, parted = 0.35 * rng.smooth(work, 2.0), anatomy.lamina(mni)
     side = torch.sign(mni[0])
     for number, nucleus in enumerate(NUCLEI, start=1):
-        lean = dice.uniform(-0.06, 0.06)
+        lean = rng.uniform(-0.06, 0.06)
         box = _box(found[nucleus.name] > -2.0)
         if box is None:
             continue
         level = (found[nucleus.name] + wander)[box]
-        inner = _inside(dice, nucleus, t1, (found[nucleus.name] > 0).float(), work) * (1.0 + lean * side)
+        inner = _inside(rng, nucleus, t1, (found[nucleus.name] > 0).float(), work) * (1.0 + lean * side)
         inner = inner + texture
         if nucleus.name == "pallidum":
             inner = inner - 0.07 * parted
@@ -187,9 +187,9 @@ def _box(inside: Tensor) -> tuple[slice, slice, slice] | None:
     return x, y, z
 
 
-def _veins(dice: Dice, mni: Tensor, depth: Tensor, white: Tensor, csf: Tensor, work: Grid) -> Tensor:
+def _veins(rng: RandomSource, mni: Tensor, depth: Tensor, white: Tensor, csf: Tensor, work: Grid) -> Tensor:
     """Share of veins on the fine grid: thin ones drawn there, the thickest on `work`."""
-    points = veins(dice, mni, depth, white, csf)
+    points = veins(rng, mni, depth, white, csf)
     fine = refined(work)
     thin, thick = points[points[:, 3] < THICK].clone(), points[points[:, 3] >= THICK].clone()
     thin[:, :3] = (thin[:, :3] + 0.25) * work.voxel_size[0]  # the first fine voxel's centre is a quarter before
@@ -217,7 +217,7 @@ class Body:
     lobes: float = 0.2
     """How far the boundary wanders, over the radius."""
 
-    def put(self, dice: Dice, chi: Tensor, density: Tensor, lesions: Tensor, mni: Tensor, fine: Grid) -> None:
+    def put(self, rng: RandomSource, chi: Tensor, density: Tensor, lesions: Tensor, mni: Tensor, fine: Grid) -> None:
         """Lay it over the maps in place."""
         # The template is scaled to this head; the radius is meant in this head's millimetres.
         r = (mni - torch.tensor(self.centre).view(3, 1, 1, 1)).square().sum(0).sqrt() * SIZE
@@ -227,7 +227,7 @@ class Body:
         at = tuple(slice(2 * s.start, 2 * s.stop) for s in box)
         local = upsampled(r[box])
         patch = Grid((local.shape[0], local.shape[1], local.shape[2]), fine.voxel_size)
-        level = self.radius * (1.0 + self.lobes * dice.smooth(patch, 0.7 * self.radius)) - local
+        level = self.radius * (1.0 + self.lobes * rng.smooth(patch, 0.7 * self.radius)) - local
         # The boundary is moved until the volume is what was asked for, as far as voxels allow.
         n = max(1, round(4.0 / 3.0 * math.pi * self.radius**3 / math.prod(fine.voxel_size)))
         level = level - level.flatten().kthvalue(max(1, level.numel() - n))[0]
@@ -237,17 +237,17 @@ class Body:
         lesions[at] = torch.where(level > 0, torch.tensor(self.number, dtype=torch.int16), lesions[at])
 
 
-def _bodies(dice: Dice, bleeds: bool, haemorrhage: float) -> list[Body]:
+def _bodies(rng: RandomSource, bleeds: bool, haemorrhage: float) -> list[Body]:
     """The pineal gland and choroid plexus, calcified in most adults, and what the case asks for."""
     # Calcium's susceptibility and the frequency of the two: Deistung 2013, doi 10.1016/j.neuroimage.2012.09.055;
     # Chen 2014, doi 10.1148/radiol.13122640.
     out = [Body(0, (0.0, -31.0, 3.0), 1.8, -0.25)]
-    out += [Body(0, (side * 22.0, -40.0, 6.0), dice.uniform(1.2, 2.2), -0.15) for side in (-1.0, 1.0)]
+    out += [Body(0, (side * 22.0, -40.0, 6.0), rng.uniform(1.2, 2.2), -0.15) for side in (-1.0, 1.0)]
     if bleeds:
         places = ((-30, 20, 18), (34, -10, 30), (-14, -20, 6), (40, -52, 4), (-24, -64, 24), (-27, 2, -2))
         for i, where in enumerate(places):
-            x, y, z = (c + dice.uniform(-2.0, 2.0) for c in where)
-            out.append(Body(2 + i, (x, y, z), dice.uniform(0.9, 2.0), dice.uniform(0.4, 0.9), 0.1))
+            x, y, z = (c + rng.uniform(-2.0, 2.0) for c in where)
+            out.append(Body(2 + i, (x, y, z), rng.uniform(0.9, 2.0), rng.uniform(0.4, 0.9), 0.1))
         out.append(Body(1, (28.0, 24.0, 14.0), 3.2, -0.5))
     if haemorrhage > 0.0:
         out.append(Body(1, (-28.0, -10.0, 12.0), (3000.0 * haemorrhage / (4.0 * math.pi)) ** (1.0 / 3.0), 0.6))

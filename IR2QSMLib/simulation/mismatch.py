@@ -19,7 +19,7 @@ from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.fourier import blur, fft, frequencies, ifft
 from IR2QSMLib.simulation.head import Head
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 
 WHITE_NOISE = 1.0 / 3.0
 """Share of white noise in the discrepancy's power."""
@@ -33,7 +33,7 @@ GHOST_SHIFT = (20.0, 60.0)
 """Least and largest distance of a ghost [mm]."""
 
 
-def with_mismatch(head: Head, fibres: Tensor, share: float, dice: Dice) -> LocalField:
+def with_mismatch(head: Head, fibres: Tensor, share: float, rng: RandomSource) -> LocalField:
     """The local field f = D∗χ + n of a head, n of the given share in its power.
 
     n = s·(√(2/3)·structure + √(1/3)·noise), each of unit power in the mask, s such that Σn² = share · Σf² there. The
@@ -68,11 +68,11 @@ def with_mismatch(head: Head, fibres: Tensor, share: float, dice: Dice) -> Local
         return LocalField(field, mask, head.grid)
     parts = (
         (OFF_DIAGONAL, off_diagonal_field(head.chi - MYELIN * head.white, fibres, head.grid)),
-        (TISSUE_SHIFT, tissue_shift(head, dice)),
-        (GHOSTS, ghosts(field, head.grid, dice.uniform(*GHOST_SHIFT))),
+        (TISSUE_SHIFT, tissue_shift(head, rng)),
+        (GHOSTS, ghosts(field, head.grid, rng.uniform(*GHOST_SHIFT))),
     )
     structure = sum((math.sqrt(weight) * _unit(part, mask) for weight, part in parts), torch.zeros_like(field))
-    noise = _unit(dice.normal(*head.grid.shape), mask)
+    noise = _unit(rng.normal(*head.grid.shape), mask)
     n = math.sqrt(1.0 - WHITE_NOISE) * _unit(structure, mask) + math.sqrt(WHITE_NOISE) * noise
     return LocalField(field + _scale(field[mask], n[mask], share) * n, mask, head.grid)
 
@@ -103,7 +103,7 @@ def off_diagonal_field(anisotropy: Tensor, fibres: Tensor, grid: Grid) -> Tensor
     return ifft(-divergence * kb / k2, grid.shape)
 
 
-def tissue_shift(head: Head, dice: Dice) -> Tensor:
+def tissue_shift(head: Head, rng: RandomSource) -> Tensor:
     """Frequency shift in place, in proportion to how χ differs from its neighbourhood: (x, y, z).
 
     Chemical exchange, and iron and myelin in structures that a voxel does not resolve, shift the frequency where they
@@ -111,7 +111,7 @@ def tissue_shift(head: Head, dice: Dice) -> Tensor:
     10.1073/pnas.0904899106.
     """
     contrast = head.chi - blur(head.chi, head.grid, NEIGHBOURHOOD)
-    return contrast * (1.0 + 0.5 * dice.smooth(head.grid, REGION))
+    return contrast * (1.0 + 0.5 * rng.smooth(head.grid, REGION))
 
 
 def ghosts(field: Tensor, grid: Grid, distance: float) -> Tensor:

@@ -6,23 +6,23 @@ import torch
 
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.simulation.head import Head, finish, positions
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 
 CONTENTS = (-0.2, -0.1, -0.05, 0.05, 0.1, 0.2, 0.3, 0.4)
 """χ [ppm] of the bodies, in the order in which they are labelled."""
 
 
-def draw_phantom(dice: Dice, grid: Grid) -> Head:
+def draw_phantom(rng: RandomSource, grid: Grid) -> Head:
     """A cylinder of a liquid that holds a ring of spheres, a ring of rods and a ring of cubes, sharp-edged.
 
     Only the ring's angle is drawn; χ of the liquid varies along z by ±0.02 ppm. The labels number `CONTENTS`.
     """
-    x, y, z = positions(grid, dice.device)
+    x, y, z = positions(grid, rng.device)
     half = min(n * v for n, v in zip(grid.shape, grid.voxel_size, strict=True)) / 2.0
     mask = ((x**2 + y**2).sqrt() < 0.85 * half) & (z.abs() < 0.8 * half)
     chi = 0.02 * torch.sin(3.0 * torch.pi * z / half)
-    labels = torch.zeros(grid.shape, dtype=torch.int16, device=dice.device)
-    turn, step = dice.uniform(0.0, 2.0 * torch.pi), 2.0 * torch.pi / len(CONTENTS)
+    labels = torch.zeros(grid.shape, dtype=torch.int16, device=rng.device)
+    turn, step = rng.uniform(0.0, 2.0 * torch.pi), 2.0 * torch.pi / len(CONTENTS)
     for i, value in enumerate(CONTENTS):
         angle = torch.tensor(turn + i * step)
         cx, cy = (0.55 * half * torch.cos(angle)).item(), (0.55 * half * torch.sin(angle)).item()

@@ -15,7 +15,7 @@ from IR2QSMLib.physics.fourier import blur, fft, frequencies, ifft
 T = TypeVar("T")
 
 
-class Dice:
+class RandomSource:
     """Numbers from a CPU generator, volumes from one on `device`, both seeded with `seed`."""
 
     def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:

@@ -19,7 +19,7 @@ from IR2QSMLib.physics.fourier import fft, frequencies, ifft
 from IR2QSMLib.simulation.fine import averaged, field_of, splined
 from IR2QSMLib.simulation.head import Head, finish
 from IR2QSMLib.simulation.heldout import FineHead
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.surroundings import background
 
 B0 = 3.0
@@ -82,13 +82,13 @@ class Scan:
     """What takes the background away."""
 
 
-def scan(head: FineHead, grid: Grid, dice: Dice, disturbance: Disturbance) -> Scan:
+def scan(head: FineHead, grid: Grid, rng: RandomSource, disturbance: Disturbance) -> Scan:
     """Scan a head that was drawn for `grid`: signals are summed as complex numbers, so that strong sources dephase."""
     x, y, z = (round(v / f) for v, f in zip(grid.voxel_size, head.grid.voxel_size, strict=True))
     block = (x, y, z)
     to_grid = (max(1, x // 2), max(1, y // 2), max(1, z // 2))  # from the working grid
-    mask = _mask(dice, averaged(head.depth, to_grid), grid, disturbance)
-    extra = _white_matter(head, disturbance) + disturbance.motion * dice.smooth(head.work, 12.0)
+    mask = _mask(rng, averaged(head.depth, to_grid), grid, disturbance)
+    extra = _white_matter(head, disturbance) + disturbance.motion * rng.smooth(head.work, 12.0)
     chi = head.chi
     if disturbance.surroundings:
         extra += background(head.mni, head.depth, head.work)
@@ -97,7 +97,7 @@ def scan(head: FineHead, grid: Grid, dice: Dice, disturbance: Disturbance) -> Sc
         chi = torch.where(inside, chi - chi[inside].mean(), 0.0)
     field = field_of(chi, head.grid).add_(splined(extra))
     decay = head.relaxation + RELAXIVITY * head.chi.abs()
-    coil, offset = 0.2 * dice.smooth(head.work, 45.0), 1.5 * dice.smooth(head.work, 45.0)
+    coil, offset = 0.2 * rng.smooth(head.work, 45.0), 1.5 * rng.smooth(head.work, 45.0)
     turn = 2.0 * math.pi * hz_per_ppm(B0)
     echoes = torch.zeros(len(ECHO_TIMES), *grid.shape, dtype=torch.complex64)
     for start in range(0, head.grid.shape[0], 8 * x):  # in slabs: a whole fine echo is a gigabyte of complex
@@ -159,15 +159,15 @@ def _white_matter(head: FineHead, disturbance: Disturbance) -> Tensor:
     return field - disturbance.microstructure * head.white * (1.0 - along.square() - 2.0 / 3.0)
 
 
-def _mask(dice: Dice, depth: Tensor, grid: Grid, disturbance: Disturbance) -> Tensor:
+def _mask(rng: RandomSource, depth: Tensor, grid: Grid, disturbance: Disturbance) -> Tensor:
     """A brain mask as extraction tools give it: its edge a little off, here and there a piece too much or too few."""
-    off = disturbance.raggedness * dice.smooth(grid, 4.0)
-    lump = dice.smooth(grid, 9.0)
+    off = disturbance.raggedness * rng.smooth(grid, 4.0)
+    lump = rng.smooth(grid, 9.0)
     off = off + disturbance.lumps * 3.0 * (torch.relu(lump - 1.7) - torch.relu(-1.7 - lump))
     return depth > disturbance.depth + off.clamp(-4.0, 4.0)
 
 
-def measure(scanned: Scan, power_snr: float, dice: Dice) -> tuple[Head, LocalField, float]:
+def measure(scanned: Scan, power_snr: float, rng: RandomSource) -> tuple[Head, LocalField, float]:
     """Truth, local field [ppm] through the field pipeline, and the power SNR that was achieved.
 
     Mean f² over mean n² in the mask, n the change that noise makes to f; the complex noise is scaled until it is met.
@@ -178,7 +178,7 @@ def measure(scanned: Scan, power_snr: float, dice: Dice) -> tuple[Head, LocalFie
     clean = _local(scanned, scanned.signal)
     if math.isinf(power_snr):
         return truth_of(scanned, clean.mask), clean, math.inf
-    noise = torch.complex(dice.normal(*scanned.signal.shape), dice.normal(*scanned.signal.shape))
+    noise = torch.complex(rng.normal(*scanned.signal.shape), rng.normal(*scanned.signal.shape))
     sigma = _first_guess(scanned, clean, power_snr)
     # The field's noise is nearly linear in the signal's, so two corrections are plenty.
     for _ in range(3):

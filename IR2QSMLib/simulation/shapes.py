@@ -6,34 +6,34 @@ import torch
 
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.simulation.head import Head, add_lesions, ball, finish, inside_point, positions, tubes
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 
 
-def draw_shapes(dice: Dice, grid: Grid) -> Head:
+def draw_shapes(rng: RandomSource, grid: Grid) -> Head:
     """Smooth label maps from thresholded noise, ellipsoids, tubes and texture inside a ragged blob."""
-    device = dice.device
+    device = rng.device
     p = positions(grid, device)
     half = torch.tensor([0.5 * n * v for n, v in zip(grid.shape, grid.voxel_size, strict=True)], device=device)
-    radii = half * torch.tensor([dice.uniform(0.6, 1.1) for _ in range(3)], device=device)
-    rough = dice.uniform(0.0, 6.0) * dice.smooth(grid, dice.uniform(4.0, 20.0))
-    mask = ball(p, 0.1 * half * torch.tensor(dice.direction(), device=device), radii, 1.0, rough) > 0.5
+    radii = half * torch.tensor([rng.uniform(0.6, 1.1) for _ in range(3)], device=device)
+    rough = rng.uniform(0.0, 6.0) * rng.smooth(grid, rng.uniform(4.0, 20.0))
+    mask = ball(p, 0.1 * half * torch.tensor(rng.direction(), device=device), radii, 1.0, rough) > 0.5
 
     chi = torch.zeros(grid.shape, device=device)
-    for _ in range(dice.integer(2, 6)):
-        level = dice.smooth(grid, dice.loguniform(1.5, 15.0))
-        edge = dice.uniform(0.05, 0.5)
-        share = torch.sigmoid((level - dice.uniform(-1.0, 2.0)) * 4.0 / edge)
-        chi = chi + share * (dice.uniform(-0.08, 0.08) - chi * dice.uniform(0.0, 1.0))
-    white = torch.sigmoid(6.0 * dice.smooth(grid, dice.uniform(4.0, 12.0)))
-    for _ in range(dice.integer(0, 12)):
-        r = torch.tensor([dice.loguniform(1.5, 14.0) for _ in range(3)], device=device)
-        centre = inside_point(dice, mask, p)
-        share = ball(p, centre, r, dice.uniform(0.5, 2.0), dice.uniform(0.0, 1.0) * level)
-        chi = chi + share * (dice.uniform(-0.1, 0.2) - chi)
-    chi = chi + dice.loguniform(0.001, 0.02) * dice.rough(grid, dice.uniform(0.8, 2.5))
-    veins = tubes(dice, mask, grid, dice.integer(2, 50), (0.25, 2.0))
-    chi = chi + veins * (dice.uniform(-0.1, 0.4) - chi)
-    chi = add_lesions(dice, chi, p, mask, grid)
-    chi = chi * dice.uniform(0.5, 1.5)
+    for _ in range(rng.integer(2, 6)):
+        level = rng.smooth(grid, rng.loguniform(1.5, 15.0))
+        edge = rng.uniform(0.05, 0.5)
+        share = torch.sigmoid((level - rng.uniform(-1.0, 2.0)) * 4.0 / edge)
+        chi = chi + share * (rng.uniform(-0.08, 0.08) - chi * rng.uniform(0.0, 1.0))
+    white = torch.sigmoid(6.0 * rng.smooth(grid, rng.uniform(4.0, 12.0)))
+    for _ in range(rng.integer(0, 12)):
+        r = torch.tensor([rng.loguniform(1.5, 14.0) for _ in range(3)], device=device)
+        centre = inside_point(rng, mask, p)
+        share = ball(p, centre, r, rng.uniform(0.5, 2.0), rng.uniform(0.0, 1.0) * level)
+        chi = chi + share * (rng.uniform(-0.1, 0.2) - chi)
+    chi = chi + rng.loguniform(0.001, 0.02) * rng.rough(grid, rng.uniform(0.8, 2.5))
+    veins = tubes(rng, mask, grid, rng.integer(2, 50), (0.25, 2.0))
+    chi = chi + veins * (rng.uniform(-0.1, 0.4) - chi)
+    chi = add_lesions(rng, chi, p, mask, grid)
+    chi = chi * rng.uniform(0.5, 1.5)
     labels = torch.zeros(grid.shape, dtype=torch.int16, device=device)
     return finish(chi, mask, white, labels, grid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 
 # Right-hand courses, mirrored; x, y, z and radius [mm]. After Ono 1984, Microsurgical anatomy of the deep venous
 # system (doi 10.3171/jns.1984.60.4.0684), calibres as seen by susceptibility-weighted imaging.
@@ -23,26 +23,26 @@ STEP = 0.3
 """Distance between a vein's points [mm]."""
 
 
-def veins(dice: Dice, mni: Tensor, depth: Tensor, white: Tensor, csf: Tensor) -> Tensor:
+def veins(rng: RandomSource, mni: Tensor, depth: Tensor, white: Tensor, csf: Tensor) -> Tensor:
     """Indices, in voxels of the grid that `mni` (3, x, y, z) [mm] is given on, and radius [mm] of the tree: (n, 4).
 
     `depth` below the brain's surface [mm], shares of white matter and fluid: (x, y, z). Deep veins follow their
     anatomy; medullary veins run from the white matter to the ventricles; cortical veins climb in the sulci to the
     superior sagittal sinus, which follows the midline along the brain's upper edge.
     """
-    deep = [_course(dice, line, side) for line in PAIRED for side in (-1.0, 1.0)]
-    deep += [_course(dice, line, 1.0) for line in MIDLINE]
+    deep = [_course(rng, line, side) for line in PAIRED for side in (-1.0, 1.0)]
+    deep += [_course(rng, line, 1.0) for line in MIDLINE]
     points = [_located(torch.cat(deep), mni)]
-    points += [_medullary(dice, mni, depth, white), _cortical(dice, mni, depth, csf), _sagittal(mni, depth)]
+    points += [_medullary(rng, mni, depth, white), _cortical(rng, mni, depth, csf), _sagittal(mni, depth)]
     return torch.cat([p for p in points if len(p)])
 
 
-def _course(dice: Dice, line: tuple[tuple[float, ...], ...], side: float) -> Tensor:
+def _course(rng: RandomSource, line: tuple[tuple[float, ...], ...], side: float) -> Tensor:
     """Points along a bent line, each support moved by about a millimetre."""
     knots = torch.tensor(line, dtype=torch.float32)
     knots[:, 0] *= side
-    knots[:, :3] += 0.8 * dice.normal(len(knots), 3).cpu()
-    knots[:, 3] *= dice.uniform(0.8, 1.2)
+    knots[:, :3] += 0.8 * rng.normal(len(knots), 3).cpu()
+    knots[:, 3] *= rng.uniform(0.8, 1.2)
     n = 40 * (len(knots) - 1) + 1
     fine = torch.nn.functional.interpolate(knots.T[None], size=n, mode="linear", align_corners=True)[0]
     soft = torch.nn.functional.avg_pool1d(torch.nn.functional.pad(fine[None], (12, 12), mode="replicate"), 25, 1)[0]
@@ -69,23 +69,23 @@ def _located(points: Tensor, mni: Tensor) -> Tensor:
     return torch.cat([index, points[:, 3:]], dim=1)[inside]
 
 
-def _medullary(dice: Dice, mni: Tensor, depth: Tensor, white: Tensor) -> Tensor:
+def _medullary(rng: RandomSource, mni: Tensor, depth: Tensor, white: Tensor) -> Tensor:
     """Straight thin veins of the deep white matter, from 6 to 25 mm above the lateral ventricles down to them."""
     ok = (white > 0.8) & (mni[2] > 5.0) & (mni[2] < 45.0) & (mni[0].abs() > 8.0) & (depth > 8.0)
     found = ok.nonzero().float()
     if not len(found):
         return torch.zeros(0, 4)
     n = 260
-    start = found[(dice.rand(n) * len(found)).long()]
+    start = found[(rng.rand(n) * len(found)).long()]
     i, j, k = start.long().T
     here = mni[:, i, j, k].T
     aim = torch.stack([here[:, 0].sign() * 14.0, here[:, 1] * 0.85, torch.full_like(here[:, 0], 19.0)], 1)
     heading = torch.nn.functional.normalize(aim - here, dim=1)
     scale = _mm(mni)
-    out, radius = [], 0.18 + 0.22 * dice.rand(n, 1)
+    out, radius = [], 0.18 + 0.22 * rng.rand(n, 1)
     where = start
     for _ in range(int(22.0 / STEP)):
-        heading = torch.nn.functional.normalize(heading + 0.04 * dice.normal(n, 3), dim=1)
+        heading = torch.nn.functional.normalize(heading + 0.04 * rng.normal(n, 3), dim=1)
         where = where + heading * STEP / scale
         near = where.round().long().clamp(min=torch.zeros(3, dtype=torch.long), max=torch.tensor(white.shape) - 1)
         going = white[near[:, 0], near[:, 1], near[:, 2]] > 0.4
@@ -93,7 +93,7 @@ def _medullary(dice: Dice, mni: Tensor, depth: Tensor, white: Tensor) -> Tensor:
     return torch.cat(out)
 
 
-def _cortical(dice: Dice, mni: Tensor, depth: Tensor, csf: Tensor) -> Tensor:
+def _cortical(rng: RandomSource, mni: Tensor, depth: Tensor, csf: Tensor) -> Tensor:
     """Veins that rise out of the sulci, join the surface and run over it towards the upper midline."""
     n = 64
     x, y, z = mni
@@ -101,11 +101,11 @@ def _cortical(dice: Dice, mni: Tensor, depth: Tensor, csf: Tensor) -> Tensor:
     found = ((csf > 0.35) & (depth > 2.0) & (depth < 22.0) & (z > -25.0) & ~ventricles).nonzero().float()
     if not len(found):
         return torch.zeros(0, 4)
-    where = found[(dice.rand(n) * len(found)).long()]
+    where = found[(rng.rand(n) * len(found)).long()]
     slope = torch.stack(list(torch.gradient(depth)))
-    heading = torch.nn.functional.normalize(dice.normal(n, 3), dim=1)
+    heading = torch.nn.functional.normalize(rng.normal(n, 3), dim=1)
     scale, limit = _mm(mni), torch.tensor(depth.shape) - 1
-    radius = 0.25 + 0.3 * dice.rand(n, 1)
+    radius = 0.25 + 0.3 * rng.rand(n, 1)
     out = []
     for step in range(int(75.0 / STEP)):
         near = where.round().long().clamp(min=torch.zeros(3, dtype=torch.long), max=limit)
@@ -116,7 +116,7 @@ def _cortical(dice: Dice, mni: Tensor, depth: Tensor, csf: Tensor) -> Tensor:
         goal = torch.nn.functional.normalize(goal, dim=1)
         # Below the surface a vein makes for it; at 1.5 mm it turns along it.
         pull = outward * (0.5 * (below - 1.5)).clamp(-1.0, 1.0) + 0.35 * goal
-        heading = torch.nn.functional.normalize(heading + 0.12 * pull + 0.13 * dice.normal(n, 3), dim=1)
+        heading = torch.nn.functional.normalize(heading + 0.12 * pull + 0.13 * rng.normal(n, 3), dim=1)
         where = where + heading * STEP / scale
         grown = radius * (1.0 + 0.8 * step * STEP / 75.0)
         going = (here[:, 0].abs() > 1.0) & (below[:, 0] > -3.0)

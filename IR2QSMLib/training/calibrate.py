@@ -22,7 +22,7 @@ from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.inversion.learned.uncertainty import FEATURES, Calibration, features, scaled
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.weights import model_card, read_weights, weights_bytes
-from IR2QSMLib.physics.working_grid import Frame
+from IR2QSMLib.physics.working_grid import WorkingGrid
 from IR2QSMLib.report.figure import table
 from IR2QSMLib.simulation.cases import Case, Drawn, draw_case
 
@@ -79,7 +79,7 @@ def samples_of(
     name: str, drawn: Drawn, method: Learned, generator: torch.Generator, progress: Progress = silent
 ) -> list[Sample]:
     """What a method knows and how far it is off, in voxels drawn from each region of a case."""
-    frame = Frame.around(drawn.field)
+    frame = WorkingGrid.around(drawn.field)
     field = frame.prepare(drawn.field)
     found = method(field, progress)
     head, inside = drawn.head, field.mask

@@ -26,12 +26,12 @@ from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.inversion.learned.whole_brain import whole_brain_map
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.fourier import pad
-from IR2QSMLib.physics.working_grid import Frame
+from IR2QSMLib.physics.working_grid import WorkingGrid
 from IR2QSMLib.simulation.acquisition import acquire, draw_discrepancy
 from IR2QSMLib.simulation.brain import draw_brain
 from IR2QSMLib.simulation.cases import FIRST_TRAINING_SEED
 from IR2QSMLib.simulation.head import Head
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.shapes import draw_shapes
 
 SHAPES = ((96, 96, 96), (96, 112, 96), (112, 128, 112), (144, 176, 144))
@@ -39,7 +39,7 @@ SHAPES = ((96, 96, 96), (96, 112, 96), (112, 128, 112), (144, 176, 144))
 
 
 @dataclass(frozen=True)
-class Feed:
+class Sampling:
     """How patches are cut and batched; raises ParameterInvalid for values that no round can have."""
 
     patch: int = 48
@@ -81,80 +81,80 @@ class Patches(NamedTuple):
     """The grid of each."""
 
 
-def draw_training_grid(dice: Dice) -> Grid:
+def draw_training_grid(rng: RandomSource) -> Grid:
     """Voxels of 0.6 to 1.6 mm, 0.4 of the time up to 3 mm long on one axis, and B0 up to 40° from z."""
-    size = dice.choice((1.0, dice.uniform(0.6, 1.6)))
+    size = rng.choice((1.0, rng.uniform(0.6, 1.6)))
     voxel = [size] * 3
-    if dice.chance(0.4):
-        voxel[dice.choice((0, 1, 2, 2))] = min(size * dice.uniform(1.0, 3.0), 3.0)
-    tilt, phi = math.radians(dice.uniform(0.0, 40.0) if dice.chance(0.6) else 0.0), dice.uniform(0.0, 2.0 * math.pi)
+    if rng.chance(0.4):
+        voxel[rng.choice((0, 1, 2, 2))] = min(size * rng.uniform(1.0, 3.0), 3.0)
+    tilt, phi = math.radians(rng.uniform(0.0, 40.0) if rng.chance(0.6) else 0.0), rng.uniform(0.0, 2.0 * math.pi)
     b = (math.sin(tilt) * math.cos(phi), math.sin(tilt) * math.sin(phi), math.cos(tilt))
-    return Grid(dice.choice(SHAPES), (voxel[0], voxel[1], voxel[2]), b0_given=b)
+    return Grid(rng.choice(SHAPES), (voxel[0], voxel[1], voxel[2]), b0_given=b)
 
 
-def draw_head(dice: Dice, grid: Grid) -> Head:
+def draw_head(rng: RandomSource, grid: Grid) -> Head:
     """A brain, or for a third of the draws random shapes."""
     while True:
-        head = draw_shapes(dice, grid) if dice.chance(0.35) else draw_brain(dice, grid)
+        head = draw_shapes(rng, grid) if rng.chance(0.35) else draw_brain(rng, grid)
         if float(head.mask.float().mean()) > 0.02:
             return head
 
 
-def remove_background(field: LocalField, dice: Dice) -> LocalField:
+def remove_background(field: LocalField, rng: RandomSource) -> LocalField:
     """The field as V-SHARP or LBV leave it, which take away the local field's harmonic part with the background."""
-    removal: Removal = VSharp(largest=dice.uniform(6.0, 16.0)) if dice.chance(0.6) else LaplacianBoundaryValue()
+    removal: Removal = VSharp(largest=rng.uniform(6.0, 16.0)) if rng.chance(0.6) else LaplacianBoundaryValue()
     found = removal(TotalField(field.values, field.mask, field.grid), silent)
     return found if float(found.mask.float().mean()) > 0.02 else field
 
 
-def cut_slab(field: LocalField, dice: Dice) -> LocalField:
+def cut_slab(field: LocalField, rng: RandomSource) -> LocalField:
     """The part of a field between two planes, 35 to 90 % of its extent: the sources beyond them are in it."""
-    axis = dice.choice((0, 0, 1, 2, 2))
+    axis = rng.choice((0, 0, 1, 2, 2))
     others = tuple(a for a in range(3) if a != axis)
     where = field.mask.any(dim=others[1]).any(dim=others[0]).nonzero().flatten()
     low, n = int(where.min()), int(where.max()) + 1 - int(where.min())
-    width = max(int(dice.uniform(0.35, 0.9) * n), 8)
-    start = low + int(dice.uniform(0.0, 1.0) * max(n - width, 0))
+    width = max(int(rng.uniform(0.35, 0.9) * n), 8)
+    start = low + int(rng.uniform(0.0, 1.0) * max(n - width, 0))
     inside = torch.arange(field.grid.shape[axis], device=field.mask.device)
     shape = [-1 if a == axis else 1 for a in range(3)]
     mask = field.mask & ((inside >= start) & (inside < start + width)).view(shape)
     return replace(field, mask=mask, values=torch.where(mask, field.values, 0.0))
 
 
-def _image(reads: NetworkInput, field: LocalField, feed: Feed, dice: Dice) -> Tensor:
+def _image(reads: NetworkInput, field: LocalField, feed: Sampling, rng: RandomSource) -> Tensor:
     """What a network reads; for a share of the heads, the first map begins from that of the whole-brain network."""
     term = DataTerm.of(field)
-    if not dice.chance(feed.whole_brain):
+    if not rng.chance(feed.whole_brain):
         return reads(term)
     return reads(term, term.reconciled(torch.where(field.mask, whole_brain_map(field)[0], 0.0))[0])
 
 
-def cut_patches(reads: NetworkInput, feed: Feed, dice: Dice) -> Patches:
+def cut_patches(reads: NetworkInput, feed: Sampling, rng: RandomSource) -> Patches:
     """Patches of one new head."""
-    grid = draw_training_grid(dice)
+    grid = draw_training_grid(rng)
     if feed.voxel is not None:
         grid = Grid(grid.shape, (feed.voxel, feed.voxel, feed.voxel))
-    head = draw_head(dice, grid)
-    field = acquire(head, draw_discrepancy(dice), dice)
-    if dice.chance(0.65):
-        field = remove_background(field, dice)
-    if dice.chance(0.2):
-        field = cut_slab(field, dice)
-    frame = Frame.around(field, margin=dice.integer(8, 24))
+    head = draw_head(rng, grid)
+    field = acquire(head, draw_discrepancy(rng), rng)
+    if rng.chance(0.65):
+        field = remove_background(field, rng)
+    if rng.chance(0.2):
+        field = cut_slab(field, rng)
+    frame = WorkingGrid.around(field, margin=rng.integer(8, 24))
     prepared = frame.prepare(field)
     chi = torch.where(field.mask, head.chi - head.chi[field.mask].mean(), 0.0)
     chi = frame.bring(chi)
     left = torch.where(prepared.mask, prepared.values - simulate_field(chi, frame.grid), 0.0)
-    volume = torch.cat([_image(reads, prepared, feed, dice), chi[None], prepared.mask[None].float(), left[None]])
+    volume = torch.cat([_image(reads, prepared, feed, rng), chi[None], prepared.mask[None].float(), left[None]])
     volume = pad(volume, [max(n, feed.patch) for n in volume.shape[1:]])
-    flipped = [dice.chance(0.5) for _ in range(3)]
+    flipped = [rng.chance(0.5) for _ in range(3)]
     volume = volume.flip([a + 1 for a in range(3) if flipped[a]])
     grid = frame.grid.cropped((0, 0, 0), [feed.patch] * 3).reoriented((0, 1, 2), flipped)
     found = volume[reads.n_channels + 1].nonzero()
     half, out = feed.patch // 2, []
-    for index in (dice.rand(feed.patches) * len(found)).long().tolist():
+    for index in (rng.rand(feed.patches) * len(found)).long().tolist():
         low = [
-            min(max(int(c) - half + dice.integer(-half // 2, half // 2), 0), n - feed.patch)
+            min(max(int(c) - half + rng.integer(-half // 2, half // 2), 0), n - feed.patch)
             for c, n in zip(found[index].tolist(), volume.shape[1:], strict=True)
         ]
         i, j, k = (slice(start, start + feed.patch) for start in low)
@@ -162,7 +162,7 @@ def cut_patches(reads: NetworkInput, feed: Feed, dice: Dice) -> Patches:
     return Patches(torch.stack(out), [grid] * len(out))
 
 
-class Stock:
+class PatchCache:
     """The heads that rounds are cut from: the last set is at hand, and where a folder is given, all of them for good.
 
     Other runs that read and cut alike find them there and need not draw them again; the patches are the very same.
@@ -173,7 +173,7 @@ class Stock:
         self.key: tuple[Any, ...] = ()
         self.heads: list[Patches] = []
 
-    def __call__(self, reads: NetworkInput, feed: Feed, first: int, device: torch.device) -> list[Patches]:
+    def __call__(self, reads: NetworkInput, feed: Sampling, first: int, device: torch.device) -> list[Patches]:
         """The patches of the `feed.volumes` heads from the seed `first` on."""
         key = (reads, feed, first, device)
         if key != self.key:
@@ -182,13 +182,13 @@ class Stock:
             self.key = key
         return self.heads
 
-    def _head(self, reads: NetworkInput, feed: Feed, seed: int, device: torch.device) -> Patches:
+    def _head(self, reads: NetworkInput, feed: Sampling, seed: int, device: torch.device) -> Patches:
         if self.folder is None:
-            return _halved(cut_patches(reads, feed, Dice(seed, device)))
+            return _halved(cut_patches(reads, feed, RandomSource(seed, device)))
         cut = json.dumps([asdict(reads), feed.patch, feed.patches, feed.whole_brain, feed.voxel, device.type])
         path = self.folder / f"{hashlib.sha256(cut.encode()).hexdigest()[:12]}-{seed}.safetensors"
         if not path.exists():
-            found = _halved(cut_patches(reads, feed, Dice(seed, device)))
+            found = _halved(cut_patches(reads, feed, RandomSource(seed, device)))
             grid = {"grid": json.dumps(asdict(found.grids[0]))}
             self.folder.mkdir(parents=True, exist_ok=True)
             beside = path.with_suffix(f".{os.getpid()}.part")
@@ -229,14 +229,14 @@ def stand_alone(values: Tensor, reads: NetworkInput, grids: Sequence[Grid]) -> T
 
 def draw_round(
     reads: NetworkInput,
-    feed: Feed,
+    feed: Sampling,
     number: int,
     device: torch.device,
     rank: int = 0,
     n_ranks: int = 1,
     *,
     alone: bool = False,
-    stock: Stock | None = None,
+    stock: PatchCache | None = None,
 ) -> Iterator[Patches]:
     """Batches of one round; the same round of the same rank is the same data.
 
@@ -244,7 +244,7 @@ def draw_round(
     """
     turn = number % feed.turns
     first = FIRST_TRAINING_SEED * (1 + feed.seed) + (number // feed.turns * n_ranks + rank) * feed.volumes
-    heads = (stock or Stock())(reads, feed, first, device)
+    heads = (stock or PatchCache())(reads, feed, first, device)
     values = torch.cat([head.values[turn :: feed.turns] for head in heads])
     grids = [grid for head in heads for grid in head.grids[turn :: feed.turns]]
     order = torch.randperm(len(values), generator=torch.Generator().manual_seed(first + turn))

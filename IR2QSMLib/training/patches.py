@@ -14,7 +14,7 @@ from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.networks.registry import Network
 from IR2QSMLib.physics.dipole import DipoleStack
 from IR2QSMLib.physics.working_grid import MARGIN
-from IR2QSMLib.training.data import Feed, Patches, Stock, draw_round
+from IR2QSMLib.training.data import PatchCache, Patches, Sampling, draw_round
 from IR2QSMLib.training.loss import loss_of
 from IR2QSMLib.training.validation import ValidationCase, validate, validation_images
 
@@ -28,9 +28,9 @@ class PatchTask:
     largest_gradient = 20.0
     """Norm to which larger gradients are cut."""
 
-    def __init__(self, reads: NetworkInput, feed: Feed, loss: str, *, unrolled: bool, stock: Path | None) -> None:
+    def __init__(self, reads: NetworkInput, feed: Sampling, loss: str, *, unrolled: bool, stock: Path | None) -> None:
         self.reads, self.feed, self.loss_name, self.unrolled = reads, feed, loss, unrolled
-        self.stock, self.settling_stock = Stock(stock), Stock(stock)
+        self.stock, self.settling_stock = PatchCache(stock), PatchCache(stock)
 
     def round(self, number: int, device: torch.device, rank: int = 0, n_ranks: int = 1) -> Iterator[Patches]:
         """The batches of a round."""

@@ -21,8 +21,8 @@ from IR2QSMLib.inversion.learned.network_input import NetworkInput, require_fit
 from IR2QSMLib.io.weights import fit, model_card, read_weights, weights_bytes
 from IR2QSMLib.networks.blocks import fold_batch_norm, settle_batch_norm
 from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
-from IR2QSMLib.networks.registry import KINDS, Config, Network, build, kind_of
-from IR2QSMLib.training.data import Feed
+from IR2QSMLib.networks.registry import NETWORKS, Config, Network, build, kind_of
+from IR2QSMLib.training.data import Sampling
 from IR2QSMLib.training.loss import LOSSES
 from IR2QSMLib.training.patches import PatchTask
 from IR2QSMLib.training.whole_brain import WholeBrainTask
@@ -34,7 +34,7 @@ class Recipe:
 
     network: Config = IR2UnetConfig(n_inputs=NetworkInput().n_channels)
     reading: NetworkInput = NetworkInput()
-    feed: Feed = Feed()
+    feed: Sampling = Sampling()
     loss: str = "squared"
     """Error summed over the result and, halved from each pass to the one before, over the iterates."""
     learning_rate: float = 1e-3
@@ -59,9 +59,9 @@ class Recipe:
         """The recipe that `to_dict` described."""
         kind, rest = values.get("kind", "ir2unet"), {k: v for k, v in values.items() if k != "kind"}
         parts: dict[str, Callable[..., Any]] = {
-            "network": lambda **v: KINDS[kind].config(**v),
+            "network": lambda **v: NETWORKS[kind].config(**v),
             "reading": lambda **v: NetworkInput.from_dict(v),
-            "feed": Feed,
+            "feed": Sampling,
         }
         return cls(**{k: parts[k](**v) if k in parts else v for k, v in rest.items()})
 
@@ -69,7 +69,7 @@ class Recipe:
         """What the network is trained on."""
         if self.whole_brains:
             return WholeBrainTask(self.reading, self.feed.seed)
-        unrolled = KINDS[kind_of(self.network)].unrolled
+        unrolled = NETWORKS[kind_of(self.network)].unrolled
         return PatchTask(self.reading, self.feed, self.loss, unrolled=unrolled, stock=stock)
 
 
@@ -79,7 +79,7 @@ def learning_rate(recipe: Recipe, fraction: float, step: int) -> float:
     return recipe.learning_rate * max(cosine, 1e-3) * min(1.0, (step + 1) / 30)
 
 
-def take_over(path: Path, network: Network) -> None:
+def load_initial_weights(path: Path, network: Network) -> None:
     """Begin from the weights of a file for a network of the same size; for IR2U-net, whatever the unit it counts in.
 
     Raises WeightsInvalid when they do not fit.
@@ -197,7 +197,7 @@ class Run:
         network = build(self.recipe.network)
         network.initialise(torch.Generator().manual_seed(self.recipe.feed.seed))
         if self.first is not None:
-            take_over(self.first, network)
+            load_initial_weights(self.first, network)
         network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         optimizer = torch.optim.Adam(network.parameters(), self.recipe.learning_rate)
         self.model, self.optimizer = self.fabric.setup(network, optimizer)
@@ -285,7 +285,7 @@ class Run:
     def averaged(self) -> Network:
         """A copy of the network with the averaged weights, its statistics settled on heads of their own."""
         device = self.fabric.device
-        network = build(self.recipe.network.quiet).to(device)
+        network = build(self.recipe.network.eval_config).to(device)
         network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         network.load_state_dict({**self.network.state_dict(), **self.average})
         if isinstance(self.task, PatchTask):
@@ -297,7 +297,7 @@ class Run:
     def _header(self) -> dict[str, Any]:
         return {
             "network": kind_of(self.recipe.network),
-            "config": asdict(self.recipe.network.quiet),
+            "config": asdict(self.recipe.network.eval_config),
             "reading": asdict(self.recipe.reading),
             "recipe": self.recipe.to_dict(),
             "steps": self.step,

@@ -18,16 +18,16 @@ from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.inversion.learned.tiles import infer
 from IR2QSMLib.networks.registry import Network
 from IR2QSMLib.physics.dipole import DipoleStack
-from IR2QSMLib.physics.working_grid import Frame
+from IR2QSMLib.physics.working_grid import WorkingGrid
 from IR2QSMLib.simulation.acquisition import Discrepancy, acquire
 from IR2QSMLib.simulation.brain import draw_brain
 from IR2QSMLib.simulation.head import Head
 from IR2QSMLib.simulation.phantom import draw_phantom
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.shapes import draw_shapes
 
 
-def validation_cases(device: torch.device) -> list[tuple[Head, Discrepancy, Dice]]:
+def validation_cases(device: torch.device) -> list[tuple[Head, Discrepancy, RandomSource]]:
     """Held-out brains and shapes, from seeds that are never trained on, and what no training head is.
 
     The last two: a geometric phantom, and an oblique brain in thick slices whose discrepancy is mostly noise near
@@ -35,15 +35,15 @@ def validation_cases(device: torch.device) -> list[tuple[Head, Discrepancy, Dice
     """
     cases = []
     for seed, snr in enumerate((40.0, 40.0, 10.0, float("inf"))):
-        dice = Dice(900 + seed, device)
+        rng = RandomSource(900 + seed, device)
         grid = Grid((96, 112, 96), (1.5, 1.5, 1.5))
-        head = draw_shapes(dice, grid) if seed == 1 else draw_brain(dice, grid, lesions=False)
-        cases.append((head, Discrepancy(snr), dice))
-    dice = Dice(904, device)
-    cases.append((draw_phantom(dice, grid), Discrepancy(40.0), dice))
-    dice, tilt = Dice(905, device), math.radians(25.0)
+        head = draw_shapes(rng, grid) if seed == 1 else draw_brain(rng, grid, lesions=False)
+        cases.append((head, Discrepancy(snr), rng))
+    rng = RandomSource(904, device)
+    cases.append((draw_phantom(rng, grid), Discrepancy(40.0), rng))
+    rng, tilt = RandomSource(905, device), math.radians(25.0)
     grid = Grid((144, 168, 56), (1.0, 1.0, 2.5), b0_given=(0.0, math.sin(tilt), math.cos(tilt)))
-    cases.append((draw_brain(dice, grid, lesions=False), Discrepancy(6.0, 0.4, 2.0, 1.0), dice))
+    cases.append((draw_brain(rng, grid, lesions=False), Discrepancy(6.0, 0.4, 2.0, 1.0), rng))
     return cases
 
 
@@ -51,7 +51,7 @@ class ValidationCase(NamedTuple):
     """A head that is not trained on, as a network reads it."""
 
     head: Head
-    frame: Frame
+    frame: WorkingGrid
     mask: Tensor
     """That of the frame, bool: (x, y, z)."""
     image: Tensor
@@ -62,9 +62,9 @@ class ValidationCase(NamedTuple):
 def validation_images(reads: NetworkInput, device: torch.device) -> list[ValidationCase]:
     """The validation cases, drawn, scanned and read."""
     heads = []
-    for head, discrepancy, dice in validation_cases(device):
-        field = acquire(head, discrepancy, dice)
-        frame = Frame.around(field)
+    for head, discrepancy, rng in validation_cases(device):
+        field = acquire(head, discrepancy, rng)
+        frame = WorkingGrid.around(field)
         prepared = frame.prepare(field)
         heads.append(ValidationCase(head, frame, prepared.mask, reads(DataTerm.of(prepared))))
     return heads

@@ -26,7 +26,7 @@ from IR2QSMLib.simulation.cases import FIRST_TRAINING_SEED
 from IR2QSMLib.simulation.fine import averaged
 from IR2QSMLib.simulation.head import Head, finish
 from IR2QSMLib.simulation.heldout import draw_held_out
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.shapes import draw_shapes
 from IR2QSMLib.training.data import cut_slab, remove_background
 
@@ -59,21 +59,21 @@ class Sample:
         return Sample(self.field.mapped(lambda x: x.flip(axes), self.field.grid), self.chi.flip(axes))
 
 
-def draw_samples(dice: Dice, n: int = VIEWS) -> list[Sample]:
+def draw_samples(rng: RandomSource, n: int = VIEWS) -> list[Sample]:
     """Fields of one new head, each with a discrepancy of its own, most after background removal, some cut to a slab."""
     while True:
-        turned = 3.0 if dice.chance(0.2) else 1.0
-        head = draw_shapes(dice, GRID) if dice.chance(0.25) else draw_brain(dice, GRID, tilt=turned)
+        turned = 3.0 if rng.chance(0.2) else 1.0
+        head = draw_shapes(rng, GRID) if rng.chance(0.25) else draw_brain(rng, GRID, tilt=turned)
         if float(head.mask.float().mean()) > 0.03:
             break
     predicted = simulate_field(head.chi, GRID)
     out: list[Sample] = []
     while len(out) < n:
-        field = acquire(head, draw_discrepancy(dice), dice, predicted)
-        if dice.chance(0.65):
-            field = remove_background(field, dice)
-        if dice.chance(0.3):
-            field = cut_slab(field, dice)
+        field = acquire(head, draw_discrepancy(rng), rng, predicted)
+        if rng.chance(0.65):
+            field = remove_background(field, rng)
+        if rng.chance(0.3):
+            field = cut_slab(field, rng)
         out.append(Sample(field, _demeaned(head.chi, field.mask)))
     return out
 
@@ -96,10 +96,10 @@ class WholeBrainTask:
         """The fields of a round: new heads come in one by one, older fields are used again, mirrored."""
         n_new = ROUND // (VIEWS * USES)
         first = FIRST_TRAINING_SEED * (1 + self.seed) + (number * n_ranks + rank) * n_new
-        order = Dice(first + FIRST_TRAINING_SEED // 2)
+        order = RandomSource(first + FIRST_TRAINING_SEED // 2)
         for i in range(ROUND):
             if i % (VIEWS * USES) == 0:
-                self.pool += draw_samples(Dice(first + i // (VIEWS * USES), device))
+                self.pool += draw_samples(RandomSource(first + i // (VIEWS * USES), device))
                 self.pool = self.pool[-KEPT:]
             yield order.choice(self.pool).flipped([axis for axis in range(3) if order.chance(0.5)])
 
@@ -122,12 +122,12 @@ class WholeBrainTask:
         """Held-out brains whose fields have 35, 20 and 0 % that no χ explains; the first are after V-SHARP."""
         out = []
         for seed in VALIDATION_SEEDS:
-            dice = Dice(seed, device)
-            head = _held_out(dice)
+            rng = RandomSource(seed, device)
+            head = _held_out(rng)
             predicted = simulate_field(head.chi, GRID)
             for share in (0.35, 0.2, 0.0):
                 snr = (1.0 - share) / share if share else float("inf")
-                field = acquire(head, Discrepancy(snr, 0.67, 1.0, 1.0, 1.0, 0.7, 0.7, 0.5), dice, predicted)
+                field = acquire(head, Discrepancy(snr, 0.67, 1.0, 1.0, 1.0, 0.7, 0.7, 0.5), rng, predicted)
                 if share > 0.3:
                     field = VSharp()(TotalField(field.values, field.mask, GRID), silent)
                 out.append(Sample(field, _demeaned(head.chi, field.mask)))
@@ -150,8 +150,8 @@ class WholeBrainTask:
         return {**means, "each": [[round(x, 3) for x in row] for row in rows]}
 
 
-def _held_out(dice: Dice) -> Head:
-    fine = draw_held_out(dice, GRID)
+def _held_out(rng: RandomSource) -> Head:
+    fine = draw_held_out(rng, GRID)
     x, y, z = (round(a / b) for a, b in zip(GRID.voxel_size, fine.grid.voxel_size, strict=True))
     work = (max(1, x // 2), max(1, y // 2), max(1, z // 2))
     mask = averaged(fine.depth, work) > 1.0

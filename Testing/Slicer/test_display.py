@@ -37,5 +37,5 @@ def test_the_numbers_of_a_legend_are_not_rounded(
     at = shown(sigma)
     assert at == pytest.approx(np.round(at, 2)) and len(at) >= 3
     for kind in ("totalfield", "localfield"):
-        display.show_on_the_way(sigma, kind)
+        display.show_intermediate(sigma, kind)
         assert shown(sigma) == pytest.approx(np.round(shown(sigma), 2)) and 0.0 in shown(sigma).round(9)

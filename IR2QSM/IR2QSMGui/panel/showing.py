@@ -2,7 +2,7 @@
 
 import slicer
 
-from IR2QSMGui.run.reconstruction import on_the_way
+from IR2QSMGui.run.reconstruction import intermediate_volumes
 from IR2QSMGui.scene.nodes import display, layouts
 from IR2QSMGui.scene.nodes import nodes as scene
 
@@ -58,7 +58,7 @@ class Showing:
         chi = chosen if chosen in made else (made[-1] if made else None)
         if chi is None:
             return None, []
-        before = [chi.GetNodeReference(f"IR2QSM.{name}") for name in ("field", *on_the_way())]
+        before = [chi.GetNodeReference(f"IR2QSM.{name}") for name in ("field", *intermediate_volumes())]
         nodes = [*before, chi, chi.GetNodeReference("IR2QSM.uncertainty")]
         return chi, [node for node in nodes if node is not None]
 

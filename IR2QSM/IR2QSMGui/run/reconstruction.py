@@ -24,7 +24,7 @@ VOLUMES = ("noise", "csf")
 """Volumes beside field, mask and magnitude that a method may take."""
 
 
-def on_the_way():
+def intermediate_volumes():
     """What is kept of the way to a map, by the library's names."""
     return {
         "totalfield": _("total field"),
@@ -175,7 +175,7 @@ class Reconstruction:
         self.notes += map(self._named, result["warnings"])
         read = [None if result[k] is None else scene.read_map(result[k], self._field) for k in ("chi", "uncertainty")]
         paths = result.get("kept", {})
-        way = {kind: scene.read_map(paths[kind], self._field) for kind in on_the_way() if kind in paths}
+        way = {kind: scene.read_map(paths[kind], self._field) for kind in intermediate_volumes() if kind in paths}
         provenance = json.loads(Path(result["provenance"]).read_text(encoding="utf-8"))
         index = ["–" if value is None else f"{value:.2f}" for value in provenance["ConeIndex"]["index"]]
         self.log.append(_("Cone index, coarse to fine: {index}.").format(index=" · ".join(index)))
@@ -207,12 +207,12 @@ class Reconstruction:
 
     def _way_added(self, way, older):
         made = {}
-        for kind, title in on_the_way().items():
+        for kind, title in intermediate_volumes().items():
             if kind in way:
                 name = _("{field} {what}").format(field=self._field.GetName(), what=title)
-                node = scene.add_on_the_way(way[kind], self._field, kind, name=name, output=older[kind])
+                node = scene.add_intermediate(way[kind], self._field, kind, name=name, output=older[kind])
                 if older[kind] is None:
-                    display.show_on_the_way(node, kind)
+                    display.show_intermediate(node, kind)
                 made[kind] = node
             self.chi.SetNodeReferenceID(f"IR2QSM.{kind}", made[kind].GetID() if kind in made else None)
         return made

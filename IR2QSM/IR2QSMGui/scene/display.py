@@ -8,7 +8,7 @@ from IR2QSMGui.run.worker import library_folder
 
 DIVERGING = "IR2QSM diverging"
 TITLE = "χ [ppm]"
-ON_THE_WAY = {
+INTERMEDIATES = {
     "totalfield": (-0.5, 0.5),
     "localfield": (-0.1, 0.1),
     "mask": (0.0, 1.0),
@@ -45,12 +45,12 @@ def show_uncertainty(node, window):
     show_legend(node, True, _("± [ppm]"))
 
 
-def show_on_the_way(node, kind):
+def show_intermediate(node, kind):
     """Set the window of a volume that was on the way to a map."""
     display = node.GetDisplayNode()
     with slicer.util.NodeModify(display):
         display.SetAutoWindowLevel(False)
-        display.SetWindowLevelMinMax(*ON_THE_WAY[kind])
+        display.SetWindowLevelMinMax(*INTERMEDIATES[kind])
         display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
     if kind.endswith("field"):
         show_legend(node, True, _("Field [ppm]"))

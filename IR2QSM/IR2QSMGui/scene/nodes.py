@@ -100,7 +100,7 @@ def add_map(read, field, provenance, *, name, output=None, reference=""):
     return node
 
 
-def add_on_the_way(read, field, kind, *, name, output=None):
+def add_intermediate(read, field, kind, *, name, output=None):
     """Bring a volume into the scene that was on the way to a map; `kind` is the library's name for it."""
     node = add_volume(read, field, name=name, output=output)
     if kind.endswith("field"):

@@ -15,18 +15,18 @@ from IR2QSMLib.inversion.learned.network_input import NetworkInput, require_fit
 from IR2QSMLib.inversion.learned.uncertainty import FEATURES, Calibration
 from IR2QSMLib.io.weights import fit, models_folder, read_weights
 from IR2QSMLib.networks.blocks import fold_batch_norm
-from IR2QSMLib.networks.registry import KINDS, Network, build
+from IR2QSMLib.networks.registry import NETWORKS, Network, build
 
 Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedNetwork:
     """A network in evaluation mode with its batch normalisation folded, and what its file said of it."""
 
     network: Network
     kind: str
-    """The network's name in `KINDS`."""
+    """The network's name in `NETWORKS`."""
     network_input: NetworkInput
     name: str
     sha256: str
@@ -39,7 +39,7 @@ def bundled(name: str = "ir2qsm") -> Path:
     return models_folder() / f"{name}.safetensors"
 
 
-def load(path: Path) -> Loaded:
+def load(path: Path) -> LoadedNetwork:
     """Read a weights file and build its network, or take it from memory while the file is the same.
 
     Raises WeightsInvalid when the file is missing, altered, or does not fit the network it names.
@@ -52,14 +52,14 @@ def load(path: Path) -> Loaded:
 
 
 @lru_cache(maxsize=6)
-def _load(path: Path, changed: int, size: int) -> Loaded:
+def _load(path: Path, changed: int, size: int) -> LoadedNetwork:
     weights = read_weights(path)
     try:
         name = str(weights.header["network"])
-        if name not in KINDS:
+        if name not in NETWORKS:
             raise WeightsInvalid(f"'{weights.name}' is for a network '{name}', which this version does not know.")
         network_input = NetworkInput.from_dict(weights.header["reading"])
-        config = _exactly(KINDS[name].config, weights.header["config"])
+        config = _exactly(NETWORKS[name].config, weights.header["config"])
         require_fit(network_input, config)
         found = weights.header.get("calibration")
         older = found is not None and tuple(found["features"]) != FEATURES  # by another version's: of no use here
@@ -73,7 +73,7 @@ def _load(path: Path, changed: int, size: int) -> Loaded:
     network = build(config)
     network.load_state_dict(fit(weights, network.state_dict()))
     network = prepared(network.eval().requires_grad_(False))
-    return Loaded(network, name, network_input, weights.name, weights.sha256, calibration)
+    return LoadedNetwork(network, name, network_input, weights.name, weights.sha256, calibration)
 
 
 def _exactly(made: Callable[..., Made], values: dict[str, Any]) -> Made:

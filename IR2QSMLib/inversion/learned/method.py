@@ -16,7 +16,7 @@ from IR2QSMLib.core.errors import ParameterInvalid, WeightsInvalid
 from IR2QSMLib.core.progress import Progress, part_of, silent
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
 from IR2QSMLib.inversion.learned.consistency import DataTerm
-from IR2QSMLib.inversion.learned.load import Loaded, bundled, load
+from IR2QSMLib.inversion.learned.load import LoadedNetwork, bundled, load
 from IR2QSMLib.inversion.learned.tiles import TILES, Maps, infer_in_memory
 from IR2QSMLib.inversion.learned.whole_brain import whole_brain_map
 from IR2QSMLib.physics.dipole import DipoleStack
@@ -42,7 +42,7 @@ class Learned:
     """
 
     kind: ClassVar[str] = "ir2unet"
-    """The method's network in `KINDS`."""
+    """The method's network in `NETWORKS`."""
     weights_name: ClassVar[str] = "ir2qsm"
     """The method's bundled weights."""
 
@@ -115,7 +115,7 @@ class Learned:
             f"{self.kind}) or convert released ones (ir2qsm import-weights), and give them with --weights."
         )
 
-    def _require_use(self, loaded: Loaded, field: LocalField, others: Sequence[LocalField]) -> None:
+    def _require_use(self, loaded: LoadedNetwork, field: LocalField, others: Sequence[LocalField]) -> None:
         if loaded.kind != self.kind:
             raise WeightsInvalid(
                 f"The weights '{loaded.name}' are for the network '{loaded.kind}' and this method's is '{self.kind}'; "
@@ -130,7 +130,7 @@ class Learned:
         for other in others:
             other.grid.require_match(field.grid, "An orientation", "the first")
 
-    def _notes(self, loaded: Loaded, term: DataTerm) -> dict[str, Any]:
+    def _notes(self, loaded: LoadedNetwork, term: DataTerm) -> dict[str, Any]:
         precision = half_precision(str(term.field.values.device))
         return {
             "weights": loaded.name,
@@ -142,11 +142,11 @@ class Learned:
             "spectrum": term.spectrum.to_dict(),
         }
 
-    def _is_resampled(self, loaded: Loaded) -> bool:
+    def _is_resampled(self, loaded: LoadedNetwork) -> bool:
         knows_no_b0 = loaded.network_input.reads == "field" and not loaded.network.unrolled
         return knows_no_b0 if self.resampled is None else self.resampled
 
-    def _run(self, loaded: Loaded, terms: Sequence[DataTerm], first_map: Tensor, progress: Progress) -> Maps:
+    def _run(self, loaded: LoadedNetwork, terms: Sequence[DataTerm], first_map: Tensor, progress: Progress) -> Maps:
         """The network over a volume, in tiles where memory asks for them, on its own voxels or those of a 1 mm grid."""
         term = terms[0]
         grid = term.field.grid
@@ -162,7 +162,7 @@ class Learned:
         chi = resample(torch.where(mask, maps.chi, 0.0), aligned, grid)
         return maps._replace(chi=chi, sigma=None if maps.sigma is None else resample(maps.sigma, aligned, grid))
 
-    def _infer(self, loaded: Loaded, terms: Sequence[DataTerm], image: Tensor, progress: Progress) -> Maps:
+    def _infer(self, loaded: LoadedNetwork, terms: Sequence[DataTerm], image: Tensor, progress: Progress) -> Maps:
         device = image.device
         network = loaded.network.to(device)
         physics: tuple[Any, ...] = ()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.inversion.learned.consistency import DataTerm
-from IR2QSMLib.networks.registry import KINDS, Config, kind_of
+from IR2QSMLib.networks.registry import NETWORKS, Config, kind_of
 
 CHANNELS = {"field": 1, "first": 1, "both": 2, "three": 3}
 """What a network may read and its channels: the field, the first map χ₁, the two, or a sharper map between them."""
@@ -63,5 +63,5 @@ def require_fit(reads: NetworkInput, config: Config) -> None:
             f"The network has {config.n_inputs} input channels and reads {reads.n_channels} ('{reads.reads}')."
         )
     name = kind_of(config)
-    if KINDS[name].unrolled and reads.reads == "first":
+    if NETWORKS[name].unrolled and reads.reads == "first":
         raise ParameterInvalid(f"The network '{name}' descends on the field; let it read 'field' or 'both'.")

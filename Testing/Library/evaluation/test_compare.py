@@ -18,7 +18,7 @@ from torch import Tensor
 from IR2QSMLib.core.errors import IR2QSMError, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.evaluation.compare import chosen_methods, compare
-from IR2QSMLib.evaluation.comparison_setup import Inputs
+from IR2QSMLib.evaluation.comparison_setup import ComparisonInputs
 from IR2QSMLib.evaluation.metrics import score
 from IR2QSMLib.inversion.direct import TruncatedDivision
 from IR2QSMLib.inversion.medi import Medi
@@ -49,7 +49,7 @@ def run(head: Path, folder: Path, methods: Any = ("tkd", "tikhonov"), maps: Any 
     field, mask = (options.pop(k, head / f"{name}.nii.gz") for k, name in (("field", "localfield"), ("mask", "mask")))
     folder.mkdir(exist_ok=True)
     with Outputs() as outputs:
-        compare(outputs, folder, Inputs(field, mask, device="cpu", **options), methods, maps, **chosen)
+        compare(outputs, folder, ComparisonInputs(field, mask, device="cpu", **options), methods, maps, **chosen)
     return table(folder)
 
 

@@ -14,7 +14,7 @@ from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, GridMismatch, Ma
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.evaluation import measured_benchmark as module
 from IR2QSMLib.evaluation.benchmark import Contender
-from IR2QSMLib.evaluation.measured_benchmark import ReferenceCase, benchmark_references
+from IR2QSMLib.evaluation.measured_benchmark import MeasuredCase, benchmark_measured
 from IR2QSMLib.evaluation.metrics import nrmse, xsim
 from IR2QSMLib.evaluation.regional_metrics import strong_slope
 from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
@@ -77,7 +77,7 @@ def test_every_method_is_scored_as_its_own_map_is(
 ) -> None:
     head, field, scored = simulated
     lines: list[str] = []
-    benchmark_references([folder, folder], weights=few, device="cpu", emit=lines.append)
+    benchmark_measured([folder, folder], weights=few, device="cpu", emit=lines.append)
     assert len(lines) == 5 and "commit" in lines[0]
     rows = rows_of(lines[1])
     assert list(rows) == ["reference", "tkd", "tikhonov, automatic"]
@@ -98,7 +98,7 @@ def test_every_method_is_scored_as_its_own_map_is(
 
 def test_without_a_mask_of_their_own_scores_are_of_the_whole_mask(original: Path, folder: Path) -> None:
     (folder / "mask_score.nii.gz").unlink()
-    part, whole = ReferenceCase.read(original), ReferenceCase.read(folder)
+    part, whole = MeasuredCase.read(original), MeasuredCase.read(folder)
     assert torch.equal(whole.scored, whole.mask) and 0 < int(part.scored.sum()) < int(whole.scored.sum())
     assert part.b0_direction == pytest.approx(CASE.grid().b0_direction, abs=1e-5)
 
@@ -106,9 +106,9 @@ def test_without_a_mask_of_their_own_scores_are_of_the_whole_mask(original: Path
 def test_a_magnitude_with_b0_and_echo_times_lets_medi_run(folder: Path, few: Path) -> None:
     parameters = json.loads((folder / "params.json").read_text(encoding="utf-8"))
     (folder / "params.json").write_text(json.dumps({**parameters, "B0": 3.0, "TE": [0.005, 0.01]}), encoding="utf-8")
-    assert ReferenceCase.read(folder).magnitude["echo_time"] == pytest.approx(0.005)
+    assert MeasuredCase.read(folder).magnitude["echo_time"] == pytest.approx(0.005)
     lines: list[str] = []
-    benchmark_references([folder], methods=["medi"], weights=few, device="cpu", emit=lines.append)
+    benchmark_measured([folder], methods=["medi"], weights=few, device="cpu", emit=lines.append)
     assert list(rows_of(lines[1])) == ["reference", "medi"] and len(lines) == 2
 
 
@@ -119,7 +119,7 @@ def test_a_missing_file_is_told_by_folder_and_name_before_anything_runs(
     (folder / name).unlink()
     lines: list[str] = []
     with pytest.raises(FileUnreadable, match=f"The folder 'head' holds no {name}; expected localfield.nii.gz, mask"):
-        benchmark_references([original, folder], emit=lines.append)
+        benchmark_measured([original, folder], emit=lines.append)
     assert not lines
 
 
@@ -130,14 +130,14 @@ def test_a_file_on_another_grid_is_refused(
     head = simulated[0]
     write_volume(folder / name, head.chi[1:], head.grid.cropped((1, 0, 0), (63, 64, 56)))
     with pytest.raises(GridMismatch, match=f"{name} and localfield.nii.gz differ"):
-        ReferenceCase.read(folder)
+        MeasuredCase.read(folder)
 
 
 @pytest.mark.parametrize("text", ["{", "{}", "[]", '{"B0_dir": [0, 1]}', '{"B0_dir": "z"}'])
 def test_parameters_without_a_direction_of_b0_are_refused(folder: Path, text: str) -> None:
     (folder / "params.json").write_text(text, encoding="utf-8")
     with pytest.raises(FileUnreadable, match=r"params.json of 'head' (is not JSON|has no B0_dir)"):
-        ReferenceCase.read(folder)
+        MeasuredCase.read(folder)
 
 
 def test_holes_in_the_reference_and_masks_apart_are_refused(
@@ -146,17 +146,17 @@ def test_holes_in_the_reference_and_masks_apart_are_refused(
     head = simulated[0]
     write_volume(folder / "mask_score.nii.gz", ~head.mask, head.grid)
     with pytest.raises(MaskInvalid, match=r"mask_score.nii.gz of 'head' lies nowhere in mask.nii.gz"):
-        ReferenceCase.read(folder)
+        MeasuredCase.read(folder)
     (folder / "mask_score.nii.gz").unlink()
     spoilt = torch.where(head.chi == head.chi.max(), torch.nan, head.chi)
     write_volume(folder / "chimap_truth.nii.gz", spoilt, head.grid)
     with pytest.raises(FieldInvalid, match=r"chimap_truth.nii.gz of 'head' is not finite in mask.nii.gz"):
-        ReferenceCase.read(folder)
+        MeasuredCase.read(folder)
 
 
 def test_an_unknown_method_is_refused(original: Path) -> None:
     with pytest.raises(ParameterInvalid, match=r"The method is 'cosmos'; expected one of: ir2qsm; "):
-        benchmark_references([original], methods=["cosmos"])
+        benchmark_measured([original], methods=["cosmos"])
 
 
 def test_each_method_enters_once_at_its_default_and_two_at_automatic_strength() -> None:

@@ -22,7 +22,7 @@ from IR2QSMLib.field.checks import wraps_left
 from IR2QSMLib.field.fieldmap import local_field
 from IR2QSMLib.field.recovery import Recovered
 from IR2QSMLib.inversion.direct import TruncatedDivision
-from IR2QSMLib.pipeline.preprocess import Steps
+from IR2QSMLib.pipeline.preprocess import PreprocessingOptions
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,9 @@ def test_the_head_has_wraps_and_a_background_that_is_harmonic_inside(head: HeadI
 def test_from_phase_the_default_comes_to_four_fifths_of_the_map_of_the_true_field(seed: int) -> None:
     head = head_in_air(56, 3.15, seed)
     phase = head.phase(0.01)
-    local = replace(local_field(phase, background=Steps().removal(phase.n_echoes)).local, magnitude=phase.strength())
+    local = replace(
+        local_field(phase, background=PreprocessingOptions().removal(phase.n_echoes)).local, magnitude=phase.strength()
+    )
     truth = replace(head.true_local(local.mask), magnitude=phase.strength())
     assert similarity(local, head, "cpu") > 0.8 * similarity(truth, head, "cpu")
 
@@ -58,11 +60,15 @@ def test_the_phase_offset_of_a_single_echo_is_not_recovered_as_sources(head: Hea
     phase = head.phase(0.01)
     one = replace(phase, values=phase.values[1:2], magnitude=phase.magnitude[1:2], echo_times=phase.echo_times[1:2])
 
-    def error(steps: Steps) -> float:
+    def error(steps: PreprocessingOptions) -> float:
         found = local_field(one, background=steps.removal(1)).local
         return field_error(found, head.true_local(found.mask))
 
-    assert error(Steps()) == error(Steps(recover=0)) < 0.7 * error(Steps(recover=150))
+    assert (
+        error(PreprocessingOptions())
+        == error(PreprocessingOptions(recover=0))
+        < 0.7 * error(PreprocessingOptions(recover=150))
+    )
 
 
 def test_its_tables_name_every_removal_and_step() -> None:

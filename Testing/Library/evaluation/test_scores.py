@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.evaluation.scores import Judged, case_tables, judge, level_table
+from IR2QSMLib.evaluation.scores import MapScores, case_tables, level_table, score_map
 from IR2QSMLib.simulation.head import Head
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 
 GRID = Grid((32, 32, 32), (2.0, 2.0, 2.0))
 
 
 @pytest.fixture(scope="module")
 def head() -> Head:
-    chi = 0.02 * Dice(0).smooth(GRID, 4.0)
+    chi = 0.02 * RandomSource(0).smooth(GRID, 4.0)
     labels, lesions = (torch.zeros(GRID.shape, dtype=torch.int16) for _ in range(2))
     labels[4:8, 4:8, 4:8], labels[20:24, 4:8, 4:8] = 1, 2
     chi[labels == 1], chi[labels == 2] = 0.1, 0.15
@@ -31,17 +31,17 @@ def head() -> Head:
 
 
 def test_lesions_are_told_by_sign_and_size(head: Head) -> None:
-    judged = judge("m", 0.5 * head.chi, None, head, 1.0, 2e6)
+    judged = score_map("m", 0.5 * head.chi, None, head, 1.0, 2e6)
     assert set(judged.lesions) == {"microbleeds", "haemorrhage", "calcification"}
     assert all(moment == pytest.approx(50.0, abs=0.1) for moment, _ in judged.lesions.values())
     assert judged.scores["slope"] == pytest.approx(0.5) and judged.scores["veins"] == pytest.approx(0.5)
-    assert judge("m", head.chi, None, replace(head, lesions=None), 1.0, 2e6).lesions == {}
+    assert score_map("m", head.chi, None, replace(head, lesions=None), 1.0, 2e6).lesions == {}
 
 
 def test_the_tables_hold_lesions_and_coverage_only_where_there_are_any(head: Head) -> None:
-    chi = head.chi + 0.01 * Dice(1).normal(*GRID.shape)
-    plain = judge("plain", chi, None, replace(head, lesions=None, veins=None), 1.0, 2e6)
-    full = judge("full", chi, torch.full_like(chi, 0.01), head, 1.0, 2e6)
+    chi = head.chi + 0.01 * RandomSource(1).normal(*GRID.shape)
+    plain = score_map("plain", chi, None, replace(head, lesions=None, veins=None), 1.0, 2e6)
+    full = score_map("full", chi, torch.full_like(chi, 0.01), head, 1.0, 2e6)
     assert "veins" not in case_tables([plain]) and "within" not in case_tables([plain])
     text = case_tables([plain, full])
     assert "| plain  |" in text and "moment %" in text and "within 1 σ %" in text
@@ -52,8 +52,8 @@ def test_the_tables_hold_lesions_and_coverage_only_where_there_are_any(head: Hea
 
 
 def test_noise_stands_against_error_method_by_method() -> None:
-    def scored(name: str, value: float) -> Judged:
-        return Judged(name, {"xsim": value}, 0.0, 0.0)
+    def scored(name: str, value: float) -> MapScores:
+        return MapScores(name, {"xsim": value}, 0.0, 0.0)
 
     cases = {
         "a": [scored("tkd, best (0.1)", 0.7), scored("ours", 0.9)],

@@ -29,7 +29,7 @@ def head(ball: Callable[..., Tensor], acquire: Callable[..., Phase]) -> tuple[Te
     return brain, acquire(torch.zeros(GRID.shape), GRID, TIMES, magnitude=magnitude, noise=0.04)
 
 
-def dice(a: Tensor, b: Tensor) -> float:
+def rng(a: Tensor, b: Tensor) -> float:
     return 2.0 * float((a & b).sum()) / float(a.sum() + b.sum())
 
 
@@ -38,7 +38,7 @@ def test_the_brain_is_found_without_its_scalp_and_without_holes(
 ) -> None:
     brain, phase = head(ball, acquire)
     mask = MagnitudeMask()(phase)
-    assert dice(mask, brain) > 0.93
+    assert rng(mask, brain) > 0.93
     assert not (mask & (~ball(GRID, 16.0))).any()
     assert bool(mask[ball(GRID, 3.0)].all())
 
@@ -55,7 +55,7 @@ def test_a_higher_share_leaves_dim_tissue_out(ball: Callable[..., Tensor], acqui
     magnitude = torch.where(ball(GRID, 10.0), 1.0, 0.2) * brain
     phase = acquire(torch.zeros(GRID.shape), GRID, TIMES, magnitude=magnitude, noise=0.01)
     low, high = (MagnitudeMask(share=share)(phase) for share in (0.3, 1.3))
-    assert dice(low, brain) > 0.95 and dice(high, ball(GRID, 10.0)) > 0.9
+    assert rng(low, brain) > 0.95 and rng(high, ball(GRID, 10.0)) > 0.9
 
 
 def test_tissue_of_incoherent_phase_is_left_out(ball: Callable[..., Tensor], acquire: Callable[..., Phase]) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from IR2QSMLib.core.errors import FieldInvalid, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.field.scaling import (
-    TURN,
+    TWO_PI,
     PhaseScaling,
     alternates,
     detect_scaling,
@@ -33,14 +33,14 @@ def field_of_turns(shape: tuple[int, ...] = (24, 20, 18)) -> Tensor:
     """Smooth phase of several turns with noise beside it, as a scanner's image has: [rad], wrapped."""
     x = torch.linspace(-1.0, 1.0, shape[0]).view(-1, *[1] * (len(shape) - 1))
     smooth = (12.0 * x**2 + 3.0 * x).expand(shape).clone()
-    smooth[: shape[0] // 4] = TURN * torch.rand(smooth[: shape[0] // 4].shape, generator=torch.manual_seed(0))
+    smooth[: shape[0] // 4] = TWO_PI * torch.rand(smooth[: shape[0] // 4].shape, generator=torch.manual_seed(0))
     return wrap(smooth)
 
 
 TRUTH = field_of_turns()
 STORED = {
     "radians": (TRUTH, "radians, ±π"),
-    "positive radians": (TRUTH.remainder(TURN), "radians, 0 to 2π"),
+    "positive radians": (TRUTH.remainder(TWO_PI), "radians, 0 to 2π"),
     "Siemens 12 bits": (((TRUTH + math.pi) * 2048 / math.pi).floor().clamp(0, 4095), "12 bits, 0 to 4095"),
     "Siemens 13 bits": ((TRUTH * 4096 / math.pi).floor(), "13 bits, −4096 to 4095"),
     "signed 12 bits": ((TRUTH * 2048 / math.pi).floor().clamp(-2048, 2047), "12 bits, −2048 to 2047"),
@@ -84,7 +84,7 @@ def test_the_reference_phases_are_recognised(read_echoes: ReadEchoes, file: str,
     finite = torch.isfinite(values)
     assert torch.equal(torch.isfinite(phase), finite)
     assert float(phase[finite].abs().max()) <= math.pi + 1e-5
-    assert float(phase[finite].max() - phase[finite].min()) > 0.99 * TURN
+    assert float(phase[finite].max() - phase[finite].min()) > 0.99 * TWO_PI
 
 
 def test_the_reader_gives_the_single_echo_the_same_way(reference_data: Path, read_echoes: ReadEchoes) -> None:
@@ -160,7 +160,7 @@ def test_phase_of_which_nobody_says_so_is_recognised_by_its_wraps(name: str) -> 
 @pytest.mark.parametrize("span", [(0.0, 1.0), (0.0, 100.0), (-5.0, 25.0)])
 def test_wraps_tell_the_unit_of_a_range_that_is_not_symmetric(span: tuple[float, float]) -> None:
     low, high = span
-    stored = low + (TRUTH + math.pi) / TURN * (high - low)
+    stored = low + (TRUTH + math.pi) / TWO_PI * (high - low)
     scaling = recognised(stored)
     assert scaling is not None and scaling == detect_scaling(stored) and not scaling.sure
     assert float(wrap(scaling(stored) - TRUTH).abs().max()) < 0.005

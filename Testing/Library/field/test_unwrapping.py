@@ -18,7 +18,7 @@ from IR2QSMLib.core.errors import Cancelled
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import Phase
 from IR2QSMLib.field.checks import wraps_left
-from IR2QSMLib.field.scaling import TURN, wrap
+from IR2QSMLib.field.scaling import TWO_PI, wrap
 from IR2QSMLib.field.unwrapping import (
     LaplacianUnwrapping,
     PathUnwrapping,
@@ -40,7 +40,7 @@ def steep(shape: tuple[int, int, int], slope: float = 2.4) -> Tensor:
 @pytest.mark.parametrize("shape", [(24, 20, 18), (31, 17, 5), (25, 1, 22), (1, 1, 40)])
 def test_a_steep_phase_is_unwrapped_exactly(shape: tuple[int, int, int]) -> None:
     truth = steep(shape)
-    assert float(truth.max() - truth.min()) > TURN
+    assert float(truth.max() - truth.min()) > TWO_PI
     found = unwrap_in_space(wrap(truth), torch.ones(shape, dtype=torch.bool))
     shift = (found - truth).flatten()
     assert float(shift.std()) < 1e-4 and float(wrap(shift).abs().max()) < 1e-4
@@ -51,7 +51,7 @@ def test_noise_outside_the_mask_does_no_harm() -> None:
     mask = torch.zeros(truth.shape, dtype=torch.bool)
     mask[3:20, 4:22, 2:21] = True
     mask[8:11, 8:12, 9:12] = False
-    noise = TURN * torch.rand(truth.shape, generator=torch.Generator().manual_seed(0)) - math.pi
+    noise = TWO_PI * torch.rand(truth.shape, generator=torch.Generator().manual_seed(0)) - math.pi
     found = unwrap_in_space(torch.where(mask, wrap(truth), noise), mask)
     assert float((found - truth)[mask].std()) < 1e-4
     assert not found[~mask].any()
@@ -66,7 +66,7 @@ def test_any_phase_is_changed_by_whole_turns_only(seed: int, spread: float) -> N
     phase = wrap(spread * torch.randn(7, 6, 5, generator=generator))
     mask = torch.rand(7, 6, 5, generator=generator) < 0.8
     found = unwrap_in_space(phase, mask)
-    turns = (found - phase)[mask] / TURN
+    turns = (found - phase)[mask] / TWO_PI
     assert float((turns - turns.round()).abs().max()) < 1e-5
     pieces, n = ndimage.label(mask.numpy())
     medians = [np.median(found.numpy()[pieces == k]) for k in range(1, n + 1)]
@@ -86,7 +86,7 @@ def test_pieces_that_nothing_connects_are_each_brought_near_zero() -> None:
     mask[:10], mask[13:] = True, True
     far = torch.zeros_like(mask)
     far[13:] = True
-    found = unwrap_in_space(wrap(torch.where(far, truth + 3.0 * TURN, truth)), mask)
+    found = unwrap_in_space(wrap(torch.where(far, truth + 3.0 * TWO_PI, truth)), mask)
     for piece in (mask & ~far, far):
         assert float((found - truth)[piece].std()) < 1e-4
         assert abs(float(found[piece].median())) <= math.pi + 1e-4
@@ -109,7 +109,7 @@ def test_echoes_stay_consistent_in_time(
     found = PathUnwrapping()(phase, mask)
     for n, te in enumerate(times):
         truth = radians(field, te) + offset
-        turns = (found[n] - truth) / TURN
+        turns = (found[n] - truth) / TWO_PI
         assert float((turns - turns[0, 0, 0]).abs().max()) < 1e-3
         assert float((turns[0, 0, 0] - turns[0, 0, 0].round()).abs()) < 1e-3
         assert wraps_left(found[n], mask) == 0.0
@@ -149,7 +149,7 @@ def test_laplacian_unwrapping_is_the_toolboxes(toolbox: Any) -> None:
 
 def test_laplacian_unwrapping_of_periodic_phase_is_exact_on_any_voxel_size() -> None:
     grid = Grid((24, 20, 16), (1.0, 0.7, 2.0))
-    x, y, z = (TURN * torch.arange(n) / n for n in grid.shape)
+    x, y, z = (TWO_PI * torch.arange(n) / n for n in grid.shape)
     truth = 4.0 * torch.sin(x).view(-1, 1, 1) * torch.cos(y).view(1, -1, 1) + 1.5 * torch.sin(z)
     found = unwrap_by_laplacian(wrap(truth), grid)
     # The stencil takes sin Δφ for Δφ, so steps as large as a radian are not followed to the last digit.
@@ -188,7 +188,7 @@ def test_wraps_that_are_left_are_counted() -> None:
     mask = torch.ones(4, 5, 6, dtype=torch.bool)
     phase = torch.zeros(4, 5, 6)
     assert wraps_left(phase, mask) == 0.0
-    phase[2:] = TURN
+    phase[2:] = TWO_PI
     n_pairs = 3 * 5 * 6 + 4 * 4 * 6 + 4 * 5 * 5
     assert wraps_left(phase, mask) == pytest.approx(30 / n_pairs)
     mask[2:] = False

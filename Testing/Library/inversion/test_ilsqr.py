@@ -21,7 +21,7 @@ from IR2QSMLib.inversion.registry import Method
 from IR2QSMLib.physics.dipole import DipoleOp, dipole_kernel
 from IR2QSMLib.physics.fourier import Filter, twice
 from IR2QSMLib.physics.gradient import Gradient
-from IR2QSMLib.physics.working_grid import Frame
+from IR2QSMLib.physics.working_grid import WorkingGrid
 from IR2QSMLib.simulation.cases import Case, simulate
 
 OBLIQUE = (0.2, 0.5, 0.8)
@@ -121,7 +121,7 @@ def test_streaks_around_a_strong_source_are_fewer_than_tkds() -> None:
 def test_a_second_round_leaves_fewer_streaks_of_a_haemorrhage_in_a_brain() -> None:
     """Where the fast estimate has the shadows of the bleeding for edges, as it has not in an empty ball."""
     head, field = simulate(Case(950, 40.0, (72, 88, 72), (2.2, 2.2, 2.2), haemorrhage=6.0))
-    frame = Frame.around(field)
+    frame = WorkingGrid.around(field)
     assert head.lesions is not None
     lesion, prepared = head.lesions > 0, frame.prepare(field)
 

@@ -178,13 +178,13 @@ def test_evaluation_is_repeatable_although_noise_and_dropout_are_set() -> None:
 def test_noise_and_dropout_change_the_training_output_alone(change: dict[str, float]) -> None:
     silent = replace(TINY, feature_noise=0.0, dropout=0.0)
     network = perturbed(replace(silent, **change))  # type: ignore[arg-type]
-    quiet = perturbed(silent)
+    eval_config = perturbed(silent)
     x = image(n=2)
     torch.manual_seed(0)
-    assert not torch.allclose(run(network, x).chi, run(quiet, x).chi, atol=1e-4)
-    for net in (network, quiet):
+    assert not torch.allclose(run(network, x).chi, run(eval_config, x).chi, atol=1e-4)
+    for net in (network, eval_config):
         net.load_state_dict(perturbed(silent).state_dict())  # running statistics moved
-    assert torch.equal(run(network.eval(), x).chi, run(quiet.eval(), x).chi)
+    assert torch.equal(run(network.eval(), x).chi, run(eval_config.eval(), x).chi)
 
 
 @pytest.mark.parametrize("change", [{"width": 0.25}, {"n_passes": 3}, {"n_inputs": 2}])

@@ -14,15 +14,15 @@ from IR2QSMLib.physics.settings import SETTINGS, Settings
 LIBRARY = Path(IR2QSMLib.__file__).parent
 METHOD = (
     "physics/spectrum.py",
-    "inversion/data_term.py",
-    "inversion/network_input.py",
-    "inversion/whole_brain.py",
-    "inversion/learned.py",
-    "inversion/certainty.py",
+    "inversion/learned/consistency.py",
+    "inversion/learned/network_input.py",
+    "inversion/learned/whole_brain.py",
+    "inversion/learned/method.py",
+    "inversion/learned/uncertainty.py",
 )
 """The modules of the method, which read every other number from `Settings`."""
 HARMLESS = {0, 1, 2, 0.5}
-EXCEPTED = {"inversion/network_input.py": {3}, "inversion/certainty.py": {1e-12}}
+EXCEPTED = {"inversion/learned/network_input.py": {3}, "inversion/learned/uncertainty.py": {1e-12}}
 """A count of channels; what keeps a division from being one by zero."""
 PROGRESS = {"progress", "part_of"}
 """Calls whose numbers only say how far a run has come."""

@@ -18,7 +18,7 @@ from IR2QSMLib.physics.settings import SETTINGS
 from IR2QSMLib.physics.spectrum import Spectrum, estimate_spectrum, interpolate
 from IR2QSMLib.simulation.acquisition import Discrepancy, acquire
 from IR2QSMLib.simulation.head import Head
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.shapes import draw_shapes
 
 GRIDS = {
@@ -33,12 +33,12 @@ STRUCTURED = Discrepancy(structured=0.67, edge=1.0, near_sources=1.0, spectral=1
 def head(name: str) -> Head:
     """Of random shapes on one of the grids; drawn once."""
     if name not in HEADS:
-        HEADS[name] = draw_shapes(Dice(2), GRIDS[name])
+        HEADS[name] = draw_shapes(RandomSource(2), GRIDS[name])
     return HEADS[name]
 
 
 def measured(name: str, discrepancy: Discrepancy | None = None) -> LocalField:
-    return acquire(head(name), discrepancy or Discrepancy(), Dice(9))
+    return acquire(head(name), discrepancy or Discrepancy(), RandomSource(9))
 
 
 def shell_means(field: Tensor, spectrum: Spectrum, grid: Grid, where: Tensor | None = None) -> Tensor:

@@ -22,7 +22,7 @@ from IR2QSMLib.inversion.medi import Medi
 from IR2QSMLib.inversion.registry import METHODS
 from IR2QSMLib.inversion.tv import TotalVariation
 from IR2QSMLib.physics import gradient
-from IR2QSMLib.physics.working_grid import MARGIN, Frame
+from IR2QSMLib.physics.working_grid import MARGIN, WorkingGrid
 from IR2QSMLib.pipeline.reconstruct import reconstruct
 from IR2QSMLib.pipeline.result import Result
 from IR2QSMLib.simulation.cases import Case, simulate
@@ -113,7 +113,7 @@ def test_a_mask_that_shrank_is_returned_and_said(local: Any) -> None:
 def test_the_frame_brings_every_volume_along(local: Any) -> None:
     _, field = local
     field = replace(field, noise=field.values.abs(), csf=field.mask)
-    frame = Frame.around(field)
+    frame = WorkingGrid.around(field)
     prepared = frame.prepare(field)
     for name, volume in prepared.extras().items():
         inside = torch.where(field.mask, field.extras()[name], torch.zeros_like(field.extras()[name]))

@@ -21,7 +21,7 @@ from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.field.sign import sign_balance
 from IR2QSMLib.io.images import read_volume
 from IR2QSMLib.io.scans import find_acquisition
-from IR2QSMLib.pipeline.preprocess import Steps, prepare_phase, prepare_total
+from IR2QSMLib.pipeline.preprocess import PreprocessingOptions, preprocess_phase, preprocess_total_field
 from IR2QSMLib.pipeline.reconstruct import reconstruct
 from Testing.Library.pipeline.scan_files import ROOT, TIMES, Run, ScanFiles, agreement, differ
 
@@ -110,7 +110,7 @@ def test_nothing_is_recovered_of_a_single_echo_unless_asked_for(
 
 
 def test_magnitude_noise_and_echo_spacing_come_with_the_field(scan: ScanFiles) -> None:
-    found = prepare_phase(find_acquisition(scan.bids), scan.mask, device="cpu")
+    found = preprocess_phase(find_acquisition(scan.bids), scan.mask, device="cpu")
     assert found.local.echo_spacing == pytest.approx(0.006) and found.local.b0 == 3.0
     assert found.local.magnitude is not None and found.local.noise is not None
     assert float(found.local.noise[found.local.mask].median()) == pytest.approx(found.notes["field_noise_ppm"], rel=0.2)
@@ -172,8 +172,10 @@ def test_what_goes_with_a_total_field_may_have_its_axes_stored_otherwise(
         grid = scan.local.grid.reoriented((0, 1, 2), (False, bool(axes), False))
         mask = write_volume(tmp_path / "mask.nii", scan.local.mask.flip(axes), grid)
         noise = write_volume(tmp_path / "noise.nii", uneven.flip(axes), grid)
-        steps = Steps(background="pdf", recover=0)
-        made.append(prepare_total(scan.total_field, mask, noise=noise, magnitude=noise, steps=steps, device="cpu"))
+        steps = PreprocessingOptions(background="pdf", recover=0)
+        made.append(
+            preprocess_total_field(scan.total_field, mask, noise=noise, magnitude=noise, steps=steps, device="cpu")
+        )
     one, two = made
     assert torch.equal(one.local.values, two.local.values)
     assert torch.equal(one.kept["magnitude"], two.kept["magnitude"])

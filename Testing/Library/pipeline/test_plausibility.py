@@ -16,8 +16,8 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.inversion.direct import TruncatedDivision
 from IR2QSMLib.physics.cone import BANDS, cone_index
-from IR2QSMLib.pipeline import plausibility as doubts
-from IR2QSMLib.pipeline.preprocessed import Prepared
+from IR2QSMLib.pipeline import plausibility
+from IR2QSMLib.pipeline.preprocessed import PreprocessedField
 from IR2QSMLib.pipeline.reconstruct import reconstruct
 from IR2QSMLib.pipeline.result import Result
 from IR2QSMLib.simulation.cases import Case, simulate
@@ -49,8 +49,8 @@ def test_a_map_with_streaks_is_told_and_its_cone_index_kept(simulated: Simulated
     found = map_of(replace(field, values=field.values + noise), method=TruncatedDivision(0.01)).provenance
     (warning,) = [w for w in found["Warnings"] if "streaks and blotches" in w]
     highest = max(value for value in found["ConeIndex"]["index"] if value is not None)
-    assert f"cone index {highest:.2g}; about 1 without" in warning and highest > doubts.MOST_IN_CONE
-    assert doubts.of_streaks(cone_index(head.chi, head.mask, head.grid)) == []
+    assert f"cone index {highest:.2g}; about 1 without" in warning and highest > plausibility.MOST_IN_CONE
+    assert plausibility.check_streaks(cone_index(head.chi, head.mask, head.grid)) == []
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_map_with_streaks_is_told_and_its_cone_index_kept(simulated: Simulated
     ],
 )
 def test_references_have_no_streaks_and_the_maps_that_show_them_do(index: tuple[float | None, ...], told: bool) -> None:
-    assert bool(doubts.of_streaks(index)) is told
+    assert bool(plausibility.check_streaks(index)) is told
 
 
 @pytest.mark.parametrize("reference", ["mean", "none"])
@@ -95,7 +95,7 @@ def test_a_total_field_that_passes_for_a_local_one_is_told(simulated: Simulated)
 @pytest.mark.parametrize("size", [0.1, 6.0])
 def test_voxels_of_no_human_head_are_told(simulated: Simulated, size: float) -> None:
     field = simulated[1]
-    warnings = doubts.of_field(replace(field, grid=Grid(field.grid.shape, (size, size, size))))
+    warnings = plausibility.check_field(replace(field, grid=Grid(field.grid.shape, (size, size, size))))
     assert any(f"The voxels are {size:.2g} ×" in warning and "compare with tkd" in warning for warning in warnings)
 
 
@@ -157,12 +157,12 @@ def test_of_a_part_of_a_brain_neither_sign_nor_background_is_doubted(simulated: 
         grid=field.grid.cropped((0, 0, cut), (64, 80, 68 - cut)),
         magnitude=None,
     )
-    assert doubts.of_field(part) == []
+    assert plausibility.check_field(part) == []
 
 
 def test_what_a_prepared_field_brings_itself_is_not_taken_twice(simulated: Simulated) -> None:
     field = simulated[1]
-    prepared = Prepared(field, {}, "head", {})
+    prepared = PreprocessedField(field, {}, "head", {})
     assert torch.equal(reconstruct(prepared, method="tkd", device="cpu").chi, map_of(field).chi)
     with pytest.raises(ParameterInvalid, match="b0 and b0_direction came beside a prepared field, which has its own"):
         reconstruct(prepared, b0=3.0, b0_direction=(0.0, 1.0, 0.0), method="tkd")

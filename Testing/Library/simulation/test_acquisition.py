@@ -12,7 +12,7 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.simulation.acquisition import Discrepancy, acquire, draw_discrepancy
 from IR2QSMLib.simulation.head import Head, ball, finish, positions
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.shapes import draw_shapes
 
 GRID = Grid((48, 48, 48), (1.5, 1.5, 1.5), b0_given=(0.0, 0.6, 0.8))
@@ -20,12 +20,14 @@ GRID = Grid((48, 48, 48), (1.5, 1.5, 1.5), b0_given=(0.0, 0.6, 0.8))
 
 @pytest.fixture(scope="module")
 def head() -> Head:
-    return draw_shapes(Dice(2), GRID)
+    return draw_shapes(RandomSource(2), GRID)
 
 
 def error_of(head: Head, discrepancy: Discrepancy, seed: int = 9) -> Tensor:
     """The difference to the noise-free field: (x, y, z) [ppm]."""
-    return acquire(head, discrepancy, Dice(seed)).values - acquire(head, Discrepancy(), Dice(seed)).values
+    return (
+        acquire(head, discrepancy, RandomSource(seed)).values - acquire(head, Discrepancy(), RandomSource(seed)).values
+    )
 
 
 def rms(x: Tensor) -> float:
@@ -33,18 +35,20 @@ def rms(x: Tensor) -> float:
 
 
 def test_a_noise_free_field_is_the_forward_model_inside_the_mask(head: Head) -> None:
-    field = acquire(head, Discrepancy(), Dice(0))
+    field = acquire(head, Discrepancy(), RandomSource(0))
     expected = simulate_field(head.chi, GRID)
     assert torch.equal(field.values[head.mask], expected[head.mask])
     assert not bool(field.values[~head.mask].any())
     assert torch.equal(field.mask, head.mask) and field.grid == GRID
-    upright = acquire(Head(head.chi, head.mask, head.white, head.labels, GRID.with_b0(None)), Discrepancy(), Dice(0))
+    upright = acquire(
+        Head(head.chi, head.mask, head.white, head.labels, GRID.with_b0(None)), Discrepancy(), RandomSource(0)
+    )
     assert rms(upright.values - field.values) > 0.1 * rms(field.values)
 
 
 @pytest.mark.parametrize("snr", [40.0, 10.0, 1.5])
 def test_white_noise_has_the_power_that_was_asked_for(head: Head, snr: float) -> None:
-    field = acquire(head, Discrepancy(), Dice(0)).values[head.mask]
+    field = acquire(head, Discrepancy(), RandomSource(0)).values[head.mask]
     noise = error_of(head, Discrepancy(snr))
     assert float(field.square().mean() / noise[head.mask].square().mean()) == pytest.approx(snr, rel=1e-3)
     assert not bool(noise[~head.mask].any())
@@ -52,14 +56,14 @@ def test_white_noise_has_the_power_that_was_asked_for(head: Head, snr: float) ->
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_structured_discrepancy_has_the_same_power_to_a_few_percent(head: Head, seed: int) -> None:
-    field = acquire(head, Discrepancy(), Dice(0)).values[head.mask]
+    field = acquire(head, Discrepancy(), RandomSource(0)).values[head.mask]
     noise = error_of(head, Discrepancy(10.0, 0.6, 3.0, 2.0), seed)[head.mask]
     assert float(field.square().mean() / noise.square().mean()) == pytest.approx(10.0, rel=0.06)
 
 
 def test_the_same_dice_give_the_same_field_and_other_dice_another(head: Head) -> None:
     discrepancy = Discrepancy(10.0, 0.5, 2.0, 1.0)
-    first, again, other = (acquire(head, discrepancy, Dice(seed)).values for seed in (1, 1, 2))
+    first, again, other = (acquire(head, discrepancy, RandomSource(seed)).values for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert rms(first - other) > 0.1 * rms(first)
 
@@ -94,7 +98,9 @@ def test_the_structure_follows_the_angle_between_fibres_and_b0(head: Head) -> No
 def test_an_edge_weight_makes_the_error_larger_at_the_rim() -> None:
     p = positions(GRID, torch.device("cpu"))
     mask = ball(p, torch.zeros(3), torch.full((3,), 30.0), 0.5) > 0.5
-    head = finish(Dice(1).smooth(GRID, 3.0) * 0.05, mask, torch.zeros(GRID.shape), torch.zeros(GRID.shape), GRID)
+    head = finish(
+        RandomSource(1).smooth(GRID, 3.0) * 0.05, mask, torch.zeros(GRID.shape), torch.zeros(GRID.shape), GRID
+    )
     radius = p.square().sum(0).sqrt()
     rim, deep = mask & (radius > 28.0), radius < 15.0
 
@@ -143,7 +149,7 @@ def cosine(grid: Grid) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("name", PARTS)
 def test_every_part_has_the_power_asked_for_and_lies_in_the_mask(head: Head, name: str) -> None:
-    field = acquire(head, Discrepancy(), Dice(0)).values[head.mask]
+    field = acquire(head, Discrepancy(), RandomSource(0)).values[head.mask]
     error = part(head, name)
     assert float(error[head.mask].square().mean() / field.square().mean()) == pytest.approx(1.0, rel=1e-3)
     assert not bool(error[~head.mask].any()) and bool(error.isfinite().all())
@@ -154,7 +160,7 @@ def test_every_part_has_the_power_asked_for_and_lies_in_the_mask(head: Head, nam
 
 def test_the_spectral_part_has_the_field_s_own_power_at_every_wavelength(head: Head) -> None:
     k, _ = cosine(GRID)
-    field = acquire(head, Discrepancy(), Dice(0)).values
+    field = acquire(head, Discrepancy(), RandomSource(0)).values
     ratios = []
     for slope in (0.0, 0.6, -0.6):
         powers = [torch.fft.fftn(x).abs().square() for x in (part(head, "spectral", slope=slope), field)]
@@ -170,7 +176,7 @@ def test_the_spectral_part_fills_the_cone_where_the_field_has_nothing(head: Head
     cone = ((c.square() - 1.0 / 3.0).abs() < 0.05) & (k > 0.02) & (k < 0.1)
     outside = ((c.square() - 1.0 / 3.0).abs() > 0.2) & (k > 0.02) & (k < 0.1)
     shares = []
-    for x in (part(head, "spectral"), acquire(head, Discrepancy(), Dice(0)).values):
+    for x in (part(head, "spectral"), acquire(head, Discrepancy(), RandomSource(0)).values):
         power = torch.fft.fftn(x).abs().square()
         shares.append(float(power[cone].mean() / power[outside].mean()))
     assert 0.5 < shares[0] < 2.0 and shares[1] < 0.3
@@ -199,12 +205,12 @@ def test_a_local_shift_has_no_field_beside_it(head: Head) -> None:
 def test_a_field_that_is_known_need_not_be_simulated_again(head: Head) -> None:
     predicted = simulate_field(head.chi, GRID)
     discrepancy = Discrepancy(4.0, 0.6, spectral=1.0)
-    given, own = (acquire(head, discrepancy, Dice(3), f).values for f in (predicted, None))
+    given, own = (acquire(head, discrepancy, RandomSource(3), f).values for f in (predicted, None))
     assert torch.equal(given, own)
 
 
 def test_drawn_discrepancies_run_from_noise_free_to_more_than_the_half_structured() -> None:
-    drawn = [draw_discrepancy(Dice(seed)) for seed in range(600)]
+    drawn = [draw_discrepancy(RandomSource(seed)) for seed in range(600)]
     free = [d for d in drawn if math.isinf(d.power_snr)]
     white = [d for d in drawn if not math.isinf(d.power_snr) and d.structured == 0.0]
     structured = [d for d in drawn if d.structured > 0.0]

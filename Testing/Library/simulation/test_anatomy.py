@@ -9,7 +9,7 @@ from torch import Tensor
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.simulation.anatomy import NUCLEI, fibres, lamina, levels, maps
 from IR2QSMLib.simulation.head import positions, sampled
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.vessels import veins
 
 CPU = torch.device("cpu")
@@ -99,8 +99,8 @@ def test_deep_veins_keep_to_the_midline_and_thin_ones_to_white_matter(space: tup
     mni, stacked = space
     grey, white, _, depth = stacked
     csf = (1.0 - grey - white).clamp(0.0, 1.0)
-    points = veins(Dice(4), mni, depth, white, csf)
-    assert torch.equal(points, veins(Dice(4), mni, depth, white, csf))
+    points = veins(RandomSource(4), mni, depth, white, csf)
+    assert torch.equal(points, veins(RandomSource(4), mni, depth, white, csf))
     shape = torch.tensor(mni.shape[1:])
     near = points[:, :3].round().long().clamp(min=torch.zeros(3, dtype=torch.long), max=shape - 1)
     here = mni[:, near[:, 0], near[:, 1], near[:, 2]]

@@ -11,7 +11,7 @@ from IR2QSMLib.core.errors import PackageMissing
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.simulation.brain import NUCLEI, draw_brain, template
 from IR2QSMLib.simulation.head import Head
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 
 GRID = Grid((64, 76, 64), (2.5, 2.5, 2.5))
 NAMES = [nucleus.name for nucleus in NUCLEI]
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def heads() -> list[Head]:
-    return [draw_brain(Dice(seed), GRID, lesions=False) for seed in range(6)]
+    return [draw_brain(RandomSource(seed), GRID, lesions=False) for seed in range(6)]
 
 
 def mean_in(head: Head, name: str) -> float:
@@ -28,7 +28,7 @@ def mean_in(head: Head, name: str) -> float:
 
 
 def test_the_same_seed_gives_the_same_head_bit_for_bit(heads: list[Head]) -> None:
-    again = draw_brain(Dice(3), GRID, lesions=False)
+    again = draw_brain(RandomSource(3), GRID, lesions=False)
     for name in ("chi", "mask", "white", "labels"):
         assert torch.equal(getattr(again, name), getattr(heads[3], name)), name
 
@@ -83,7 +83,7 @@ def test_white_matter_is_more_diamagnetic_than_grey(heads: list[Head]) -> None:
 def test_lesions_are_drawn_only_when_asked_for() -> None:
     changed = 0
     for seed in range(4):
-        plain, with_lesions = (draw_brain(Dice(seed), GRID, lesions=asked) for asked in (False, True))
+        plain, with_lesions = (draw_brain(RandomSource(seed), GRID, lesions=asked) for asked in (False, True))
         assert torch.equal(plain.mask, with_lesions.mask)
         changed += not torch.equal(plain.chi, with_lesions.chi)
     assert changed > 0
@@ -91,7 +91,7 @@ def test_lesions_are_drawn_only_when_asked_for() -> None:
 
 def test_a_finer_grid_shows_the_same_anatomy_at_its_own_scale() -> None:
     for grid in (Grid((40, 48, 40), (4.0, 4.0, 4.0)), Grid((80, 96, 40), (2.0, 2.0, 4.0))):
-        head = draw_brain(Dice(0), grid, lesions=False)
+        head = draw_brain(RandomSource(0), grid, lesions=False)
         volume = float(head.mask.sum()) * grid.voxel_size[0] * grid.voxel_size[1] * grid.voxel_size[2] / 1e6
         assert 0.6 < volume < 3.0
 
@@ -99,7 +99,7 @@ def test_a_finer_grid_shows_the_same_anatomy_at_its_own_scale() -> None:
 def test_the_template_is_left_as_it_was_read() -> None:
     maps, zero = template("cpu")
     before = maps.clone()
-    draw_brain(Dice(1), Grid((32, 32, 32), (4.0, 4.0, 4.0)))
+    draw_brain(RandomSource(1), Grid((32, 32, 32), (4.0, 4.0, 4.0)))
     assert torch.equal(template("cpu")[0], before)
     grey, white, _, depth = maps
     x, y, z = zero.round().long().tolist()

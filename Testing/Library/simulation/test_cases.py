@@ -18,10 +18,10 @@ from IR2QSMLib.io.images import read_labels, read_mask, read_volume
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.simulation import cases
 from IR2QSMLib.simulation.cases import CASES, FIRST_TRAINING_SEED, Case, simulate, write_case
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.training import data as training_data
 from IR2QSMLib.training import validation as training_validation
-from IR2QSMLib.training.data import Feed, draw_round
+from IR2QSMLib.training.data import Sampling, draw_round
 from IR2QSMLib.training.validation import validation_cases
 
 SMALL = Case(0, 40.0, shape=(48, 56, 48), voxel_size=(3.0, 3.0, 3.0))
@@ -36,17 +36,19 @@ def test_every_case_is_below_the_first_training_seed() -> None:
     assert all(0 <= case.seed < FIRST_TRAINING_SEED for case in CASES.values())
 
 
-@pytest.mark.parametrize("feed", [Feed(), Feed(seed=1), Feed(seed=7, volumes=2, patches=4), Feed(seed=500)])
-def test_no_training_seed_is_a_held_out_one(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "feed", [Sampling(), Sampling(seed=1), Sampling(seed=7, volumes=2, patches=4), Sampling(seed=500)]
+)
+def test_no_training_seed_is_a_held_out_one(feed: Sampling, monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
 
-    def noted(seed: int, device: torch.device) -> Dice:
+    def noted(seed: int, device: torch.device) -> RandomSource:
         seeds.append(seed)
-        return Dice(seed, device)
+        return RandomSource(seed, device)
 
     monkeypatch.setattr(training_data, "Dice", noted)
 
-    def empty(reading: NetworkInput, feed: Feed, dice: Dice) -> training_data.Patches:
+    def empty(reading: NetworkInput, feed: Sampling, rng: RandomSource) -> training_data.Patches:
         return training_data.Patches(torch.zeros(feed.patches, 2), [Grid((1, 1, 1))] * feed.patches)
 
     monkeypatch.setattr(training_data, "cut_patches", empty)
@@ -60,9 +62,9 @@ def test_no_training_seed_is_a_held_out_one(feed: Feed, monkeypatch: pytest.Monk
 def test_the_validation_seeds_are_held_out_and_not_the_benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
 
-    def noted(seed: int, device: torch.device) -> Dice:
+    def noted(seed: int, device: torch.device) -> RandomSource:
         seeds.append(seed)
-        return Dice(seed, device)
+        return RandomSource(seed, device)
 
     monkeypatch.setattr(training_validation, "Dice", noted)
     for name in ("draw_brain", "draw_shapes", "draw_phantom"):
@@ -134,7 +136,7 @@ def test_a_phantom_case_holds_the_phantom() -> None:
 def test_a_case_draws_no_lesions_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
 
-    def noted(dice: Dice, grid: object, *, lesions: bool) -> None:
+    def noted(rng: RandomSource, grid: object, *, lesions: bool) -> None:
         asked.append(lesions)
         raise Seen
 

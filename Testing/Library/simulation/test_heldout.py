@@ -16,7 +16,7 @@ from IR2QSMLib.simulation.anatomy import NUCLEI, maps
 from IR2QSMLib.simulation.cases import CASES, Case, draw_case, simulate
 from IR2QSMLib.simulation.head import positions, sampled
 from IR2QSMLib.simulation.heldout import FineHead, draw_held_out, place, work_grid
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.scan import (
     ANISOTROPY,
     ECHO_TIMES,
@@ -36,12 +36,12 @@ QUIET = Disturbance(microstructure=0.0, raggedness=0.0, lumps=0.0)
 
 @pytest.fixture(scope="module")
 def head() -> FineHead:
-    return draw_held_out(Dice(7), GRID)
+    return draw_held_out(RandomSource(7), GRID)
 
 
 @pytest.fixture(scope="module")
 def scanned(head: FineHead) -> Scan:
-    return scan(head, GRID, Dice(1), QUIET)
+    return scan(head, GRID, RandomSource(1), QUIET)
 
 
 # The head.
@@ -49,8 +49,8 @@ def scanned(head: FineHead) -> Scan:
 
 def test_it_is_drawn_at_twice_the_resolution_and_repeats(head: FineHead) -> None:
     assert head.grid.shape == (96, 120, 96) and head.grid.voxel_size == (1.5, 1.5, 1.5)
-    assert torch.equal(draw_held_out(Dice(7), GRID).chi, head.chi)
-    assert not torch.equal(draw_held_out(Dice(8), GRID).chi, head.chi)
+    assert torch.equal(draw_held_out(RandomSource(7), GRID).chi, head.chi)
+    assert not torch.equal(draw_held_out(RandomSource(8), GRID).chi, head.chi)
 
 
 def test_slices_thick_along_one_axis_are_drawn_isotropically() -> None:
@@ -76,14 +76,14 @@ def test_veins_are_a_percent_of_the_brain_and_the_most_paramagnetic_of_it(head: 
 
 @pytest.mark.parametrize("volume", [2.0, 6.0])
 def test_a_haemorrhage_has_the_volume_that_was_asked_for(volume: float) -> None:
-    bleeding = draw_held_out(Dice(7), GRID, haemorrhage=volume)
+    bleeding = draw_held_out(RandomSource(7), GRID, haemorrhage=volume)
     inside = bleeding.lesions == 1
     assert float(inside.sum()) * 1.5**3 / 1000.0 == pytest.approx(volume, rel=0.1)
     assert float(bleeding.chi[inside].quantile(0.8)) == pytest.approx(0.6, abs=0.02)
 
 
 def test_bleeds_add_microbleeds_and_a_calcification(head: FineHead) -> None:
-    bleeding = draw_held_out(Dice(7), GRID, bleeds=True)
+    bleeding = draw_held_out(RandomSource(7), GRID, bleeds=True)
     assert not bool(head.lesions.any())
     assert float(bleeding.chi[bleeding.lesions == 1].mean()) < -0.3  # the calcified nodule
     assert float(bleeding.chi[bleeding.lesions > 1].mean()) > 0.2
@@ -102,7 +102,7 @@ def test_the_signal_decays_with_r2_star(head: FineHead, scanned: Scan) -> None:
 
 
 def test_the_truth_explains_the_field_of_a_quiet_scan(scanned: Scan) -> None:
-    head, field, achieved = measure(scanned, math.inf, Dice(0))
+    head, field, achieved = measure(scanned, math.inf, RandomSource(0))
     assert achieved == math.inf and not bool((field.mask & ~scanned.mask).any())
     assert explained(head.chi, field.values, head.mask, head.grid) > 0.9
     assert abs(float(head.chi[head.mask].mean())) < 1e-6
@@ -114,8 +114,8 @@ def explained(chi: Tensor, field: Tensor, mask: Tensor, grid: Grid) -> float:
 
 @pytest.mark.parametrize("snr", [40.0, 5.0])
 def test_noise_is_scaled_to_the_power_that_is_asked_for(snr: float, scanned: Scan) -> None:
-    _, clean, _ = measure(scanned, math.inf, Dice(0))
-    head, noisy, achieved = measure(scanned, snr, Dice(0))
+    _, clean, _ = measure(scanned, math.inf, RandomSource(0))
+    head, noisy, achieved = measure(scanned, snr, RandomSource(0))
     both = head.mask & clean.mask
     noise = (noisy.values - clean.values)[both]
     assert achieved == pytest.approx(snr, rel=0.05) and torch.equal(head.mask, noisy.mask)
@@ -125,7 +125,7 @@ def test_noise_is_scaled_to_the_power_that_is_asked_for(snr: float, scanned: Sca
 
 def test_a_power_snr_that_is_not_positive_is_refused(scanned: Scan) -> None:
     with pytest.raises(ParameterInvalid, match="power SNR is 0; expected a positive number"):
-        measure(scanned, 0.0, Dice(0))
+        measure(scanned, 0.0, RandomSource(0))
 
 
 @pytest.mark.parametrize(
@@ -134,17 +134,17 @@ def test_a_power_snr_that_is_not_positive_is_refused(scanned: Scan) -> None:
 def test_every_disturbance_takes_from_what_the_truth_explains(
     changed: dict[str, float], head: FineHead, scanned: Scan
 ) -> None:
-    disturbed = scan(head, GRID, Dice(1), replace(QUIET, **changed))  # type: ignore[arg-type]
+    disturbed = scan(head, GRID, RandomSource(1), replace(QUIET, **changed))  # type: ignore[arg-type]
     shares = []
     for one in (scanned, disturbed):
-        truth, field, _ = measure(one, math.inf, Dice(0))
+        truth, field, _ = measure(one, math.inf, RandomSource(0))
         shares.append(explained(truth.chi, field.values, truth.mask, truth.grid))
     assert shares[1] < shares[0] - 0.005
 
 
 def test_the_mask_can_be_deep_ragged_and_lumpy(head: FineHead, scanned: Scan) -> None:
     deep, ragged, lumpy = (
-        scan(head, GRID, Dice(1), replace(QUIET, **{name: value})).mask
+        scan(head, GRID, RandomSource(1), replace(QUIET, **{name: value})).mask
         for name, value in (("depth", 4.0), ("raggedness", 2.0), ("lumps", 1.5))
     )
     assert not bool((deep & ~scanned.mask).any()) and int(deep.sum()) < 0.95 * int(scanned.mask.sum())
@@ -153,8 +153,8 @@ def test_the_mask_can_be_deep_ragged_and_lumpy(head: FineHead, scanned: Scan) ->
 
 
 def test_strong_sources_dephase_within_a_voxel(head: FineHead) -> None:
-    bleeding = draw_held_out(Dice(7), GRID, haemorrhage=4.0)
-    shown = scan(bleeding, GRID, Dice(1), QUIET)
+    bleeding = draw_held_out(RandomSource(7), GRID, haemorrhage=4.0)
+    shown = scan(bleeding, GRID, RandomSource(1), QUIET)
     ratio = shown.signal[-1].abs() / shown.signal[0].abs()
     lesion = shown.lesions == 1
     tissue = shown.mask & ~lesion & (shown.veins == 0.0)
@@ -178,7 +178,7 @@ def test_a_sphere_of_parallel_fibres_has_no_field_of_its_own_inside(head: FineHe
 
 def test_the_background_is_harmonic_in_the_brain_and_shimmed() -> None:
     grid = Grid((96, 116, 96), (1.5, 1.5, 1.5))
-    mni = place(Dice(7), grid, positions(grid, torch.device("cpu")))
+    mni = place(RandomSource(7), grid, positions(grid, torch.device("cpu")))
     stacked, zero = maps()
     depth = sampled(stacked[3:], mni + zero.view(3, 1, 1, 1))[0]
     field = background(mni, depth, grid)
@@ -207,7 +207,7 @@ def test_the_measured_like_head_has_surroundings_and_loses_its_rim() -> None:
     assert plain.power_snr == pytest.approx(40.0, rel=0.06)
     assert measured.power_snr == pytest.approx(40.0, rel=0.3)  # voxels whose phase wraps are no line in the noise
     assert int(measured.head.mask.sum()) < 0.9 * int(plain.head.mask.sum())
-    assert isinstance(scan(draw_held_out(Dice(7), GRID), GRID, Dice(1), QUIET).removal, NoBackground)
+    assert isinstance(scan(draw_held_out(RandomSource(7), GRID), GRID, RandomSource(1), QUIET).removal, NoBackground)
 
 
 def test_an_oblique_held_out_head_has_another_field_and_the_same_anatomy() -> None:

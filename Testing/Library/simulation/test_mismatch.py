@@ -18,13 +18,13 @@ from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
 from IR2QSMLib.inversion.registry import Method
 from IR2QSMLib.physics.cone import DiscrepancyShares, discrepancy_shares
 from IR2QSMLib.physics.dipole import simulate_field
-from IR2QSMLib.physics.working_grid import Frame
+from IR2QSMLib.physics.working_grid import WorkingGrid
 from IR2QSMLib.simulation import seeds
 from IR2QSMLib.simulation.cases import CASES, Case, Drawn, draw_case
 from IR2QSMLib.simulation.head import Head
 from IR2QSMLib.simulation.mismatch import ghosts, off_diagonal_field, tissue_shift, with_mismatch
 from IR2QSMLib.simulation.phantom import draw_phantom
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 
 # Spans of three measured brains whose discrepancy has 32 to 47 % of the power, and 0.1 to each side.
 BY_FREQUENCY = ((0.20, 0.26), (0.23, 0.26), (0.28, 0.38), (0.35, 0.61), (0.60, 0.82))
@@ -47,7 +47,7 @@ def outside(found: tuple[float, ...], spans: tuple[tuple[float, float], ...]) ->
 
 def best(drawn: Drawn, settings: dict[float, Method]) -> float:
     """The setting of the highest XSIM."""
-    frame = Frame.around(drawn.field)
+    frame = WorkingGrid.around(drawn.field)
     field = frame.prepare(drawn.field)
     mask = drawn.head.mask
 
@@ -84,7 +84,7 @@ def test_the_benchmarks_heads_have_the_shape_of_measured_brains(share: int) -> N
 
 @pytest.fixture(scope="module")
 def head() -> Head:
-    return draw_phantom(Dice(3), GRID)
+    return draw_phantom(RandomSource(3), GRID)
 
 
 def fibres_along(x: float, y: float, z: float) -> Tensor:
@@ -93,17 +93,20 @@ def fibres_along(x: float, y: float, z: float) -> Tensor:
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
 def test_the_share_is_met_and_only_the_scale_depends_on_it(head: Head, share: float) -> None:
-    fibres, clean = fibres_along(0.6, 0.0, 0.8), with_mismatch(head, fibres_along(0.6, 0.0, 0.8), 0.0, Dice(1)).values
+    fibres, clean = (
+        fibres_along(0.6, 0.0, 0.8),
+        with_mismatch(head, fibres_along(0.6, 0.0, 0.8), 0.0, RandomSource(1)).values,
+    )
     assert torch.equal(clean, torch.where(head.mask, simulate_field(head.chi, GRID), 0.0))
-    field = with_mismatch(head, fibres, share, Dice(1))
-    n, other = field.values - clean, with_mismatch(head, fibres, 0.5, Dice(1)).values - clean
+    field = with_mismatch(head, fibres, share, RandomSource(1))
+    n, other = field.values - clean, with_mismatch(head, fibres, 0.5, RandomSource(1)).values - clean
     assert float(n.square().sum() / field.values.square().sum()) == pytest.approx(share, rel=1e-4)
     assert torch.allclose(n / n.norm(), other / other.norm(), atol=1e-5)
     assert not bool(field.values[~head.mask].any())
     assert (
         float(
             torch.nn.functional.cosine_similarity(
-                n.flatten(), (with_mismatch(head, fibres, share, Dice(2)).values - clean).flatten(), dim=0
+                n.flatten(), (with_mismatch(head, fibres, share, RandomSource(2)).values - clean).flatten(), dim=0
             )
         )
         < 0.9
@@ -113,8 +116,8 @@ def test_the_share_is_met_and_only_the_scale_depends_on_it(head: Head, share: fl
 def test_a_third_of_the_discrepancy_is_white(head: Head) -> None:
     # Beyond what the head's smooth parts hold, the finest frequencies show the noise alone.
     grid = head.grid
-    n = with_mismatch(head, fibres_along(0.0, 0.0, 1.0), 0.4, Dice(1)).values
-    n = n - with_mismatch(head, fibres_along(0.0, 0.0, 1.0), 0.0, Dice(1)).values
+    n = with_mismatch(head, fibres_along(0.0, 0.0, 1.0), 0.4, RandomSource(1)).values
+    n = n - with_mismatch(head, fibres_along(0.0, 0.0, 1.0), 0.0, RandomSource(1)).values
     power = torch.fft.fftn(n).abs().square()
     k = torch.stack(torch.meshgrid(*(torch.fft.fftfreq(m) for m in grid.shape), indexing="ij")).abs().amin(0)
     white = float(power[k > 0.4].median()) / math.log(2.0) / float(power.mean())
@@ -124,7 +127,7 @@ def test_a_third_of_the_discrepancy_is_white(head: Head) -> None:
 @pytest.mark.parametrize("share", [-0.1, 1.0, math.nan])
 def test_a_share_that_there_cannot_be_is_refused(head: Head, share: float) -> None:
     with pytest.raises(ParameterInvalid, match="expected 0 or more and less than 1"):
-        with_mismatch(head, fibres_along(0.0, 0.0, 1.0), share, Dice(0))
+        with_mismatch(head, fibres_along(0.0, 0.0, 1.0), share, RandomSource(0))
 
 
 def test_the_off_diagonal_field_is_that_of_a_plane_wave() -> None:
@@ -138,20 +141,20 @@ def test_the_off_diagonal_field_is_that_of_a_plane_wave() -> None:
 
 @pytest.mark.parametrize("fibre", [(0.0, 0.0, 1.0), (1.0, 0.0, 0.0)])
 def test_fibres_along_or_across_b0_have_nothing_off_the_diagonal(fibre: tuple[float, float, float]) -> None:
-    wave = Dice(5).smooth(GRID, 4.0)
+    wave = RandomSource(5).smooth(GRID, 4.0)
     assert float(off_diagonal_field(wave, fibres_along(*fibre), GRID).abs().max()) < 1e-6
 
 
 def test_a_shift_in_place_has_no_field_elsewhere(head: Head) -> None:
     chi = torch.zeros(GRID.shape)
     chi[24, 24, 24] = 1.0
-    shift = tissue_shift(replace(head, chi=chi), Dice(0))
+    shift = tissue_shift(replace(head, chi=chi), RandomSource(0))
     assert float(shift[24, 24, 24]) > 0.2
     assert float(shift[:10].abs().max()) < 1e-3
 
 
 def test_ghosts_are_the_field_moved_both_ways_along_y() -> None:
-    field = Dice(6).smooth(GRID, 3.0)
+    field = RandomSource(6).smooth(GRID, 3.0)
     expected = field.roll(5, 1) + field.roll(-5, 1)
     assert torch.allclose(ghosts(field, GRID, 10.0), expected, atol=1e-4)
 

@@ -9,14 +9,14 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.evaluation.metrics import roi_slope
 from IR2QSMLib.simulation.head import Head
 from IR2QSMLib.simulation.phantom import CONTENTS, draw_phantom
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 
 GRID = Grid((96, 96, 96))
 
 
 @pytest.fixture(scope="module")
 def phantom() -> Head:
-    return draw_phantom(Dice(4), GRID)
+    return draw_phantom(RandomSource(4), GRID)
 
 
 def test_labels_differ_by_their_nominal_susceptibilities(phantom: Head) -> None:
@@ -48,7 +48,7 @@ def test_the_mask_is_a_cylinder_and_chi_has_no_mean_inside(phantom: Head) -> Non
 
 
 def test_only_the_ring_turns_with_the_seed() -> None:
-    first, again, other = (draw_phantom(Dice(seed), GRID) for seed in (4, 4, 5))
+    first, again, other = (draw_phantom(RandomSource(seed), GRID) for seed in (4, 4, 5))
     assert torch.equal(first.chi, again.chi)
     assert torch.equal(first.mask, other.mask)
     assert not torch.equal(first.labels, other.labels)
@@ -58,6 +58,6 @@ def test_only_the_ring_turns_with_the_seed() -> None:
 
 
 def test_it_fits_grids_that_are_not_cubes() -> None:
-    head = draw_phantom(Dice(4), Grid((64, 80, 32), (1.0, 1.0, 2.0)))
+    head = draw_phantom(RandomSource(4), Grid((64, 80, 32), (1.0, 1.0, 2.0)))
     assert head.labels.unique().tolist() == list(range(len(CONTENTS) + 1))
     assert not bool(head.mask[0].any()) and not bool(head.mask[:, 0].any()) and not bool(head.mask[:, :, 0].any())

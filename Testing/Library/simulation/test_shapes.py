@@ -9,7 +9,7 @@ import torch
 
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.simulation.head import add_lesions, ball, finish, positions, splat, tubes
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.shapes import draw_shapes
 
 GRID = Grid((32, 40, 32), (1.5, 1.5, 1.5))
@@ -17,13 +17,13 @@ CPU = torch.device("cpu")
 
 
 def test_the_same_seed_gives_the_same_head_bit_for_bit() -> None:
-    first, again = draw_shapes(Dice(11), GRID), draw_shapes(Dice(11), GRID)
+    first, again = draw_shapes(RandomSource(11), GRID), draw_shapes(RandomSource(11), GRID)
     for name in ("chi", "mask", "white", "labels"):
         assert torch.equal(getattr(first, name), getattr(again, name)), name
 
 
 def test_another_seed_gives_another_head() -> None:
-    first, other = draw_shapes(Dice(11), GRID), draw_shapes(Dice(12), GRID)
+    first, other = draw_shapes(RandomSource(11), GRID), draw_shapes(RandomSource(12), GRID)
     both = first.mask & other.mask
     assert not torch.equal(first.mask, other.mask)
     assert float((first.chi - other.chi)[both].std()) > 0.5 * float(first.chi[both].std())
@@ -31,7 +31,7 @@ def test_another_seed_gives_another_head() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_chi_has_no_mean_inside_the_mask_is_zero_outside_and_stays_in_range(seed: int) -> None:
-    head = draw_shapes(Dice(seed), GRID)
+    head = draw_shapes(RandomSource(seed), GRID)
     assert head.grid == GRID and head.mask.dtype == torch.bool
     assert 0.02 < float(head.mask.float().mean()) < 1.0
     assert abs(float(head.chi[head.mask].double().mean())) < 1e-6
@@ -81,7 +81,7 @@ def test_a_splat_near_the_border_stays_inside() -> None:
 
 def test_tubes_are_thin_long_and_as_many_as_asked() -> None:
     mask = torch.ones(GRID.shape, dtype=torch.bool)
-    few, many = (tubes(Dice(1), mask, GRID, n, (0.4, 0.8)) for n in (2, 30))
+    few, many = (tubes(RandomSource(1), mask, GRID, n, (0.4, 0.8)) for n in (2, 30))
     assert float(few.min()) >= 0.0 and float(many.max()) <= 1.0
     assert 0 < int((few > 0.5).sum()) < 0.2 * int((many > 0.5).sum())
     inside = torch.nn.functional.avg_pool3d((many > 0.5).float()[None], 5, 1, 2)[0]
@@ -90,7 +90,7 @@ def test_tubes_are_thin_long_and_as_many_as_asked() -> None:
 
 def test_lesions_come_now_and_then_and_are_strong_and_local() -> None:
     p, mask = positions(GRID, CPU), torch.ones(GRID.shape, dtype=torch.bool)
-    drawn = [add_lesions(Dice(seed), torch.zeros(GRID.shape), p, mask, GRID) for seed in range(40)]
+    drawn = [add_lesions(RandomSource(seed), torch.zeros(GRID.shape), p, mask, GRID) for seed in range(40)]
     strongest = [float(chi.abs().max()) for chi in drawn]
     some = [chi for chi in drawn if float(chi.abs().max()) > 0.1]
     assert 8 <= len(some) <= 36

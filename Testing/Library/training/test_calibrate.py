@@ -18,7 +18,7 @@ from IR2QSMLib.inversion.learned.load import load
 from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.inversion.learned.uncertainty import FEATURES, Calibration
 from IR2QSMLib.io.weights import read_weights
-from IR2QSMLib.physics.working_grid import Frame
+from IR2QSMLib.physics.working_grid import WorkingGrid
 from IR2QSMLib.simulation.cases import CASES, FIRST_TRAINING_SEED, Case, draw_case
 from IR2QSMLib.training import calibrate as module
 from IR2QSMLib.training.calibrate import CHECKED, FITTED, Sample, covered, fitted, samples_of
@@ -101,7 +101,7 @@ def test_errors_are_those_of_the_final_map_about_the_means_in_the_mask() -> None
     off[mask.nonzero()[::2].unbind(1)] = 0.02
 
     def method(field: LocalField, progress: object) -> Susceptibility:
-        chi = Frame.around(drawn.field).bring(drawn.head.chi + off + 0.5)
+        chi = WorkingGrid.around(drawn.field).bring(drawn.head.chi + off + 0.5)
         return Susceptibility(torch.where(field.mask, chi, 0.0))
 
     found = samples_of("tiny", drawn, method, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
@@ -163,7 +163,7 @@ def test_calibrated_weights_say_what_was_done_and_keep_their_word(
 
     # The coverage it tells is the one that a reconstruction has.
     drawn = draw_case(module.CHECKED["b"])
-    frame = Frame.around(drawn.field)
+    frame = WorkingGrid.around(drawn.field)
     found = Learned(output)(frame.prepare(drawn.field))
     assert found.uncertainty is not None and found.notes["uncertainty"] == "calibrated on simulated heads"
     sigma, mask = frame.restore(found.uncertainty), drawn.head.mask

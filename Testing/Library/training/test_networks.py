@@ -16,22 +16,22 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.inversion.learned.load import load
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.networks.blocks import Estimate
-from IR2QSMLib.networks.registry import KINDS, build, sized
+from IR2QSMLib.networks.registry import NETWORKS, build, sized
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.simulation.acquisition import Discrepancy
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.shapes import draw_shapes
 from IR2QSMLib.training import data as training_data
 from IR2QSMLib.training import patches as training_patches
 from IR2QSMLib.training import run as training
 from IR2QSMLib.training import validation as training_validation
-from IR2QSMLib.training.data import Feed, cut_patches, draw_round, stand_alone
+from IR2QSMLib.training.data import Sampling, cut_patches, draw_round, stand_alone
 from IR2QSMLib.training.loss import loss_of
-from IR2QSMLib.training.run import Recipe, Run, take_over
+from IR2QSMLib.training.run import Recipe, Run, load_initial_weights
 
 CPU = torch.device("cpu")
-FEED = Feed(patch=24, batch=2, volumes=1, patches=2)
-OTHERS = [kind for kind in KINDS if kind != "ir2unet"]
+FEED = Sampling(patch=24, batch=2, volumes=1, patches=2)
+OTHERS = [kind for kind in NETWORKS if kind != "ir2unet"]
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +42,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(training, "keep_freed_memory", lambda: None)
 
     def validation_cases(device: torch.device) -> list[Any]:
-        dice = Dice(900, device)
-        return [(draw_shapes(dice, Grid((24, 24, 24), (1.5, 1.5, 1.5))), Discrepancy(40.0), dice)]
+        rng = RandomSource(900, device)
+        return [(draw_shapes(rng, Grid((24, 24, 24), (1.5, 1.5, 1.5))), Discrepancy(40.0), rng)]
 
     monkeypatch.setattr(training_validation, "validation_cases", validation_cases)
     yield
@@ -86,13 +86,17 @@ def test_one_loop_trains_any_network_and_goes_on_where_it_stopped(kind: str, tmp
     assert (card["network"], card["recipe"]["kind"]) == (kind, kind)
     assert Recipe.from_dict(json.loads((tmp_path / "parts" / "recipe.json").read_text(encoding="utf-8"))) == recipe
     loaded = load(tmp_path / "whole" / "weights.safetensors")
-    assert (loaded.kind, loaded.network.config, loaded.network_input) == (kind, recipe.network.quiet, recipe.reading)
+    assert (loaded.kind, loaded.network.config, loaded.network_input) == (
+        kind,
+        recipe.network.eval_config,
+        recipe.reading,
+    )
     assert card["validation"]["xsims"] and all(0.0 < x <= 1.0 for x in card["validation"]["xsims"])
 
 
 @pytest.mark.parametrize("kind", ["unet", "lpcnn", "modl-qsm"])
 def test_a_run_learns(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    unrolled = KINDS[kind].unrolled
+    unrolled = NETWORKS[kind].unrolled
     batches = list(draw_round(NetworkInput("both"), FEED, 0, CPU, alone=unrolled))
     monkeypatch.setattr(training_patches, "draw_round", lambda *_, **__: iter(batches))
     recipe = recipe_of(kind, loss="absolute", learning_rate=1e-2)
@@ -120,14 +124,14 @@ def test_an_unrolled_network_is_not_trained_without_the_field() -> None:
 def test_weights_are_taken_over_by_their_own_network_in_its_unit(kind: str, make_weights: Callable[..., Path]) -> None:
     path = make_weights(NetworkInput("both"), kind=kind)
     network = build(sized(kind, width=0.125, n_inputs=2))
-    take_over(path, network)
+    load_initial_weights(path, network)
     stored = load(path).network.state_dict()
     name = "head.weight" if kind == "unet" else "proximal.head.weight"
     assert torch.equal(network.state_dict()[name], stored[name])
     with pytest.raises(WeightsInvalid, match="counts in units of"):
-        take_over(path, build(sized(kind, width=0.125, n_inputs=2, unit=0.2)))
+        load_initial_weights(path, build(sized(kind, width=0.125, n_inputs=2, unit=0.2)))
     with pytest.raises(WeightsInvalid, match=f"holds a '{kind}'; expected a 'xqsm'"):
-        take_over(path, build(sized("xqsm", width=0.125, n_inputs=2)))
+        load_initial_weights(path, build(sized("xqsm", width=0.125, n_inputs=2)))
 
 
 # Patches.
@@ -136,7 +140,7 @@ def test_weights_are_taken_over_by_their_own_network_in_its_unit(kind: str, make
 @pytest.mark.parametrize("reads", ["field", "both"])
 def test_a_patch_that_stands_alone_has_the_field_of_its_own_sources(reads: str) -> None:
     n = NetworkInput(reads).n_channels
-    cut, grids = cut_patches(NetworkInput(reads), FEED, Dice(5))
+    cut, grids = cut_patches(NetworkInput(reads), FEED, RandomSource(5))
     image, truth, mask, left = stand_alone(cut, NetworkInput(reads), grids).split([n, 1, 1, 1], dim=1)
     own = torch.stack([simulate_field(t, grid) for t, grid in zip(truth, grids, strict=True)])
     torch.testing.assert_close(image[:, :1], (own + left) * mask, atol=1e-6, rtol=1e-5)
@@ -148,11 +152,11 @@ def test_a_patch_that_stands_alone_has_the_field_of_its_own_sources(reads: str) 
 
 def test_a_patch_that_stands_alone_has_nothing_left_to_explain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a clean field, its own sources explain all; of a patch that was merely cut, sources beside it have a part."""
-    monkeypatch.setattr(training_data, "draw_discrepancy", lambda dice: Discrepancy())
+    monkeypatch.setattr(training_data, "draw_discrepancy", lambda rng: Discrepancy())
     for name in ("remove_background", "cut_slab"):
-        monkeypatch.setattr(training_data, name, lambda field, dice: field)
+        monkeypatch.setattr(training_data, name, lambda field, rng: field)
     for seed in range(3):
-        found = cut_patches(NetworkInput("field"), FEED, Dice(seed))
+        found = cut_patches(NetworkInput("field"), FEED, RandomSource(seed))
         _, truth, mask, left = stand_alone(found.values, NetworkInput("field"), found.grids).split(1, dim=1)
         own = torch.stack([simulate_field(t, grid) for t, grid in zip(truth, found.grids, strict=True)]) * mask
         beside = found.values[:, :1] - own
@@ -162,13 +166,15 @@ def test_a_patch_that_stands_alone_has_nothing_left_to_explain(monkeypatch: pyte
 def test_a_flipped_patch_has_its_b0_flipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its grid predicts the field it was cut with, wherever B0 points after the flips."""
     grid = Grid((32, 32, 32), b0_given=(0.4, 0.3, 0.8))
-    monkeypatch.setattr(training_data, "draw_training_grid", lambda dice: grid)
-    monkeypatch.setattr(training_data, "draw_discrepancy", lambda dice: Discrepancy())
+    monkeypatch.setattr(training_data, "draw_training_grid", lambda rng: grid)
+    monkeypatch.setattr(training_data, "draw_discrepancy", lambda rng: Discrepancy())
     for name in ("remove_background", "cut_slab"):
-        monkeypatch.setattr(training_data, name, lambda field, dice: field)
+        monkeypatch.setattr(training_data, name, lambda field, rng: field)
     seen = set()
     for seed in range(8):
-        found = cut_patches(NetworkInput("field"), Feed(patch=56, batch=1, volumes=1, patches=1), Dice(seed))
+        found = cut_patches(
+            NetworkInput("field"), Sampling(patch=56, batch=1, volumes=1, patches=1), RandomSource(seed)
+        )
         seen.add(tuple(v > 0 for v in found.grids[0].b0_direction))
         field, truth, mask, _ = found.values[0]
         off = (simulate_field(truth, found.grids[0]) - field)[mask > 0]

@@ -23,18 +23,18 @@ from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.io.weights import read_weights
 from IR2QSMLib.networks.ir2unet import IR2UnetConfig
 from IR2QSMLib.simulation.acquisition import Discrepancy
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.shapes import draw_shapes
 from IR2QSMLib.training import data as training_data
 from IR2QSMLib.training import patches as training_patches
 from IR2QSMLib.training import run as training
 from IR2QSMLib.training import validation as training_validation
-from IR2QSMLib.training.data import Feed
+from IR2QSMLib.training.data import Sampling
 from IR2QSMLib.training.run import Recipe, Run, learning_rate
 
 CPU = torch.device("cpu")
 NETWORK = IR2UnetConfig(0.125, 2, 1, True, feature_noise=0.0, dropout=0.0)
-RECIPE = Recipe(NETWORK, NetworkInput("first"), Feed(patch=24, batch=2, volumes=1, patches=4))
+RECIPE = Recipe(NETWORK, NetworkInput("first"), Sampling(patch=24, batch=2, volumes=1, patches=4))
 LITTLE = replace(RECIPE, network=replace(NETWORK, n_passes=1), feed=replace(RECIPE.feed, patches=2))
 
 
@@ -46,8 +46,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(training, "keep_freed_memory", lambda: None)
 
     def validation_cases(device: torch.device) -> list[Any]:
-        dice = Dice(900, device)
-        return [(draw_shapes(dice, Grid((24, 32, 24), (1.5, 1.5, 1.5))), Discrepancy(40.0), dice)]
+        rng = RandomSource(900, device)
+        return [(draw_shapes(rng, Grid((24, 32, 24), (1.5, 1.5, 1.5))), Discrepancy(40.0), rng)]
 
     monkeypatch.setattr(training_validation, "validation_cases", validation_cases)
     yield

@@ -16,9 +16,9 @@ from IR2QSMLib.inversion.learned.load import load
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.networks.blocks import Estimate
 from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.training.data import remove_background
-from IR2QSMLib.training.run import Recipe, Run, take_over
+from IR2QSMLib.training.run import Recipe, Run, load_initial_weights
 
 CONFIG = {"width": 0.125, "n_passes": 2, "uncertainty": True}
 
@@ -37,7 +37,7 @@ def weights(make_weights: Callable[..., Path]) -> Path:
 def test_weights_taken_over_compute_the_same_in_another_unit(weights: Path) -> None:
     same, other = (IR2Unet(IR2UnetConfig(n_inputs=1, unit=unit, **CONFIG)) for unit in (1.0, 0.05))
     for network in (same, other):
-        take_over(weights, network)
+        load_initial_weights(weights, network)
     first, second = estimates(same), estimates(other)
     assert first.log_sigma is not None and second.log_sigma is not None
     assert torch.allclose(first.chi, second.chi, atol=1e-6) and float(first.chi.std()) > 0.01
@@ -49,13 +49,13 @@ def test_weights_taken_over_compute_the_same_in_another_unit(weights: Path) -> N
 def test_weights_with_normalisation_are_taken_over_by_a_network_without(weights: Path) -> None:
     with_it, without = (IR2Unet(IR2UnetConfig(n_inputs=1, normalised=n, **CONFIG)) for n in (True, False))
     for network in (with_it, without):
-        take_over(weights, network)
+        load_initial_weights(weights, network)
     assert torch.allclose(estimates(with_it).chi, estimates(without).chi, atol=1e-5)
 
 
 def test_weights_of_another_size_are_not_taken_over(weights: Path) -> None:
     with pytest.raises(WeightsInvalid, match="give weights trained for this network"):
-        take_over(weights, IR2Unet(IR2UnetConfig(n_inputs=1, **{**CONFIG, "width": 0.25})))
+        load_initial_weights(weights, IR2Unet(IR2UnetConfig(n_inputs=1, **{**CONFIG, "width": 0.25})))
 
 
 def test_a_run_begins_from_the_weights_it_is_given(weights: Path, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_run_begins_from_the_weights_it_is_given(weights: Path, tmp_path: Path
     run.fabric.launch()
     run._set_up()
     network = IR2Unet(recipe.network)
-    take_over(weights, network)
+    load_initial_weights(weights, network)
     assert torch.allclose(estimates(run.network).chi, estimates(network).chi, atol=1e-6)
 
 
@@ -91,7 +91,7 @@ def test_background_removal_takes_a_harmonic_field_and_leaves_a_source() -> None
     harmonic = torch.where(mask, 0.001 * (x * y + z), 0.0)
     near = torch.exp(-(x**2 + y**2 + z**2) / 8.0) * mask
     for values, kept in ((harmonic, False), (near, True)):
-        field = remove_background(LocalField(values, mask, grid), Dice(0))
+        field = remove_background(LocalField(values, mask, grid), RandomSource(0))
         assert 0 < int(field.mask.sum()) < int(mask.sum())
         ratio = float(field.values[field.mask].norm() / values[field.mask].norm())
         assert ratio > 0.7 if kept else ratio < 0.1

@@ -15,9 +15,9 @@ CPU = torch.device("cpu")
 
 
 def test_validation_holds_brains_shapes_and_several_noise_levels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_validation, "draw_brain", lambda dice, grid, *, lesions: ("brain", grid, lesions))
-    monkeypatch.setattr(training_validation, "draw_shapes", lambda dice, grid: ("shapes", grid, None))
-    monkeypatch.setattr(training_validation, "draw_phantom", lambda dice, grid: ("phantom", grid, None))
+    monkeypatch.setattr(training_validation, "draw_brain", lambda rng, grid, *, lesions: ("brain", grid, lesions))
+    monkeypatch.setattr(training_validation, "draw_shapes", lambda rng, grid: ("shapes", grid, None))
+    monkeypatch.setattr(training_validation, "draw_phantom", lambda rng, grid: ("phantom", grid, None))
     cases = validation_cases(CPU)
     kinds = [head[0] for head, _, _ in cases]  # type: ignore[index]
     assert kinds == ["brain", "shapes", "brain", "brain", "phantom", "brain"]
@@ -25,9 +25,9 @@ def test_validation_holds_brains_shapes_and_several_noise_levels(monkeypatch: py
 
 
 def test_the_last_validation_case_is_oblique_with_thick_slices_and_structured_noise() -> None:
-    head, discrepancy, dice = validation_cases(CPU)[-1]
+    head, discrepancy, rng = validation_cases(CPU)[-1]
     assert head.grid.voxel_size[2] == 2.5 * head.grid.voxel_size[0]
     assert math.degrees(math.acos(head.grid.b0_direction[2])) == pytest.approx(25.0)
     assert discrepancy.structured == 0.4 and discrepancy.edge == 2.0 and discrepancy.near_sources == 1.0
     assert float(head.mask.float().mean()) > 0.1
-    assert bool(acquire(head, discrepancy, dice).values[head.mask].isfinite().all())
+    assert bool(acquire(head, discrepancy, rng).values[head.mask].isfinite().all())

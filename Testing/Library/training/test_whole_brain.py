@@ -18,11 +18,11 @@ from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.networks.whole_brain import WholeBrainConfig, WholeBrainUnet
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.simulation.cases import FIRST_TRAINING_SEED
-from IR2QSMLib.simulation.random_source import Dice
+from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.shapes import draw_shapes
 from IR2QSMLib.training import run as training
 from IR2QSMLib.training import whole_brain as training_whole_brain
-from IR2QSMLib.training.data import Feed
+from IR2QSMLib.training.data import Sampling
 from IR2QSMLib.training.run import Recipe, Run
 from IR2QSMLib.training.whole_brain import BEFORE, Sample, WholeBrainTask, draw_samples
 
@@ -39,7 +39,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(training_whole_brain, "ROUND", 6)
     monkeypatch.setattr(training_whole_brain, "VALIDATION_SEEDS", (980,))
     for name in ("draw_brain", "_held_out"):
-        monkeypatch.setattr(training_whole_brain, name, lambda dice, grid=SMALL, **_: draw_shapes(dice, grid))
+        monkeypatch.setattr(training_whole_brain, name, lambda rng, grid=SMALL, **_: draw_shapes(rng, grid))
     monkeypatch.setattr(training, "keep_freed_memory", lambda: None)
     yield
     torch.set_flush_denormal(False)
@@ -90,7 +90,7 @@ def test_a_field_and_its_truth_lie_in_one_mask_and_belong_together() -> None:
 
 
 def test_a_mirrored_head_has_the_mirrored_field() -> None:
-    sample = draw_samples(Dice(FIRST_TRAINING_SEED), 1)[0]
+    sample = draw_samples(RandomSource(FIRST_TRAINING_SEED), 1)[0]
     assert sample.flipped([]) is sample
     there = sample.flipped([0, 2])
     assert torch.equal(there.chi, sample.chi.flip([0, 2]))
@@ -102,14 +102,14 @@ def test_a_mirrored_head_has_the_mirrored_field() -> None:
 
 def test_no_seed_is_a_held_out_one_and_none_is_drawn_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
-    one = draw_samples(Dice(FIRST_TRAINING_SEED), 1) * 2
+    one = draw_samples(RandomSource(FIRST_TRAINING_SEED), 1) * 2
 
-    def noted(dice: Any) -> list[Sample]:
+    def noted(rng: Any) -> list[Sample]:
         return one
 
-    def seeded(seed: int, device: torch.device = CPU) -> Dice:
+    def seeded(seed: int, device: torch.device = CPU) -> RandomSource:
         drawn.append(seed)
-        return Dice(seed, device)
+        return RandomSource(seed, device)
 
     monkeypatch.setattr(training_whole_brain, "draw_samples", noted)
     monkeypatch.setattr(training_whole_brain, "Dice", seeded)
@@ -185,7 +185,7 @@ def test_validation_has_fields_with_and_without_a_discrepancy_and_scores_them() 
 
 
 def test_a_run_on_whole_brains_leaves_weights_that_load(tmp_path: Path) -> None:
-    recipe = Recipe(CONFIG, READS, Feed(), whole_brains=True)
+    recipe = Recipe(CONFIG, READS, Sampling(), whole_brains=True)
 
     class Paced(Run):
         now = 100.0

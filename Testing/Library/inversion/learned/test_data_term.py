@@ -16,7 +16,7 @@ from IR2QSMLib.inversion.learned.consistency import DataTerm
 from IR2QSMLib.physics.dipole import DipoleOp
 from IR2QSMLib.physics.fourier import frequencies
 from IR2QSMLib.physics.settings import SETTINGS
-from Testing.Library.inversion.learned_cases import GRID, simulated, truth
+from Testing.Library.inversion.learned.cases import GRID, simulated, truth
 
 EVEN = Grid((32, 32, 32), (1.0, 1.0, 1.0))
 THICK = Grid((30, 24, 15), (1.0, 1.0, 2.0), b0_given=(0.3, 0.2, 0.9))

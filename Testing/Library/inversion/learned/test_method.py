@@ -18,7 +18,7 @@ from IR2QSMLib.inversion.learned.consistency import DataTerm
 from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.io.weights import read_weights
-from Testing.Library.inversion.learned_cases import noise_of, simulated, with_magnitude
+from Testing.Library.inversion.learned.cases import noise_of, simulated, with_magnitude
 
 MakeWeights = Callable[..., Path]
 

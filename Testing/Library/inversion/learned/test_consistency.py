@@ -21,7 +21,7 @@ from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.inversion.learned.tiles import Maps
 from IR2QSMLib.inversion.learned.whole_brain import whole_brain_map
 from IR2QSMLib.physics.settings import SETTINGS
-from Testing.Library.inversion.learned_cases import GRID, residual, simulated, truth, with_magnitude
+from Testing.Library.inversion.learned.cases import GRID, residual, simulated, truth, with_magnitude
 
 MakeWeights = Callable[..., Path]
 

@@ -12,7 +12,7 @@ from IR2QSMLib.inversion.direct import Tikhonov
 from IR2QSMLib.inversion.learned.consistency import DataTerm
 from IR2QSMLib.inversion.learned.network_input import CHANNELS, NetworkInput, require_fit
 from IR2QSMLib.networks.registry import sized
-from Testing.Library.inversion.learned_cases import GRID, noise_of, simulated, truth
+from Testing.Library.inversion.learned.cases import GRID, noise_of, simulated, truth
 
 
 @pytest.mark.parametrize("reads", CHANNELS)

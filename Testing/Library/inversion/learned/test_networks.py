@@ -19,9 +19,9 @@ from IR2QSMLib.inversion.learned.method import Learned, LearnedLpcnn, LearnedMod
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.inversion.registry import METHODS, method
 from IR2QSMLib.io.weights import read_weights, weights_bytes
-from IR2QSMLib.networks.registry import KINDS
+from IR2QSMLib.networks.registry import NETWORKS
 from IR2QSMLib.physics.dipole import DipoleOp
-from IR2QSMLib.physics.working_grid import Frame
+from IR2QSMLib.physics.working_grid import WorkingGrid
 
 MakeWeights = Callable[..., Path]
 NAMES = {"ir2qsm": "ir2unet", "unet": "unet", "xqsm": "xqsm", "lpcnn": "lpcnn", "modl-qsm": "modl-qsm"}
@@ -58,7 +58,7 @@ def made(make_weights: MakeWeights) -> Callable[..., Learned]:
 
 def test_every_network_but_the_whole_brain_s_is_a_method() -> None:
     kinds = {m.make.kind for m in METHODS.values() if hasattr(m.make, "kind")}
-    assert set(NAMES.values()) == kinds == set(KINDS) - {"whole-brain"}
+    assert set(NAMES.values()) == kinds == set(NETWORKS) - {"whole-brain"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,7 +80,7 @@ def test_an_array_in_another_order_gives_the_very_same_map(made: Callable[..., L
 
     maps = []
     for f in (field, LocalField(turn(field.values), turn(field.mask), grid)):
-        frame = Frame.around(f, margin=2)
+        frame = WorkingGrid.around(f, margin=2)
         maps.append(frame.restore(chosen(frame.prepare(f)).values))
     assert torch.equal(maps[1], turn(maps[0]))
 

@@ -12,12 +12,12 @@ from torch import nn
 from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.networks.blocks import Estimate, fold_batch_norm
-from IR2QSMLib.networks.registry import KINDS, Network, build, kind_of, sized
+from IR2QSMLib.networks.registry import NETWORKS, Network, build, kind_of, sized
 from IR2QSMLib.physics.dipole import DipoleStack
 from IR2QSMLib.physics.working_grid import MULTIPLE
 
-OTHERS = [kind for kind in KINDS if kind != "ir2unet"]
-UNROLLED = [kind for kind in KINDS if KINDS[kind].unrolled]
+OTHERS = [kind for kind in NETWORKS if kind != "ir2unet"]
+UNROLLED = [kind for kind in NETWORKS if NETWORKS[kind].unrolled]
 SHAPE = (16, 8, 24)
 
 
@@ -59,7 +59,7 @@ def test_the_published_size_has_the_published_parameters(kind: str, published: f
     assert sum(p.numel() for p in network.parameters()) == pytest.approx(published, rel=0.01)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NETWORKS)
 def test_a_frame_of_the_pipeline_fits_every_network(kind: str) -> None:
     network = perturbed(kind)
     assert MULTIPLE % network.multiple == 0 and kind_of(network.config) == kind
@@ -99,15 +99,15 @@ def test_every_setting_changes_the_result(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", UNROLLED)
 def test_dropout_changes_the_training_output_alone(kind: str) -> None:
-    quiet, dropping = perturbed(kind, dropout=0.0), perturbed(kind, dropout=0.5)
-    assert dropping.config.quiet == quiet.config
-    assert not torch.allclose(run(quiet, image()).chi, run(dropping, image()).chi, rtol=1e-3)
-    for network in (quiet, dropping):
+    eval_config, dropping = perturbed(kind, dropout=0.0), perturbed(kind, dropout=0.5)
+    assert dropping.config.eval_config == eval_config.config
+    assert not torch.allclose(run(eval_config, image()).chi, run(dropping, image()).chi, rtol=1e-3)
+    for network in (eval_config, dropping):
         network.load_state_dict(perturbed(kind).state_dict())  # running statistics moved
-    assert torch.equal(run(quiet.eval(), image()).chi, run(dropping.eval(), image()).chi)
+    assert torch.equal(run(eval_config.eval(), image()).chi, run(dropping.eval(), image()).chi)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NETWORKS)
 def test_evaluation_is_repeatable_and_samples_do_not_mix(kind: str) -> None:
     network, x = perturbed(kind, 0.05).eval(), image(n=3)
     found = run(network, x).chi
@@ -115,7 +115,7 @@ def test_evaluation_is_repeatable_and_samples_do_not_mix(kind: str) -> None:
     torch.testing.assert_close(found[1:2], run(network, x[1:2]).chi, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NETWORKS)
 def test_a_network_is_the_same_once_folded(kind: str) -> None:
     network, x = perturbed(kind, 0.05).eval(), image(n=2)
     before = run(network, x)
@@ -127,7 +127,7 @@ def test_a_network_is_the_same_once_folded(kind: str) -> None:
     torch.testing.assert_close(run(network, x), before, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NETWORKS)
 def test_initial_weights_are_the_generators(kind: str) -> None:
     made = []
     for seed in (0, 0, 1):
@@ -148,7 +148,7 @@ def test_a_new_network_starts_near_a_channel_or_near_nothing(kind: str) -> None:
 @pytest.mark.parametrize("kind", OTHERS)
 def test_the_gradient_reaches_every_parameter(kind: str) -> None:
     torch.manual_seed(0)
-    network = perturbed(kind, **({"dropout": 0.0} if KINDS[kind].unrolled else {}))
+    network = perturbed(kind, **({"dropout": 0.0} if NETWORKS[kind].unrolled else {}))
     with torch.enable_grad():
         estimate = run.__wrapped__(network, image(n=2))  # type: ignore[attr-defined]
         total = estimate.chi.square().mean()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField
-from IR2QSMLib.physics.working_grid import DIGITS, Frame
+from IR2QSMLib.physics.working_grid import DIGITS, WorkingGrid
 
 AXES = list(permutations((0, 1, 2)))
 FLIPS = list(product((False, True), repeat=3))
@@ -61,7 +61,7 @@ def fields(draw: st.DrawFn) -> LocalField:
 @settings(max_examples=60, deadline=None)
 @given(fields(), st.integers(0, 9))
 def test_a_field_comes_back_from_its_frame(field: LocalField, margin: int) -> None:
-    frame = Frame.around(field, margin)
+    frame = WorkingGrid.around(field, margin)
     prepared = frame.prepare(field)
     assert prepared.values.shape == prepared.mask.shape == prepared.grid.shape
     assert prepared.mask.sum() == field.mask.sum()
@@ -72,7 +72,7 @@ def test_a_field_comes_back_from_its_frame(field: LocalField, margin: int) -> No
 @settings(max_examples=60, deadline=None)
 @given(fields(), st.integers(0, 9))
 def test_the_frame_is_a_multiple_of_eight_with_the_margin_all_around(field: LocalField, margin: int) -> None:
-    prepared = Frame.around(field, margin).prepare(field)
+    prepared = WorkingGrid.around(field, margin).prepare(field)
     inside = prepared.mask.nonzero()
     assert all(n % 8 == 0 for n in prepared.grid.shape)
     assert (inside.amin(0) >= margin).all()
@@ -83,7 +83,7 @@ def test_the_frame_is_a_multiple_of_eight_with_the_margin_all_around(field: Loca
 @given(fields())
 def test_every_voxel_of_the_frame_is_where_it_was_in_the_patient(field: LocalField) -> None:
     grid = field.grid
-    frame = Frame.around(field, 2)
+    frame = WorkingGrid.around(field, 2)
     for axis in range(3):  # the position of every voxel, carried along as if it were the field
         position = torch.tensor([grid.point(i)[axis] for i in np.ndindex(*grid.shape)]).view(grid.shape)
         prepared = frame.prepare(replace(field, values=position))
@@ -96,14 +96,14 @@ def test_every_voxel_of_the_frame_is_where_it_was_in_the_patient(field: LocalFie
 @settings(max_examples=60, deadline=None)
 @given(fields())
 def test_b0_is_nearest_to_the_frames_z_axis(field: LocalField) -> None:
-    x, y, z = Frame.around(field).grid.b0_direction
+    x, y, z = WorkingGrid.around(field).grid.b0_direction
     assert z >= max(abs(x), abs(y)) - 1e-6
 
 
 @settings(max_examples=30, deadline=None)
 @given(fields())
 def test_restoring_is_adjoint_to_bringing(require_adjoint: Callable[..., None], field: LocalField) -> None:
-    frame = Frame.around(field, 1)
+    frame = WorkingGrid.around(field, 1)
     require_adjoint(frame.bring, frame.restore, field.grid.shape, frame.grid.shape)
 
 
@@ -117,7 +117,7 @@ def test_a_turned_array_is_prepared_as_the_very_same_numbers(
 
 
 def assert_same_preparation(field: LocalField, other: LocalField) -> None:
-    one, two = (Frame.around(f, 3).prepare(f) for f in (field, other))
+    one, two = (WorkingGrid.around(f, 3).prepare(f) for f in (field, other))
     assert torch.equal(one.values, two.values)
     assert torch.equal(one.mask, two.mask)
     assert one.grid.voxel_size == two.grid.voxel_size
@@ -164,14 +164,14 @@ def test_a_header_in_single_precision_makes_no_other_frame(b0: tuple[float, floa
     if b0 is not None:
         single = single.with_b0(np.float32(b0).tolist())
     assert single != grid
-    frame, other = (Frame.around(make_field(g)).grid for g in (grid, single))
+    frame, other = (WorkingGrid.around(make_field(g)).grid for g in (grid, single))
     assert (frame.voxel_size, frame.b0_direction) == (other.voxel_size, other.b0_direction)
     assert frame.b0_direction == pytest.approx(grid.reoriented((0, 1, 2), (False,) * 3).b0_direction, abs=1e-6)
 
 
 def test_b0_given_along_x_becomes_the_frames_z() -> None:
     field = make_field(Grid((5, 6, 7), (1.0, 1.5, 2.0), b0_given=(1.0, 0.0, 0.0)))
-    frame = Frame.around(field)
+    frame = WorkingGrid.around(field)
     assert frame.axes[2] == 0
     assert frame.grid.b0_direction == (0.0, 0.0, 1.0)
     assert frame.grid.voxel_size[2] == 1.0
@@ -180,5 +180,7 @@ def test_b0_given_along_x_becomes_the_frames_z() -> None:
 def test_what_lies_outside_the_mask_is_not_brought_along() -> None:
     field = make_field(Grid((8, 8, 8)))
     nothing = replace(field, values=torch.where(field.mask, field.values, torch.nan))
-    assert torch.equal(Frame.around(field).prepare(nothing).values, Frame.around(field).prepare(field).values)
-    assert Frame.around(field).prepare(nothing).values.is_contiguous()
+    assert torch.equal(
+        WorkingGrid.around(field).prepare(nothing).values, WorkingGrid.around(field).prepare(field).values
+    )
+    assert WorkingGrid.around(field).prepare(nothing).values.is_contiguous()

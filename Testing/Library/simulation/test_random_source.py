@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.simulation.random_source import Dice, blur
+from IR2QSMLib.simulation.random_source import RandomSource, blur
 
 GRID = Grid((32, 24, 16), (1.0, 1.0, 2.0))
 
@@ -21,9 +21,9 @@ def correlation_at(x: Tensor, shift: int, axis: int) -> float:
 
 def test_the_same_seed_draws_the_same_and_another_seed_another() -> None:
     def drawn(seed: int) -> tuple[list[float], Tensor]:
-        dice = Dice(seed)
-        numbers = [dice.uniform(0, 1), dice.loguniform(1, 9), float(dice.integer(0, 99)), *dice.direction()]
-        return numbers, torch.stack([dice.normal(*GRID.shape), dice.smooth(GRID, 2.0), dice.rough(GRID, 1.5)])
+        rng = RandomSource(seed)
+        numbers = [rng.uniform(0, 1), rng.loguniform(1, 9), float(rng.integer(0, 99)), *rng.direction()]
+        return numbers, torch.stack([rng.normal(*GRID.shape), rng.smooth(GRID, 2.0), rng.rough(GRID, 1.5)])
 
     first, again, other = drawn(3), drawn(3), drawn(4)
     assert first[0] == again[0] and torch.equal(first[1], again[1])
@@ -32,35 +32,35 @@ def test_the_same_seed_draws_the_same_and_another_seed_another() -> None:
 
 
 def test_how_many_volumes_are_drawn_does_not_change_the_numbers() -> None:
-    few, many = Dice(7), Dice(7)
+    few, many = RandomSource(7), RandomSource(7)
     many.normal(8, 8, 8)
     assert few.uniform(0, 1) == many.uniform(0, 1)
 
 
 def test_the_global_generator_is_neither_read_nor_moved() -> None:
     torch.manual_seed(1)
-    first = Dice(5).normal(4)
+    first = RandomSource(5).normal(4)
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    assert torch.equal(Dice(5).normal(4), first)
+    assert torch.equal(RandomSource(5).normal(4), first)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_numbers_keep_to_their_bounds_and_fill_them() -> None:
-    dice = Dice(0)
-    uniform = [dice.uniform(-2.0, 3.0) for _ in range(500)]
-    whole = [dice.integer(2, 4) for _ in range(200)]
-    logs = [math.log10(dice.loguniform(0.01, 100.0)) for _ in range(500)]
+    rng = RandomSource(0)
+    uniform = [rng.uniform(-2.0, 3.0) for _ in range(500)]
+    whole = [rng.integer(2, 4) for _ in range(200)]
+    logs = [math.log10(rng.loguniform(0.01, 100.0)) for _ in range(500)]
     assert -2.0 <= min(uniform) < -1.9 and 2.9 < max(uniform) <= 3.0
     assert set(whole) == {2, 3, 4}
     assert min(logs) >= -2.0 and max(logs) <= 2.0 and abs(sum(logs) / 500) < 0.2  # as many below 1 as above
-    assert {dice.choice("abc") for _ in range(50)} == set("abc")
-    assert 0.2 < sum(dice.chance(0.3) for _ in range(500)) / 500 < 0.4
+    assert {rng.choice("abc") for _ in range(50)} == set("abc")
+    assert 0.2 < sum(rng.chance(0.3) for _ in range(500)) / 500 < 0.4
 
 
 def test_directions_are_unit_vectors_without_a_preference() -> None:
-    dice = Dice(1)
-    drawn = torch.tensor([dice.direction() for _ in range(2000)])
+    rng = RandomSource(1)
+    drawn = torch.tensor([rng.direction() for _ in range(2000)])
     assert torch.allclose(drawn.norm(dim=1), torch.ones(2000), atol=1e-6)
     assert float(drawn.mean(0).abs().max()) < 0.05
     assert torch.allclose(drawn.square().mean(0), torch.full((3,), 1 / 3), atol=0.03)
@@ -79,7 +79,7 @@ def test_blurring_spreads_a_point_by_its_width_in_millimetres_and_keeps_its_sum(
 
 def test_smooth_noise_correlates_over_its_width_in_millimetres() -> None:
     grid = Grid((48, 48, 24), (1.0, 1.0, 2.0))
-    noise = Dice(2).smooth(grid, 2.0)
+    noise = RandomSource(2).smooth(grid, 2.0)
     assert float(noise.mean()) == pytest.approx(0.0, abs=1e-5)
     assert float(noise.std()) == pytest.approx(1.0, abs=1e-4)
     # White noise under a Gaussian of σ has the autocorrelation exp(−d²/4σ²): at 4 mm, 1/e.
@@ -90,7 +90,7 @@ def test_smooth_noise_correlates_over_its_width_in_millimetres() -> None:
 @pytest.mark.parametrize("slope", [1.0, 2.0])
 def test_rough_noise_falls_with_frequency_by_its_slope(slope: float) -> None:
     n = 64
-    noise = Dice(3).rough(Grid((n, n, n)), slope)
+    noise = RandomSource(3).rough(Grid((n, n, n)), slope)
     power = torch.fft.fftn(noise).abs().square()
     k = torch.fft.fftfreq(n)
     radius = (k.view(-1, 1, 1) ** 2 + k.view(1, -1, 1) ** 2 + k.view(1, 1, -1) ** 2).sqrt()
@@ -102,5 +102,5 @@ def test_rough_noise_falls_with_frequency_by_its_slope(slope: float) -> None:
 
 def test_a_coarsest_scale_levels_the_spectrum_off() -> None:
     grid = Grid((64, 64, 16))
-    wide, narrow = (Dice(4).rough(grid, 2.0, coarsest) for coarsest in (40.0, 4.0))
+    wide, narrow = (RandomSource(4).rough(grid, 2.0, coarsest) for coarsest in (40.0, 4.0))
     assert correlation_at(wide, 4, 0) > correlation_at(narrow, 4, 0) + 0.2
