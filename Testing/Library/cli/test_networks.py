@@ -16,13 +16,13 @@ from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.inversion.registry import METHODS, offered
 from IR2QSMLib.io.images import read_volume
-from IR2QSMLib.networks.registry import KINDS
+from IR2QSMLib.networks.registry import NETWORKS
 
 OTHERS = [name for name in LEARNED_NAMES if name != "ir2qsm"]
 
 
 def test_the_command_lines_names_are_the_librarys() -> None:
-    assert tuple(KINDS) == NETWORK_NAMES
+    assert tuple(NETWORKS) == NETWORK_NAMES
     assert tuple(n for n, m in METHODS.items() if issubclass(m.make, Learned)) == LEARNED_NAMES  # type: ignore[arg-type]
 
 
