@@ -38,7 +38,7 @@ OPTIONS = {
     ("ir2qsm",): ("uncertainty",),
     ("modl-qsm",): ("unexplained",),
     ("tkd",): ("threshold",),
-    ("tikhonov", "tv", "medi"): ("strength",),
+    ("tikhonov", "tv", "medi"): ("regularisation",),
     ("tv",): ("outside",),
     (*LEARNED_NAMES, "medi"): ("magnitude",),
     ("medi",): ("noise", "csf", "smv_radius", "merit"),
@@ -348,6 +348,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--threshold", type=number_or_auto, metavar="t|auto", help="tkd: on the dipole kernel (0.15)")
     p.add_argument(
+        "--regularisation",
         "--strength",
         type=number_or_auto,
         metavar="λ|auto",
@@ -356,7 +357,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--outside",
         choices=("zero", "free", "auto"),
-        help="tv: field outside the mask; auto: free with the automatic strength, else zero",
+        help="tv: field outside the mask; auto: free with the automatic regularisation, else zero",
     )
     p.add_argument("--csf", type=Path, metavar="FILE", help="medi: the ventricles, made uniform (--reference none: 0)")
     p.add_argument("--smv-radius", type=float, metavar="MM", help="medi: take out the mean over such a sphere; 0: none")
@@ -374,7 +375,7 @@ def _parser() -> argparse.ArgumentParser:
         "--methods",
         nargs="*",
         metavar="NAME[,PARAMETER=VALUE]",
-        help="as 'tv' or 'tv,strength=auto'; default: all that have weights, none when no name follows",
+        help="as 'tv' or 'tv,regularisation=auto'; default: all that have weights, none when no name follows",
     )
     p.add_argument(
         "--map",

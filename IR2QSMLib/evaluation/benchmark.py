@@ -39,9 +39,9 @@ from IR2QSMLib.simulation.cases import CASES, Drawn, draw_case, simulate
 from IR2QSMLib.simulation.head import Head
 
 THRESHOLDS = (0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4)
-STRENGTHS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
-TV_STRENGTHS = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4)
-MEDI_STRENGTHS = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0, 30000.0)
+REGULARISATIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
+TV_REGULARISATIONS = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4)
+MEDI_REGULARISATIONS = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0, 30000.0)
 NOISE_LEVELS = {f"held-out brain, {level}": level for level in ("noise-free", "SNR 40", "SNR 10", "SNR 5", "SNR 2")}
 """The cases of one head that differ in noise alone."""
 MISMATCH_LEVELS = {name: name.rpartition("mismatch ")[2] for name, case in CASES.items() if case.mismatch is not None}
@@ -79,7 +79,7 @@ def contenders(weights: Path | None = None) -> list[Contender]:
         Contender("tkd, best", tuple(TruncatedDivision(t) for t in THRESHOLDS), tuple(map(str, THRESHOLDS))),
         Contender("tikhonov", (Tikhonov(),)),
         Contender("tikhonov, automatic", (Tikhonov(AUTO),)),
-        Contender("tikhonov, best", tuple(Tikhonov(s) for s in STRENGTHS), tuple(map(str, STRENGTHS))),
+        Contender("tikhonov, best", tuple(Tikhonov(s) for s in REGULARISATIONS), tuple(map(str, REGULARISATIONS))),
         Contender("tv", (TotalVariation(),)),
         Contender("tv, automatic", (TotalVariation(AUTO),)),
         Contender("ilsqr", (Ilsqr(),)),
@@ -89,11 +89,11 @@ def contenders(weights: Path | None = None) -> list[Contender]:
 
 
 def swept() -> list[Contender]:
-    """The best fixed strength of the methods that take minutes for each, against which the automatic one is judged."""
-    tv, medi = [TotalVariation(s, "free") for s in TV_STRENGTHS], [Medi(s) for s in MEDI_STRENGTHS]
+    """The best fixed regularisation of the methods that take minutes for each, against which the automatic one is judged."""
+    tv, medi = [TotalVariation(s, "free") for s in TV_REGULARISATIONS], [Medi(s) for s in MEDI_REGULARISATIONS]
     return [
-        Contender("tv, best", tuple(tv), tuple(f"{s:g}" for s in TV_STRENGTHS)),
-        Contender("medi, best", tuple(medi), tuple(f"{s:g}" for s in MEDI_STRENGTHS)),
+        Contender("tv, best", tuple(tv), tuple(f"{s:g}" for s in TV_REGULARISATIONS)),
+        Contender("medi, best", tuple(medi), tuple(f"{s:g}" for s in MEDI_REGULARISATIONS)),
     ]
 
 

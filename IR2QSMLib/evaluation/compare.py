@@ -28,7 +28,7 @@ TRUTH = "truth"
 
 
 def chosen_methods(texts: Sequence[str]) -> dict[str, Method]:
-    """Methods from what was typed, each a name or a name and its parameters: `tv,strength=auto`; by that text.
+    """Methods from what was typed, each a name or a name and its parameters: `tv,regularisation=auto`; by that text.
 
     Raises ParameterInvalid for a name, parameter or value that there is not, or one text twice.
     """

@@ -125,7 +125,7 @@ def benchmark_measured(
     progress: Progress = silent,
     emit: Callable[[str], None] = print,
 ) -> None:
-    """Score every method at its default, and TV and Tikhonov at automatic strength, and emit one table a folder.
+    """Score every method at its default, and TV and Tikhonov at automatic regularisation, and emit one table a folder.
 
     XSIM (uniform window), NRMSE (demeaned) and the slope of strong sources are taken in mask_score where there is one,
     else in the mask; coherence, gain and cone index in the mask. All folders are read before anything is inverted.

@@ -53,20 +53,22 @@ class Tikhonov:
     frequency, read off the field (`physics.spectrum`). Raises ParameterInvalid unless λ > 0.
     """
 
-    strength: Regularisation = 0.01
+    regularisation: Regularisation = 0.01
     """λ, dimensionless, or "auto" to follow what of the field no susceptibility explains."""
 
     def __post_init__(self) -> None:
-        require_regularisation("Tikhonov", self.strength)
+        require_regularisation("Tikhonov", self.regularisation)
 
     def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
         """Invert a local field [ppm]."""
         progress(0.0, "inversion")
-        if self.strength == AUTO:
+        if self.regularisation == AUTO:
             spectrum, chi = estimate_spectrum(field)
-            return Susceptibility(chi, notes={"strength": spectrum.mean_regularisation, "spectrum": spectrum.to_dict()})
-        d, strength = dipole_kernel(field.grid, field.values.device), float(self.strength)
-        return replace(_divided(d / (d.square() + strength), field), notes={"strength": strength})
+            return Susceptibility(
+                chi, notes={"regularisation": spectrum.mean_regularisation, "spectrum": spectrum.to_dict()}
+            )
+        d, regularisation = dipole_kernel(field.grid, field.values.device), float(self.regularisation)
+        return replace(_divided(d / (d.square() + regularisation), field), notes={"regularisation": regularisation})
 
 
 def _divided(inverse: Tensor, field: LocalField) -> Susceptibility:

@@ -40,24 +40,24 @@ class Medi:
     voxels weigh the same, which the notes say.
     """
 
-    strength: Regularisation = 1000.0
+    regularisation: Regularisation = 1000.0
     """λ, or "auto" to follow the noise found in the field."""
     smv_radius: float = 0.0
     """Radius of the spherical mean that is taken out [mm]; 0 for none. The mask shrinks by it."""
     merit: bool = False
     """Whether voxels that the model cannot explain lose weight after each step."""
-    csf_strength: float = 100.0
+    csf_regularisation: float = 100.0
     """Weight of a uniform ventricular fluid (MEDI+0: Liu 2018, doi 10.1002/mrm.26946), where it is marked."""
     tolerance: float = 0.1
     """‖Δχ‖/‖χ‖ at which the steps end."""
     max_iterations: int = 10
 
     def __post_init__(self) -> None:
-        require_regularisation("MEDI", self.strength)
-        if not (0.0 <= self.smv_radius < math.inf and 0.0 <= self.csf_strength < math.inf):
+        require_regularisation("MEDI", self.regularisation)
+        if not (0.0 <= self.smv_radius < math.inf and 0.0 <= self.csf_regularisation < math.inf):
             raise ParameterInvalid(
-                f"MEDI was given an SMV radius of {self.smv_radius:g} mm and a CSF strength of "
-                f"{self.csf_strength:g}; expected numbers of 0 or more."
+                f"MEDI was given an SMV radius of {self.smv_radius:g} mm and a CSF regularisation of "
+                f"{self.csf_regularisation:g}; expected numbers of 0 or more."
             )
         if not (self.tolerance >= 0.0 and self.max_iterations >= 1):
             raise ParameterInvalid(
@@ -70,7 +70,9 @@ class Medi:
         progress(0.0, "inversion")
         field = field.mapped(Tensor.contiguous, field.grid)  # as the gradient wants volumes
         data = _Data.of(field, self.smv_radius)
-        strength = medi_regularisation(field, data.rad_per_ppm) if self.strength == AUTO else float(self.strength)
+        regularisation = (
+            medi_regularisation(field, data.rad_per_ppm) if self.regularisation == AUTO else float(self.regularisation)
+        )
         chi = torch.zeros_like(data.phase)
         shift = torch.zeros_like(data.phase)  # D∗χ
         change, n_inner, n = math.inf, 0, 0
@@ -79,7 +81,7 @@ class Medi:
             def within(fraction: float, _: str, done: int = n) -> None:
                 progress((done + fraction) / self.max_iterations, "inversion")
 
-            hessian = _Hessian(data, chi, strength, self.csf_strength)
+            hessian = _Hessian(data, chi, regularisation, self.csf_regularisation)
             fidelity = data.dipole(hessian.squared * torch.sin(shift - data.phase))
             gradient = hessian.add_penalty(chi, fidelity)
             step, n_steps, _ = conjugate_gradient(
@@ -93,10 +95,10 @@ class Medi:
             if self.merit:
                 data = data.tuned(shift)
         chi = torch.where(data.mask, chi / data.rad_per_ppm, 0.0)
-        if data.csf is not None and self.csf_strength > 0.0:
+        if data.csf is not None and self.csf_regularisation > 0.0:
             chi = torch.where(data.mask, chi - chi[data.csf].mean(), 0.0)
         notes = {
-            "strength": strength,
+            "regularisation": regularisation,
             "iterations": n,
             "inner_iterations": n_inner,
             "relative_change": change if math.isfinite(change) else None,  # one step changes nothing yet
@@ -180,9 +182,9 @@ class _Data:
 class _Hessian:
     """The normal equations of one Gauss-Newton step, real and symmetric."""
 
-    def __init__(self, data: _Data, chi: Tensor, strength: float, csf_strength: float) -> None:
-        self.data, self.csf_strength = data, csf_strength
-        self.squared = 2.0 * strength * data.squared
+    def __init__(self, data: _Data, chi: Tensor, regularisation: float, csf_regularisation: float) -> None:
+        self.data, self.csf_regularisation = data, csf_regularisation
+        self.squared = 2.0 * regularisation * data.squared
         self.weights = []
         for axis, (edge, voxel) in enumerate(zip(data.edges, data.gradient.grid.voxel_size, strict=True)):
             slope = data.gradient.difference(chi, axis, torch.empty_like(chi)).mul_(edge)
@@ -197,7 +199,7 @@ class _Hessian:
                 gradient.difference(x, axis, slope, part).mul_(weight[part])
                 gradient.add_adjoint(slope, axis, 1.0, out, part)
         if self.data.csf is not None:
-            out[self.data.csf] += self.csf_strength * (x[self.data.csf] - x[self.data.csf].mean())
+            out[self.data.csf] += self.csf_regularisation * (x[self.data.csf] - x[self.data.csf].mean())
         return out
 
     def __call__(self, x: Tensor) -> Tensor:

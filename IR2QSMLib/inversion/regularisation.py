@@ -18,12 +18,12 @@ Regularisation = float | str
 """A fixed λ, or `AUTO`."""
 
 
-def require_regularisation(method: str, strength: Regularisation) -> None:
-    """Raise ParameterInvalid unless the strength is a positive number or `AUTO`."""
-    if strength == AUTO or (isinstance(strength, int | float) and 0.0 < strength < math.inf):
+def require_regularisation(method: str, regularisation: Regularisation) -> None:
+    """Raise ParameterInvalid unless the regularisation is a positive number or `AUTO`."""
+    if regularisation == AUTO or (isinstance(regularisation, int | float) and 0.0 < regularisation < math.inf):
         return
-    shown = strength if isinstance(strength, str) else f"{strength:g}"
-    raise ParameterInvalid(f"The {method} strength is {shown}; expected a positive number, or {AUTO}.")
+    shown = regularisation if isinstance(regularisation, str) else f"{regularisation:g}"
+    raise ParameterInvalid(f"The {method} regularisation is {shown}; expected a positive number, or {AUTO}.")
 
 
 def tkd_threshold(spectrum: Spectrum) -> float:
@@ -45,5 +45,5 @@ def medi_regularisation(field: LocalField, rad_per_ppm: float) -> float:
 
 
 def _size(field: LocalField, spectrum: Spectrum) -> float:
-    """Root mean square in the mask of the field less its constant [ppm]; not zero, or no strength could follow it."""
+    """Root mean square in the mask of the field less its constant [ppm]; not zero, or no regularisation could follow it."""
     return max(float((field.values[field.mask].double() - spectrum.offset).square().mean()) ** 0.5, 1e-9)

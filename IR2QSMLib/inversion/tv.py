@@ -36,16 +36,16 @@ class TotalVariation:
     split as ∇χ is, for two pairs a step. Raises ParameterInvalid for a parameter out of range.
     """
 
-    strength: Regularisation = 2e-4
+    regularisation: Regularisation = 2e-4
     """λ [ppm·mm], or "auto" to follow the noise found in the field."""
     outside: str = AUTO
-    """The field outside the mask: "zero" or "free"; "auto" is zero at a given strength, free at the automatic one."""
+    """The field outside the mask: "zero" or "free"; "auto" is zero at a given regularisation, free at the automatic one."""
     tolerance: float = 1e-3
     """‖Δχ‖/‖χ‖ at which the steps end."""
     max_iterations: int = 250
 
     def __post_init__(self) -> None:
-        require_regularisation("TV", self.strength)
+        require_regularisation("TV", self.regularisation)
         if self.outside not in OUTSIDES:
             raise ParameterInvalid(
                 f"TV was told that the field outside the mask is '{self.outside}'; expected one of "
@@ -66,10 +66,10 @@ class TotalVariation:
 
     def _solve(self, field: LocalField, progress: Progress) -> tuple[Tensor, dict[str, Any]]:
         """χ of the whole grid [ppm], and how it was found."""
-        grid, free = field.grid, self.outside == "free" or (self.outside == AUTO and self.strength == AUTO)
-        strength = tv_regularisation(field, free) if self.strength == AUTO else float(self.strength)
-        closed = _whole(field, COUPLING * strength)
-        fit = _InMask(field, COUPLING * strength, closed.chi) if free else closed
+        grid, free = field.grid, self.outside == "free" or (self.outside == AUTO and self.regularisation == AUTO)
+        regularisation = tv_regularisation(field, free) if self.regularisation == AUTO else float(self.regularisation)
+        closed = _whole(field, COUPLING * regularisation)
+        fit = _InMask(field, COUPLING * regularisation, closed.chi) if free else closed
         n_before = closed.n_pairs if free else 0.0
         del closed  # two volumes
         chi, change, n = fit.chi, math.inf, 1
@@ -79,7 +79,7 @@ class TotalVariation:
             before, chi = chi, next(steps)
             change, n = _relative_change(before, chi) if n > 1 else math.inf, n + 1
         return chi, {
-            "strength": strength,
+            "regularisation": regularisation,
             "outside": "free" if free else "zero",
             "iterations": n,
             "relative_change": change if math.isfinite(change) else None,  # one step changes nothing yet

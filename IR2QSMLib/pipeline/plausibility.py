@@ -90,5 +90,5 @@ def check_streaks(index: Sequence[float | None]) -> list[str]:
         return []
     return [
         f"The map may show streaks and blotches along the cone of the dipole kernel (cone index {highest:.2g}; about 1 "
-        "without): compare with tikhonov and --strength auto."
+        "without): compare with tikhonov and --regularisation auto."
     ]

@@ -119,8 +119,8 @@ def test_options_of_the_classical_methods_reach_the_library(logic: Any, scene: A
     extra = {name: slicer.util.addVolumeFromArray(np.float32(image), name=name) for name, image in images.items()}
     medi = {"method": "medi", "b0": 3.0, "echo_time": 0.005, "magnitude": extra["one"]}
     for first, second in (
-        ({"method": "tv"}, {"strength": 0.05}),
-        ({"method": "tv"}, {"strength": "auto"}),
+        ({"method": "tv"}, {"regularisation": 0.05}),
+        ({"method": "tv"}, {"regularisation": "auto"}),
         (medi, {"magnitude": extra["other"]}),
         (medi, {"noise": extra["noise"]}),
         (medi, {"csf": extra["csf"]}),

@@ -157,7 +157,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             for name in names:
                 getattr(ui, name).setVisible(shown)
         ui.fieldLabel.setText(_("Phase:") if phase else _("Field:"))
-        ui.automaticCheck.setEnabled(self._methods.takes(chosen, "strength"))
+        ui.automaticCheck.setEnabled(self._methods.takes(chosen, "regularisation"))
         self._fill_parts("mask", True)
         self._fill_parts("region", parameters.reference is Reference.REGION)
         self._methods.show(chosen)

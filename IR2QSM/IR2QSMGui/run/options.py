@@ -42,7 +42,7 @@ class Options:
     """In voxel axes; from the volume's geometry when None."""
     uncertainty: bool = False
     method: str = "ir2qsm"
-    strength: float | str | None = None
+    regularisation: float | str | None = None
     """Of the regularisation, for methods that have one: a number, "auto", or the method's own when None."""
     magnitude: slicer.vtkMRMLScalarVolumeNode | tuple[slicer.vtkMRMLScalarVolumeNode, ...] | None = None
     """For methods that use it, on the field's grid; of phase, one for each echo."""
@@ -115,8 +115,8 @@ class Options:
             words += ["--phase-range", *(repr(float(x)) for x in self.phase_range)]
         if self.background is not None:
             words += ["--background", self.background]
-        if self.strength is not None:
-            words += ["--strength", str(self.strength)]
+        if self.regularisation is not None:
+            words += ["--regularisation", str(self.regularisation)]
         if self.b0_direction is not None:
             words += ["--b0-direction", *(repr(float(x)) for x in self.b0_direction)]
         if self.weights:
@@ -142,7 +142,7 @@ class Options:
             "tile": parameters.tile.value or None,
             "consistency": parameters.consistency,
             "magnitude": parameters.magnitude,
-            "strength": "auto" if parameters.automatic else None,
+            "regularisation": "auto" if parameters.automatic else None,
         }
         of_method = {k: v for k, v in of_method.items() if k in takes}
         unit, phase, local = parameters.unit, parameters.input is Input.PHASE, parameters.input is Input.LOCAL

@@ -63,13 +63,13 @@ def test_methods_and_their_parameters_change_the_result(chi: Callable[..., Tenso
         chi(),
         chi("--threshold", 0.3),
         chi(method="tikhonov"),
-        chi("--strength", 0.1, method="tikhonov"),
+        chi("--regularisation", 0.1, method="tikhonov"),
         chi(method="ir2qsm"),
         chi("--consistency", 0.1, method="ir2qsm"),
     ]
     assert all(differ(a, b) for i, a in enumerate(maps) for b in maps[:i])
     assert torch.equal(chi("--threshold", 0.15), maps[0])
-    assert torch.equal(chi("--strength", 0.01, method="tikhonov"), maps[2])
+    assert torch.equal(chi("--regularisation", 0.01, method="tikhonov"), maps[2])
 
 
 def test_no_data_consistency_can_be_asked_for(chi: Callable[..., Tensor], tmp_path: Path) -> None:

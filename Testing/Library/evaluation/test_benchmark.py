@@ -18,7 +18,7 @@ from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.evaluation import benchmark as module
 from IR2QSMLib.evaluation import timing as speed
 from IR2QSMLib.evaluation.benchmark import (
-    STRENGTHS,
+    REGULARISATIONS,
     THRESHOLDS,
     Contender,
     benchmark,
@@ -115,7 +115,7 @@ def test_cases_of_one_head_are_laid_against_their_mismatch(weights: Path, monkey
 
 def test_the_best_setting_is_at_least_as_good_as_the_default(emitted: list[str]) -> None:
     rows = {row["method"]: row for row in rows_of(emitted[1])}
-    for method, settings in (("tkd", THRESHOLDS), ("tikhonov", STRENGTHS)):
+    for method, settings in (("tkd", THRESHOLDS), ("tikhonov", REGULARISATIONS)):
         (best,) = (name for name in rows if name.startswith(f"{method}, best ("))
         assert best.removeprefix(f"{method}, best (").removesuffix(")") in map(str, settings)
         assert float(rows[best]["XSIM"]) >= float(rows[method]["XSIM"])
@@ -169,7 +169,7 @@ def test_only_the_methods_that_were_named_are_run(weights: Path, monkeypatch: py
 
 def test_a_sweep_adds_the_best_fixed_strengths(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CASES", TINY)
-    monkeypatch.setattr(module, "TV_STRENGTHS", (5e-3, 5e-5))
+    monkeypatch.setattr(module, "TV_REGULARISATIONS", (5e-3, 5e-5))
     rows = {}
     for sweep in (False, True):
         lines: list[str] = []

@@ -81,7 +81,7 @@ def test_each_map_is_the_one_that_reconstruct_gives(head: Path, tmp_path: Path) 
 
 
 def test_methods_are_read_with_their_parameters() -> None:
-    found = chosen_methods(["tkd", "tv,strength=auto,max_iterations=7", "medi,merit=true,smv_radius=4"])
+    found = chosen_methods(["tkd", "tv,regularisation=auto,max_iterations=7", "medi,merit=true,smv_radius=4"])
     assert list(found.values()) == [
         TruncatedDivision(),
         TotalVariation("auto", max_iterations=7),
@@ -96,11 +96,14 @@ def test_methods_are_read_with_their_parameters() -> None:
         (["tkd", "tkd"], r"'tkd' was named twice"),
         (["tkd,0.2"], r"'0.2' after a comma; expected parameter=value"),
         (["tkd,threshold=2"], r"The TKD threshold is 2; expected"),
-        (["tkd,strength=2"], r"'tkd' does not take what was given \('strength'\); expected threshold"),
+        (["tkd,regularisation=2"], r"'tkd' does not take what was given \('regularisation'\); expected threshold"),
         (["tv,max_iterations=many"], r"'max_iterations' of the method 'tv' is 'many'; expected a whole number"),
         (["ilsqr,rounds=1.5"], r"'rounds' of the method 'ilsqr' is 1\.5; expected a whole number"),
         (["medi,merit=no"], r"'merit' of the method 'medi' is 'no'; expected true or false"),
-        (["tikhonov,strength=true"], r"'strength' of the method 'tikhonov' is True; expected a number or a word"),
+        (
+            ["tikhonov,regularisation=true"],
+            r"'regularisation' of the method 'tikhonov' is True; expected a number or a word",
+        ),
         (["tkd,threshold=0.1,threshold=0.3"], r"gives threshold twice"),
     ],
 )
@@ -262,7 +265,7 @@ def test_a_cancelled_comparison_ends_in_time_and_leaves_nothing(
     worker: Callable[..., subprocess.Popen[str]], head: Path, tmp_path: Path
 ) -> None:
     files, out, cancel = (head / "localfield.nii.gz", head / "mask.nii.gz"), tmp_path / "out", tmp_path / "cancel"
-    methods = ("tkd", "tv,strength=auto,tolerance=0,max_iterations=100000")
+    methods = ("tkd", "tv,regularisation=auto,tolerance=0,max_iterations=100000")
     process = worker(
         "compare",
         *files,

@@ -52,12 +52,12 @@ def waves_with(grid: Grid, chosen: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("grid", GRIDS)
-@pytest.mark.parametrize("strength", [0.3, 0.01, 1e-3])
-def test_tikhonov_meets_its_optimality_condition(grid: Grid, strength: float) -> None:
+@pytest.mark.parametrize("regularisation", [0.3, 0.01, 1e-3])
+def test_tikhonov_meets_its_optimality_condition(grid: Grid, regularisation: float) -> None:
     """The gradient of ‖D χ − f‖² + λ ‖χ‖² vanishes."""
     f, operator = noise(grid), DipoleOp(grid)
-    chi = Tikhonov(strength)(local_field(f, grid)).values
-    gradient = operator.adjoint(operator(chi) - f) + strength * chi
+    chi = Tikhonov(regularisation)(local_field(f, grid)).values
+    gradient = operator.adjoint(operator(chi) - f) + regularisation * chi
     assert gradient.norm() < 1e-5 * operator.adjoint(f).norm()
     assert chi.norm() > 0.1 * f.norm()
 
@@ -161,14 +161,14 @@ def test_the_automatic_threshold_follows_the_noise_and_is_told() -> None:
 def test_the_automatic_tikhonov_is_wiener_s_filter_of_the_field_and_tells_its_spectrum() -> None:
     fields = [box_with(level) for level in LEVELS]
     maps = [Tikhonov("auto")(field) for field in fields]
-    told = [m.notes["strength"] for m in maps]
+    told = [m.notes["regularisation"] for m in maps]
     assert 0.0 < told[0] < 0.7 * told[1] < 0.7 * told[2] < 1.0
     for field, found in zip(fields, maps, strict=True):
         spectrum, chi = estimate_spectrum(field)
         assert torch.equal(found.values, chi) and found.notes["spectrum"] == spectrum.to_dict()
-        assert found.notes["strength"] == spectrum.mean_regularisation
+        assert found.notes["regularisation"] == spectrum.mean_regularisation
         # No single λ is meant: the fine frequencies, where noise is most, are damped more than by the mean.
-        single = Tikhonov(found.notes["strength"])(field).values
+        single = Tikhonov(found.notes["regularisation"])(field).values
         assert not torch.equal(single, found.values)
 
 
@@ -196,11 +196,11 @@ def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
         TruncatedDivision(threshold)
 
 
-@pytest.mark.parametrize("strength", [0.0, -1.0, math.nan])
-def test_a_strength_out_of_range_is_refused(strength: float) -> None:
-    message = rf"^The Tikhonov strength is {strength:g}; expected a positive number, or auto\.$"
+@pytest.mark.parametrize("regularisation", [0.0, -1.0, math.nan])
+def test_a_strength_out_of_range_is_refused(regularisation: float) -> None:
+    message = rf"^The Tikhonov regularisation is {regularisation:g}; expected a positive number, or auto\.$"
     with pytest.raises(ParameterInvalid, match=message):
-        Tikhonov(strength)
+        Tikhonov(regularisation)
 
 
 @pytest.mark.parametrize("method", [TruncatedDivision(), Tikhonov()])

@@ -91,13 +91,13 @@ def test_the_toolboxs_own_answer_is_met(reference_data: Path, grid: str, answer:
 # -- the objective ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("strength", [100.0, 1000.0])
-def test_the_gradient_of_the_objective_vanishes_at_the_solution(strength: float) -> None:
+@pytest.mark.parametrize("regularisation", [100.0, 1000.0])
+def test_the_gradient_of_the_objective_vanishes_at_the_solution(regularisation: float) -> None:
     """Written here with complex exponentials and autograd; the library has only sines and adjoints."""
     field, _ = head()
     field = replace(field, mask=torch.ones_like(field.mask))  # so that nothing is cut from the solution
     assert field.magnitude is not None and field.noise is not None
-    chi = Medi(strength, tolerance=1e-3, max_iterations=60)(field).values * RAD
+    chi = Medi(regularisation, tolerance=1e-3, max_iterations=60)(field).values * RAD
     edges = magnitude_edges(field.magnitude, field.mask, Gradient(field.grid, "zero"))
     weight, operator = (1 / field.noise) / (1 / field.noise).mean(), DipoleOp(field.grid)
 
@@ -107,7 +107,7 @@ def test_the_gradient_of_the_objective_vanishes_at_the_solution(strength: float)
             slope = chi.diff(dim=axis) / voxel * edge.narrow(axis, 0, chi.shape[axis] - 1)
             total = total + (slope.square() + 1e-6).sqrt().sum()
         signal = torch.exp(1j * operator(chi)) - torch.exp(1j * field.values * RAD)
-        return total + strength * (weight * signal).abs().square().sum()
+        return total + regularisation * (weight * signal).abs().square().sum()
 
     def slope_at(x: Tensor) -> float:
         x = x.clone().requires_grad_(True)
@@ -223,7 +223,7 @@ def test_a_marked_fluid_becomes_uniform_and_zero() -> None:
     field, _ = head(noise=0.003)
     fluid = ball(field.grid, 3.0, (-4.0, -1.0, 2.0))
     marked = replace(field, csf=fluid)
-    spreads = [float(Medi(csf_strength=s)(marked).values[fluid].std()) for s in (0.0, 100.0, 1e4)]
+    spreads = [float(Medi(csf_regularisation=s)(marked).values[fluid].std()) for s in (0.0, 100.0, 1e4)]
     assert spreads[0] > 1.2 * spreads[1] > 1.44 * spreads[2]
     zeroed = Medi()(marked).values
     assert abs(float(zeroed[fluid].mean())) < 1e-6 and not zeroed[~field.mask].any()
@@ -231,7 +231,7 @@ def test_a_marked_fluid_becomes_uniform_and_zero() -> None:
 
 
 def test_the_automatic_strength_trusts_a_field_of_less_noise_more() -> None:
-    told = [Medi("auto")(head(noise=noise)[0]).notes["strength"] for noise in (0.001, 0.004, 0.016)]
+    told = [Medi("auto")(head(noise=noise)[0]).notes["regularisation"] for noise in (0.001, 0.004, 0.016)]
     assert told[0] > 2 * told[1] > 4 * told[2] > 0.0
 
 
@@ -309,10 +309,10 @@ def test_noise_fluid_and_spheres_that_do_not_fit_are_refused() -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"strength": 0.0}, "The MEDI strength is 0; expected a positive number, or auto"),
-        ({"strength": "strong"}, "The MEDI strength is strong; expected a positive number, or auto"),
+        ({"regularisation": 0.0}, "The MEDI regularisation is 0; expected a positive number, or auto"),
+        ({"regularisation": "strong"}, "The MEDI regularisation is strong; expected a positive number, or auto"),
         ({"smv_radius": -1.0}, "SMV radius of -1 mm"),
-        ({"csf_strength": math.inf}, "CSF strength of inf"),
+        ({"csf_regularisation": math.inf}, "CSF regularisation of inf"),
         ({"tolerance": -0.1}, "MEDI was given tolerance -0.1"),
         ({"max_iterations": 0}, "and 0 steps; expected"),
     ],

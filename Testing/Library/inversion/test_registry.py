@@ -22,9 +22,9 @@ from IR2QSMLib.inversion.tv import TotalVariation
         ("tkd", {}, TruncatedDivision(0.15)),
         ("tkd", {"threshold": 0.2}, TruncatedDivision(0.2)),
         ("tkd", {"threshold": "auto"}, TruncatedDivision("auto")),
-        ("tikhonov", {"strength": 0.05}, Tikhonov(0.05)),
-        ("tikhonov", {"strength": "auto"}, Tikhonov("auto")),
-        ("tv", {"strength": 1e-3, "outside": "free"}, TotalVariation(1e-3, "free")),
+        ("tikhonov", {"regularisation": 0.05}, Tikhonov(0.05)),
+        ("tikhonov", {"regularisation": "auto"}, Tikhonov("auto")),
+        ("tv", {"regularisation": 1e-3, "outside": "free"}, TotalVariation(1e-3, "free")),
         ("ilsqr", {"cone": 0.2}, Ilsqr(0.2)),
         ("medi", {"smv_radius": 5.0, "merit": True}, Medi(smv_radius=5.0, merit=True)),
         ("ir2qsm", {"tile": 96}, Learned(tile=96)),
@@ -43,7 +43,11 @@ def test_an_unknown_method_is_refused_with_those_there_are() -> None:
 @pytest.mark.parametrize(
     ("name", "parameters", "complaint"),
     [
-        ("tkd", {"strength": 0.1}, r"'tkd' does not take what was given \('strength'\); expected threshold"),
+        (
+            "tkd",
+            {"regularisation": 0.1},
+            r"'tkd' does not take what was given \('regularisation'\); expected threshold",
+        ),
         ("tikhonov", {"tile": 64}, r"^The method 'tikhonov' does not take what was given \('tile'\)"),
         ("tkd", {"threshold": "high"}, r"The TKD threshold is high; expected a number between 0 and 2/3, or auto\.$"),
         ("tkd", {"threshold": True}, "is True; expected a number"),

@@ -49,25 +49,25 @@ def hole(grid: Grid) -> Tensor:
 
 
 @pytest.mark.parametrize("grid", GRIDS)
-@pytest.mark.parametrize(("strength", "outside"), [(2e-3, "zero"), (2e-4, "zero"), (1e-3, "free")])
-def test_the_solution_meets_the_optimality_condition(grid: Grid, strength: float, outside: str) -> None:
+@pytest.mark.parametrize(("regularisation", "outside"), [(2e-3, "zero"), (2e-4, "zero"), (1e-3, "free")])
+def test_the_solution_meets_the_optimality_condition(grid: Grid, regularisation: float, outside: str) -> None:
     """For a 1-homogeneous penalty R, χ minimises ½‖Dχ − f‖² + λR iff ⟨g, χ⟩ = λR(χ) and ⟨g, v⟩ ≤ λR(v) for any v,
 
     where g = Dᵀ(f − Dχ), and of a field that is free outside a mask, g = Dᵀ m (f − Dχ).
     """
     field, operator = field_of(blocks(grid), grid, 0.003), DipoleOp(grid)
     field = LocalField(field.values, hole(grid), grid)
-    chi, _ = TotalVariation(strength, outside, 0.0, 1500)._solve(field, silent)
+    chi, _ = TotalVariation(regularisation, outside, 0.0, 1500)._solve(field, silent)
     residual = field.values - operator(chi)
     slope = operator.adjoint(torch.where(field.mask, residual, 0.0) if outside == "free" else residual).double()
-    assert float((slope * chi).sum()) == pytest.approx(strength * variation(chi, grid), rel=2e-3)
+    assert float((slope * chi).sum()) == pytest.approx(regularisation * variation(chi, grid), rel=2e-3)
     generator = torch.Generator().manual_seed(1)
     tried = [torch.randn(grid.shape, generator=generator) for _ in range(5)] + [blocks(grid), chi]
     for corner in itertools.product(*(range(0, n, 4) for n in grid.shape)):
         cube = torch.zeros(grid.shape)
         cube[tuple(slice(c, c + 3) for c in corner)] = 1.0
         tried += [cube, -cube]
-    assert all(float((slope * v).sum()) <= strength * variation(v, grid) * (1 + 2e-3) + 1e-7 for v in tried)
+    assert all(float((slope * v).sum()) <= regularisation * variation(v, grid) * (1 + 2e-3) + 1e-7 for v in tried)
 
 
 def test_a_field_that_is_free_outside_the_mask_is_not_read_there() -> None:
@@ -125,7 +125,8 @@ def test_the_more_penalty_the_less_variation_and_the_more_residual() -> None:
 def test_the_automatic_strength_follows_the_noise_and_is_told() -> None:
     grid = Grid((32, 32, 32))
     told = [
-        TotalVariation("auto")(field_of(blocks(grid), grid, noise)).notes["strength"] for noise in (0.001, 0.004, 0.016)
+        TotalVariation("auto")(field_of(blocks(grid), grid, noise)).notes["regularisation"]
+        for noise in (0.001, 0.004, 0.016)
     ]
     assert 0.0 < told[0] < 0.7 * told[1] < 0.49 * told[2]
 
@@ -182,10 +183,12 @@ def test_it_tells_progress_and_can_be_cancelled() -> None:
     assert told == sorted(told) and told[-1] < 0.1
 
 
-@pytest.mark.parametrize("strength", [0.0, -1.0, math.nan, "strong"])
-def test_a_strength_out_of_range_is_refused(strength: float | str) -> None:
-    with pytest.raises(ParameterInvalid, match=r"^The TV strength is \S+; expected a positive number, or auto\.$"):
-        TotalVariation(strength)
+@pytest.mark.parametrize("regularisation", [0.0, -1.0, math.nan, "strong"])
+def test_a_strength_out_of_range_is_refused(regularisation: float | str) -> None:
+    with pytest.raises(
+        ParameterInvalid, match=r"^The TV regularisation is \S+; expected a positive number, or auto\.$"
+    ):
+        TotalVariation(regularisation)
 
 
 @pytest.mark.parametrize(("tolerance", "n"), [(-0.1, 5), (0.1, 0)])

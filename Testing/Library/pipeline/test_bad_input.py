@@ -250,7 +250,7 @@ def test_a_device_that_is_not_there_is_refused(refused: Refused) -> None:
         (("--tile", 50), "tile is 50 voxels; expected one of 256, 192, 160, 128, 96, 64"),
         (("--consistency", -1), r"data consistency is -1; expected a factor, or 0 for none"),
         (("--method", "tkd", "--threshold", 0.9), "TKD threshold is 0.9; expected a number between 0 and 2/3"),
-        (("--method", "tikhonov", "--strength", 0), "Tikhonov strength is 0; expected a positive number"),
+        (("--method", "tikhonov", "--regularisation", 0), "Tikhonov regularisation is 0; expected a positive number"),
         (("--threshold", 0.2), "--threshold belongs to --method tkd, not to ir2qsm"),
         (("--method", "tkd", "--tile", 64, "--consistency", 1), "--tile and --consistency belongs to --method ir2qsm"),
     ],

@@ -211,8 +211,10 @@ def test_methods_and_options_reach_the_method(
         return dict(json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Method"])
 
     assert told("--method", "ilsqr")["name"] == "ilsqr"
-    by_tv = told("--method", "tv", "--strength", "auto", "--outside", "zero")
-    assert (by_tv["parameters"]["strength"], by_tv["outside"]) == ("auto", "zero") and by_tv["strength"] > 0.0
+    by_tv = told("--method", "tv", "--regularisation", "auto", "--outside", "zero")
+    assert (by_tv["parameters"]["regularisation"], by_tv["outside"]) == ("auto", "zero") and by_tv[
+        "regularisation"
+    ] > 0.0
     by_medi = told(
         "--method",
         "medi",
@@ -222,7 +224,7 @@ def test_methods_and_options_reach_the_method(
         3,
         "--te",
         0.005,
-        "--strength",
+        "--regularisation",
         300,
         "--smv-radius",
         6,
@@ -230,7 +232,7 @@ def test_methods_and_options_reach_the_method(
         "--noise",
         files[2],
     )
-    assert by_medi["strength"] == 300.0 and by_medi["noise_weights"] == "noise map"
+    assert by_medi["regularisation"] == 300.0 and by_medi["noise_weights"] == "noise map"
     assert by_medi["parameters"]["merit"] is True and by_medi["parameters"]["smv_radius"] == 6.0
     assert told("--method", "medi", "--magnitude", files[2], "--b0", 3, "--te", 0.005, "--csf", files[1])["iterations"]
 
@@ -239,10 +241,16 @@ def test_methods_and_options_reach_the_method(
     ("options", "message"),
     [
         (("--method", "medi"), "MEDI takes its edges from the magnitude; give the magnitude image too"),
-        (("--method", "tkd", "--strength", 1), "--strength belongs to --method tikhonov, tv or medi, not to tkd"),
+        (
+            ("--method", "tkd", "--regularisation", 1),
+            "--regularisation belongs to --method tikhonov, tv or medi, not to tkd",
+        ),
         (("--method", "tv", "--merit", "--smv-radius", 5), "--smv-radius and --merit belongs to --method medi"),
         (("--method", "medi", "--outside", "free"), "--outside belongs to --method tv, not to medi"),
-        (("--method", "tv", "--strength", "much"), "argument --strength: invalid number_or_auto value: 'much'"),
+        (
+            ("--method", "tv", "--regularisation", "much"),
+            "argument --regularisation: invalid number_or_auto value: 'much'",
+        ),
     ],
 )
 def test_options_of_another_method_are_refused(refused: Callable[..., str], options: Any, message: str) -> None:

@@ -29,7 +29,7 @@ from IR2QSMLib.simulation.random_source import RandomSource
 # Spans of three measured brains whose discrepancy has 32 to 47 % of the power, and 0.1 to each side.
 BY_FREQUENCY = ((0.20, 0.26), (0.23, 0.26), (0.28, 0.38), (0.35, 0.61), (0.60, 0.82))
 BY_DIRECTION = ((0.86, 0.92), (0.77, 0.81), (0.55, 0.61), (0.26, 0.34), (0.18, 0.41), (0.12, 0.47))
-STRENGTHS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
+REGULARISATIONS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 COARSE = Case(seeds.CHOOSE[0], math.inf, (72, 88, 72), (2.0, 2.0, 2.0), held_out=True)
 GRID = Grid((48, 48, 48), (2.0, 2.0, 2.0))
 
@@ -59,7 +59,7 @@ def best(drawn: Drawn, settings: dict[float, Method]) -> float:
 
 def require_best_settings(drawn: Drawn) -> None:
     assert best(drawn, {t: TruncatedDivision(t) for t in THRESHOLDS}) >= 0.3
-    assert 0.02 <= best(drawn, {s: Tikhonov(s) for s in STRENGTHS}) <= 0.05
+    assert 0.02 <= best(drawn, {s: Tikhonov(s) for s in REGULARISATIONS}) <= 0.05
 
 
 @pytest.mark.parametrize("share", [0.3, 0.4])
