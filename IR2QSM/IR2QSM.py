@@ -5,7 +5,7 @@ import os
 import slicer
 from IR2QSMGui.logic import IR2QSMLogic
 from IR2QSMGui.panel.widget import IR2QSMWidget
-from IR2QSMGui.scene.nodes import layouts
+from IR2QSMGui.scene import layouts
 from IR2QSMGui.scene.sample_data import register
 from IR2QSMGui.self_test import IR2QSMTest
 from slicer.i18n import tr as _

@@ -5,8 +5,8 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from IR2QSMGui.parameters import Parameters
 from IR2QSMGui.run.options import Options
 from IR2QSMGui.run.reconstruction import Reconstruction
-from IR2QSMGui.scene.nodes import comparison as compare
-from IR2QSMGui.scene.nodes import regions
+from IR2QSMGui.scene import comparison as compare
+from IR2QSMGui.scene import regions
 
 
 class IR2QSMLogic(ScriptedLoadableModuleLogic):

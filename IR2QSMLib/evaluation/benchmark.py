@@ -255,13 +255,13 @@ def _resident(size: IR2UnetConfig) -> float:
         "if os.path.exists('/proc/self/status') else [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]\n"
         "print(own[0])\n"  # Linux's ru_maxrss is at least that of the process that started this one
     )
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     return float(done.stdout) / 1e3
 
 
 def _commit() -> str:
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():  # an installation must not tell of a repository it happens to lie in
         return "unknown"
     try:

@@ -165,7 +165,7 @@ def copied(tmp_path: Path) -> Path:
 
 
 def test_a_stale_entry_is_refused(configure: Configure, copied: Path, tmp_path: Path) -> None:
-    (copied / "IR2QSMLib" / "units.py").unlink()
+    (copied / "IR2QSMLib" / "core" / "units.py").unlink()
     ran = configure(copied, tmp_path / "build")
     assert ran.returncode != 0 and "IR2QSMLib/core/units.py" in ran.stderr
 

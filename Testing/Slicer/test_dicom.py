@@ -69,7 +69,7 @@ def test_a_scan_from_dicom_is_found_and_needs_nothing_typed(
 def test_what_dicom_leaves_open_is_asked_for_and_ge_s_sign_is_turned(
     panel: Any, dicom: dict[tuple[str, str], str], scan: dict[str, Any], wait_until: Wait
 ) -> None:
-    from IR2QSMGui.scene.nodes import scan as acquisition
+    from IR2QSMGui.scene import scan as acquisition
 
     facts = acquisition.facts_of(scan["phase 3"])
     assert facts["EchoTime"] == 0.016 and facts["ImageType"] == ["ORIGINAL", "PRIMARY", "P", "ND"]

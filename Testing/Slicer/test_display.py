@@ -23,7 +23,7 @@ def test_the_numbers_of_a_legend_are_not_rounded(
 ) -> None:
     module_widget()
     from IR2QSMGui.parameters import Colours, Window
-    from IR2QSMGui.scene.nodes import display
+    from IR2QSMGui.scene import display
 
     def shown(node: Any) -> np.ndarray:
         its, n = node.GetDisplayNode(), slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node).GetNumberOfLabels()

@@ -244,7 +244,7 @@ def test_a_segmentation_on_another_grid_is_told_and_an_empty_segment_refused(
 
 
 def test_the_voxels_of_segments_are_those_that_slicer_exports(panel: Any, sample: Any) -> None:
-    from IR2QSMGui.scene.nodes import masks
+    from IR2QSMGui.scene import masks
 
     node = segmentation_of(sample[1])
     first = node.GetSegmentation().GetNthSegmentID(0)

@@ -213,7 +213,7 @@ def test_a_broken_second_file_leaves_no_half_result(ready: Any, sample: Any, tmp
 
 
 def test_what_entered_the_scene_leaves_it_again_on_failure(ready: Any, sample: Any) -> None:
-    from IR2QSMGui.scene.nodes import nodes as between
+    from IR2QSMGui.scene import nodes as between
 
     older = slicer.modules.volumes.logic().CloneVolume(sample[0], "older")
     kept, n_nodes = slicer.util.arrayFromVolume(older).copy(), slicer.mrmlScene.GetNumberOfNodes()

@@ -141,7 +141,7 @@ def test_options_of_the_classical_methods_reach_the_library(logic: Any, scene: A
 
 
 def test_a_mask_under_another_transform_is_brought_to_the_field(logic: Any, sample: tuple[Any, Any]) -> None:
-    from IR2QSMGui.scene.nodes import masks as between
+    from IR2QSMGui.scene import masks as between
 
     field, mask = sample
     inside = slicer.util.arrayFromVolume(mask).copy()

@@ -10,10 +10,10 @@ from IR2QSMGui.panel.methods import Ticks
 from IR2QSMGui.panel.status import note
 from IR2QSMGui.parameters import Input, InputProblem
 from IR2QSMGui.run.options import range_of, times_of
-from IR2QSMGui.scene.nodes import comparison as compare
-from IR2QSMGui.scene.nodes import masks
-from IR2QSMGui.scene.nodes import nodes as scene
-from IR2QSMGui.scene.nodes import scan as acquisition
+from IR2QSMGui.scene import comparison as compare
+from IR2QSMGui.scene import masks
+from IR2QSMGui.scene import nodes as scene
+from IR2QSMGui.scene import scan as acquisition
 from IR2QSMGui.scene.scan import Scan
 
 FIRST, ECHOES, MAGNITUDES = "IR2QSM.firstEcho", "IR2QSM.echoes", "IR2QSM.magnitudes"

@@ -3,8 +3,8 @@
 import slicer
 
 from IR2QSMGui.run.reconstruction import intermediate_volumes
-from IR2QSMGui.scene.nodes import display, layouts
-from IR2QSMGui.scene.nodes import nodes as scene
+from IR2QSMGui.scene import display, layouts
+from IR2QSMGui.scene import nodes as scene
 
 
 class Showing:

@@ -23,9 +23,9 @@ from IR2QSMGui.run import install as dependencies
 from IR2QSMGui.run.inspection import Recognition
 from IR2QSMGui.run.options import Options
 from IR2QSMGui.run.reconstruction import Series
+from IR2QSMGui.scene import masks
+from IR2QSMGui.scene import nodes as scene
 from IR2QSMGui.scene.comparison import Comparison
-from IR2QSMGui.scene.nodes import masks
-from IR2QSMGui.scene.nodes import nodes as scene
 from IR2QSMGui.scene.regions import Regions
 from IR2QSMGui.scene.scan import echoes_of
 from IR2QSMGui.scene.validation import problems_of

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from IR2QSMGui.parameters import Input, Unit
 from IR2QSMGui.run import install as dependencies
 from IR2QSMGui.run.worker import Worker
-from IR2QSMGui.scene.nodes import scan as acquisition
+from IR2QSMGui.scene import scan as acquisition
 
 INPUTS = {"local field": Input.LOCAL, "total field": Input.TOTAL, "wrapped phase": Input.PHASE}
 """By the library's names for what an image seems to be."""

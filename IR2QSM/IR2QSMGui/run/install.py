@@ -20,7 +20,7 @@ class DependenciesMissing(RuntimeError):
 def requirements(phase=False):
     """What the library needs besides torch, and besides for a `phase` or a total field, as files that pip reads too."""
     files = ["requirements.txt", *(["requirements-phase.txt"] if phase else [])]
-    folder = Path(__file__).resolve().parent.parent / "Resources"
+    folder = Path(__file__).resolve().parents[2] / "Resources"
     return [one for name in files for one in slicer.packaging.load_requirements(folder / name)]
 
 

@@ -14,9 +14,9 @@ from slicer.i18n import tr as _
 from IR2QSMGui.parameters import Colours, Input, InputProblem, Window
 from IR2QSMGui.run import install as dependencies
 from IR2QSMGui.run.worker import Cancelled, Worker, WorkerFailed
-from IR2QSMGui.scene.nodes import display, masks
-from IR2QSMGui.scene.nodes import nodes as scene
-from IR2QSMGui.scene.nodes import scan as acquisition
+from IR2QSMGui.scene import display, masks
+from IR2QSMGui.scene import nodes as scene
+from IR2QSMGui.scene import scan as acquisition
 from IR2QSMGui.scene.scan import Scan
 from IR2QSMGui.scene.validation import problems_of
 

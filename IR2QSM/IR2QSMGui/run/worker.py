@@ -41,7 +41,7 @@ class Cancelled(RuntimeError):
 
 def library_folder():
     """The folder that holds IR2QSMLib: beside the module once installed, above it in a source tree."""
-    here = Path(__file__).resolve().parent.parent
+    here = Path(__file__).resolve().parents[2]
     for folder in (here, here.parent):
         if (folder / "IR2QSMLib" / "__init__.py").is_file():
             return folder

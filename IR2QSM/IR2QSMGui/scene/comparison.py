@@ -11,8 +11,8 @@ from vtk.util import numpy_support
 from IR2QSMGui.panel.methods import Ticks
 from IR2QSMGui.panel.status import note
 from IR2QSMGui.parameters import Colours, InputProblem
-from IR2QSMGui.scene.nodes import display, layouts, masks
-from IR2QSMGui.scene.nodes import nodes as scene
+from IR2QSMGui.scene import display, layouts, masks
+from IR2QSMGui.scene import nodes as scene
 
 DIFFERENCE = "IR2QSM.difference"
 """Reference of a difference to the two maps that it is of."""

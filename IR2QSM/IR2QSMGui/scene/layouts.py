@@ -4,7 +4,7 @@ import qt
 import slicer
 import vtk
 
-from IR2QSMGui.scene.nodes import display
+from IR2QSMGui.scene import display
 
 LAYOUT = 5900
 """Layout of one view; that of n views follows at LAYOUT + n − 1, and the same above a table and a plot at + PLOTS."""

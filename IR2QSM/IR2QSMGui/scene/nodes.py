@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 from vtk.util import numpy_support
 
 from IR2QSMGui.parameters import InputProblem
-from IR2QSMGui.scene.nodes import masks
+from IR2QSMGui.scene import masks
 
 
 class Watch:

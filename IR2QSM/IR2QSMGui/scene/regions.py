@@ -10,7 +10,7 @@ from slicer.util import VTKObservationMixin
 from IR2QSMGui.panel.advanced import fill as fill_selector
 from IR2QSMGui.panel.status import note
 from IR2QSMGui.parameters import InputProblem
-from IR2QSMGui.scene.nodes import layouts, masks
+from IR2QSMGui.scene import layouts, masks
 
 NAME = "IR2QSM regions"
 SOURCE, CHART = "IR2QSM.segmentation", "IR2QSM.chart"

@@ -8,7 +8,7 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
-from IR2QSMGui.scene.nodes import nodes as scene
+from IR2QSMGui.scene import nodes as scene
 
 TAGS = {
     "EchoTime": "0018,0081",

@@ -3,7 +3,7 @@
 from slicer.i18n import tr as _
 
 from IR2QSMGui.parameters import Input
-from IR2QSMGui.scene.nodes import masks
+from IR2QSMGui.scene import masks
 
 SMALLEST = 8
 """Voxels along an axis below which the library refuses a field."""
