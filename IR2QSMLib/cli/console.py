@@ -68,11 +68,11 @@ class Console:
             self._end("cancelled")
             return CANCELLED
         except IR2QSMError as error:
-            self._end("error", kind=error.kind, message=str(error))
+            self._end("error", kind=error.kind, option=error.option, message=str(error))
             return BAD_INPUT
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
-            self._end("error", kind="InternalError", message=f"{type(error).__name__}; please report it.")
+            self._end("error", kind="InternalError", option=None, message=f"{type(error).__name__}; please report it.")
             return FAULT
 
     def progress(self, fraction: float, stage: str) -> None:

@@ -6,13 +6,17 @@ import json
 import platform
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from IR2QSMLib.core.devices import devices, half_precision
 from IR2QSMLib.core.errors import WeightsInvalid
+from IR2QSMLib.core.options import Option, number_or_auto
+from IR2QSMLib.core.units import FIELD_UNITS, TE_RANGE
 from IR2QSMLib.core.version import __version__
+from IR2QSMLib.inversion.learned.tiles import TILES
 from IR2QSMLib.inversion.registry import METHODS, Entry
 from IR2QSMLib.io.weights import models_folder, read_weights
 
@@ -25,6 +29,9 @@ def information() -> dict[str, Any]:
         "torch": torch.__version__,
         "simpleitk": version("SimpleITK"),
         "numpy": version("numpy"),
+        "units": FIELD_UNITS,
+        "echo_time_range_s": TE_RANGE,
+        "tiles": TILES,
         "methods": {name: _method(entry) for name, entry in METHODS.items()},
         "devices": [
             {**asdict(d), "bfloat16": d.problem is None and half_precision(d.kind) is not None} for d in devices()
@@ -38,8 +45,27 @@ def _method(entry: Entry) -> dict[str, Any]:
         problem = entry.problem
     except WeightsInvalid as error:  # an installation without any weights
         problem = str(error)
-    told = {"sentence": entry.sentence, "citation": entry.citation, "needs": entry.needs, "available": problem is None}
-    return told if problem is None else {**told, "problem": problem}
+    about = {
+        "sentence": entry.sentence,
+        "citation": entry.citation,
+        "needs": entry.needs,
+        "options": {name: _option(*declared) for name, declared in entry.options.items()},
+        "volumes": entry.volumes,
+        "outputs": entry.outputs,
+        "available": problem is None,
+    }
+    return about if problem is None else {**about, "problem": problem}
+
+
+def _option(option: Option, default: Any) -> dict[str, Any]:
+    """One option of a method, for a panel to offer."""
+    kinds = {float: "number", int: "whole number", Path: "file", str: "word", number_or_auto: "number or auto"}
+    return {
+        "help": option.help,
+        "kind": "flag" if option.flag else kinds.get(option.parse, "word"),
+        "choices": option.choices,
+        "default": default,
+    }
 
 
 def _weights() -> list[dict[str, Any]]:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from IR2QSMLib.cli.commands import Command
+from IR2QSMLib.core.choices import NETWORK_NAMES
 from IR2QSMLib.core.errors import ParameterInvalid
 
 if TYPE_CHECKING:
     from IR2QSMLib.cli.console import Console
 
-NETWORK_NAMES = ("ir2unet", "unet", "xqsm", "lpcnn", "modl-qsm", "whole-brain")
 SIZES = ("width", "feature_noise", "dropout", "unit")
 """Options that are settings of the network; without one, a network is as published."""
 
 
-def add_train(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
-    """`ir2qsm train`."""
-    p = command(commands, "train", _train, "train a network on simulated heads", device=True)
+def _add_train_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("folder", type=Path, nargs="?", help="folder of a new run")
     p.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a run; its recipe is in its folder")
     p.add_argument("--minutes", type=float, required=True, help="time of the whole run, over all its sittings")
@@ -117,11 +115,7 @@ def _train(args: argparse.Namespace, console: Console) -> dict[str, Any] | None:
     return {"folder": str(run.folder), "warnings": []}
 
 
-def add_calibrate(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
-    """`ir2qsm calibrate`."""
-    p = command(
-        commands, "calibrate", _calibrate, "fit a network's uncertainty to its errors on simulated heads", device=True
-    )
+def _add_calibrate_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("weights", type=Path, help="a network that gives an uncertainty, calibrated before or not")
     p.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FILE", help="safetensors file; its card goes beside it"
@@ -141,3 +135,13 @@ def _calibrate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         )
     console.say(f"{args.output.name}: sha256 {card['sha256']}")
     return {"weights": str(args.output), "warnings": []}
+
+
+TRAIN = Command("train", "train a network on simulated heads", _add_train_options, _train, device=True)
+CALIBRATE = Command(
+    "calibrate",
+    "fit a network's uncertainty to its errors on simulated heads",
+    _add_calibrate_options,
+    _calibrate,
+    device=True,
+)

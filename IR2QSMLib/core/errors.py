@@ -4,7 +4,19 @@ from __future__ import annotations
 
 
 class IR2QSMError(Exception):
-    """Base of every error that a user can cause or mend."""
+    """Base of every error that a user can cause or mend.
+
+    Parameters
+    ----------
+    message
+        What came, what was expected and what to do.
+    option
+        The input or option that is to be changed, by its name on the command line without dashes, if it is one.
+    """
+
+    def __init__(self, message: str, option: str | None = None) -> None:
+        super().__init__(message)
+        self.option = option
 
     @property
     def kind(self) -> str:

@@ -71,7 +71,7 @@ class Phase:
         values, magnitude = self.values.to(device), self.magnitude.to(device)  # type: ignore[call-overload]
         return replace(self, values=values, magnitude=magnitude, mask=mask)
 
-    def strength(self) -> Tensor:
+    def rss_magnitude(self) -> Tensor:
         """The root of the echoes' summed squares, NaN counted as nothing: (x, y, z)."""
         return self.magnitude.nan_to_num().square().sum(0).sqrt()
 
@@ -122,7 +122,7 @@ class LocalField:
     """Time between echoes [s], or the echo time where there is one echo."""
     b0: float | None = None
     """Field strength [T]."""
-    recovered: bool = False
+    harmonic_estimated: bool = False
     """Whether the part that background removal takes too much is an estimate (`field.recovery.Recovered`)."""
 
     def __post_init__(self) -> None:

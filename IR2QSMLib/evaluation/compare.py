@@ -6,7 +6,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from torch import Tensor
 
 from IR2QSMLib.core.errors import Cancelled, IR2QSMError, OutputUnwritable, ParameterInvalid
 from IR2QSMLib.core.progress import Progress, part_of, silent
-from IR2QSMLib.evaluation.comparison_setup import ComparedMap, ComparisonInputs, ComparisonSetup
+from IR2QSMLib.evaluation.comparison_setup import ComparedMap, ComparisonSetup
 from IR2QSMLib.evaluation.regional_metrics import Region
 from IR2QSMLib.inversion.registry import METHODS, Method, describe, method, offered
 from IR2QSMLib.io.outputs import Outputs, check_writable
+from IR2QSMLib.pipeline.inputs import REFERENCES, LoadedField, load_inputs
+from IR2QSMLib.pipeline.metadata import FieldMetadata
+from IR2QSMLib.pipeline.reconstruct import reconstruct
 from IR2QSMLib.pipeline.result import Result, require_apart, sidecar_of
 from IR2QSMLib.report.figure import WINDOW, Panel, figure, require_matplotlib
 from IR2QSMLib.report.page import page
@@ -58,35 +61,83 @@ def _parsed(value: str) -> float | int | bool | str:
         return value
 
 
+@dataclass(frozen=True)
+class ComparisonOptions:
+    """What is compared, and against what; raises ParameterInvalid."""
+
+    methods: Sequence[str] | None = None
+    """Each as `chosen_methods` reads it; None is all that can run."""
+    maps: Mapping[str, Path] = field(default_factory=dict)
+    """Maps of other tools [ppm] on the field's grid, by name."""
+    truth: Path | None = None
+    """The true χ [ppm], to score every map against."""
+    labels: Path | None = None
+    """Label map whose regions are listed."""
+    white_matter: Sequence[int] = ()
+    """Labels in which noise is taken; none is the whole mask."""
+    reference: str = "mean"
+    """Region whose mean χ is zero: "mean", "none", or a label map's path."""
+    window: tuple[float, float] = WINDOW
+    """Of the figure [ppm]."""
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        low, high = self.window
+        if not low < high:
+            raise ParameterInvalid(
+                f"The window is {low:g} to {high:g} ppm; expected a lower and a higher end.", option="window"
+            )
+
+    def files(self) -> list[Path]:
+        """Every file that is named."""
+        region = None if self.reference in REFERENCES else Path(self.reference)
+        return [*self.maps.values(), *(p for p in (self.truth, self.labels, region) if p is not None)]
+
+
 def compare(
     outputs: Outputs,
     folder: Path,
-    inputs: ComparisonInputs,
-    methods: Sequence[str] | None = None,
-    maps: Mapping[str, Path] | None = None,
-    *,
-    truth: Path | None = None,
-    labels: Path | None = None,
-    white_matter: Sequence[int] = (),
-    window: tuple[float, float] = WINDOW,
+    field: Path,
+    mask: Path,
+    metadata: FieldMetadata,
+    options: ComparisonOptions,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Invert one field by several methods and lay the maps out side by side, with `maps` of other tools [ppm], by name.
+    """Invert one field by several methods and lay the maps out side by side, with maps of other tools.
 
-    Adds to `outputs`, in `folder`: chi_NAME.nii.gz and its sidecar for each method, comparison.png, comparison.tsv
-    and comparison.html. `methods` is all that `offered` names when None, each as `chosen_methods` reads it. With a
-    `truth` [ppm] every map is scored against it, with `labels` its regions are listed; noise is that of the labels
-    `white_matter`, of the whole mask without. A method that cannot be run is told of, and the others are run. Returns
-    the files and what failed.
+    All maps are compared in the voxels that all of them cover, and against the same reference. A method that cannot be
+    run is named, and the others are run.
 
-    All maps are compared in the voxels that all of them cover, and against the same reference. Raises GridMismatch for
-    an image on another grid than the field's, and what `reconstruct` raises when no map is left.
+    Parameters
+    ----------
+    outputs
+        Gets, in `folder`: chi_NAME.nii.gz and its sidecar for each method, comparison.png, comparison.tsv and
+        comparison.html.
+    folder
+        Where the files go.
+    field, mask, metadata
+        The local field, as `load_inputs` reads it.
+    options
+        Methods, other maps, truth, regions, reference, window and device.
+    progress
+        Called with the fraction done and the stage.
+
+    Returns
+    -------
+    dict
+        The files, and what failed.
+
+    Raises
+    ------
+    GridMismatch
+        For an image on another grid than the field's.
+    IR2QSMError
+        What `reconstruct` raises, when no map is left.
     """
     progress(0.0, "reading")
     require_matplotlib()
-    if not window[0] < window[1]:
-        raise ParameterInvalid(f"The window is {window[0]:g} to {window[1]:g} ppm; expected a lower and a higher end.")
-    chosen, others = chosen_methods(offered() if methods is None else methods), dict(maps or {})
+    chosen = chosen_methods(offered() if options.methods is None else options.methods)
+    others, truth, window = dict(options.maps), options.truth, options.window
     if not chosen and not others:
         raise ParameterInvalid("There is nothing to compare; name a method or give a map.")
     paths = {name: folder / f"chi_{_slug(name)}.nii.gz" for name in chosen}
@@ -95,10 +146,12 @@ def compare(
     written = [*paths.values(), *map(sidecar_of, paths.values()), *shown.values()]
     for path in written:
         check_writable(path, ())
-    require_apart([*inputs.files(), *others.values(), *filter(None, (truth, labels))], written)
-    setup = ComparisonSetup.read(inputs, labels, white_matter)
+    beside = [Path(v) for v in metadata.beside.values() if isinstance(v, Path | str)]
+    require_apart([field, mask, *beside, *options.files()], written)
+    loaded = load_inputs(field, mask, metadata=metadata)
+    setup = ComparisonSetup.of(loaded, options.reference, options.labels, options.white_matter)
     given = {name: setup.map_of(path) for name, path in {**({TRUTH: truth} if truth else {}), **others}.items()}
-    results, failed, warnings = _run(outputs, inputs, chosen, paths, part_of(progress, 0.02, 0.85))
+    results, failed, warnings = _run(outputs, loaded, options, chosen, paths, part_of(progress, 0.02, 0.85))
     if not results and not others:
         reasons = list(failed.values())
         if len({str(reason) for reason in reasons}) == 1:
@@ -121,8 +174,8 @@ def compare(
         done.append(setup.measured(item, true, own_field))
     progress(0.95, "drawing")
     notes = [
-        f"Field {inputs.field.name}, mask {inputs.mask.name}: {int(common.sum())} voxels that all maps cover.",
-        f"χ in ppm against {_reference(inputs.reference)}.",
+        f"Field {field.name}, mask {mask.name}: {int(common.sum())} voxels that all maps cover.",
+        f"χ in ppm against {_reference(options.reference)}.",
         *(f"{name} was not run: {error}" for name, error in failed.items()),
         *warnings,
     ]
@@ -141,7 +194,8 @@ def compare(
 
 def _run(
     outputs: Outputs,
-    inputs: ComparisonInputs,
+    loaded: LoadedField,
+    options: ComparisonOptions,
     chosen: Mapping[str, Method],
     paths: Mapping[str, Path],
     progress: Progress,
@@ -150,11 +204,13 @@ def _run(
     for i, (name, one) in enumerate(chosen.items()):
         part = part_of(progress, i / len(chosen), (i + 1) / len(chosen))
 
-        def told(fraction: float, stage: str, name: str = name, part: Progress = part) -> None:
+        def report(fraction: float, stage: str, name: str = name, part: Progress = part) -> None:
             part(fraction, f"{name}: {stage}")
 
         try:
-            results[name] = inputs.invert(one, told)
+            results[name] = reconstruct(
+                loaded, method=one, reference=options.reference, device=options.device, progress=report
+            )
         except (Cancelled, OutputUnwritable):
             raise
         except IR2QSMError as error:

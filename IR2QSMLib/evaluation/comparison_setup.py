@@ -12,51 +12,17 @@ from torch import Tensor
 
 from IR2QSMLib.core.errors import FieldInvalid, MaskInvalid
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.core.progress import Progress
-from IR2QSMLib.core.units import ppm_per_unit
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.evaluation.metrics import score
 from IR2QSMLib.evaluation.regional_metrics import Region, noise_level, region_values
-from IR2QSMLib.inversion.registry import Method
-from IR2QSMLib.io.bids import read_local_field
-from IR2QSMLib.io.images import read_labels, read_mask, read_volume_on
+from IR2QSMLib.io.images import read_labels, read_volume_on
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.working_grid import WorkingGrid
-from IR2QSMLib.pipeline.inputs import REFERENCES
-from IR2QSMLib.pipeline.reconstruct import reconstruct
-from IR2QSMLib.pipeline.result import Result
+from IR2QSMLib.pipeline.inputs import LoadedField, reference_region
 
 LARGEST_PPM = 5.0
 """A map whose 99th percentile is above it is not in ppm."""
 SCORES = ("xsim", "nrmse_demeaned", "nrmse", "nrmse_detrended", "hfen", "correlation", "ssim", "psnr")
-
-
-@dataclass(frozen=True)
-class ComparisonInputs:
-    """What every method is given: the arguments of `reconstruct`, the field and its mask as files."""
-
-    field: Path
-    mask: Path
-    unit: str = "ppm"
-    b0: float | None = None
-    echo_time: float | None = None
-    b0_direction: Sequence[float] | None = None
-    mask_labels: Sequence[int] | None = None
-    non_finite: str = "refuse"
-    reference: str = "mean"
-    magnitude: Path | None = None
-    noise: Path | None = None
-    csf: Path | None = None
-    device: str = "auto"
-
-    def files(self) -> list[Path]:
-        """Every file that is read."""
-        region = None if self.reference in REFERENCES else Path(self.reference)
-        return [p for p in (self.field, self.mask, self.magnitude, self.noise, self.csf, region) if p is not None]
-
-    def invert(self, chosen: Method, progress: Progress) -> Result:
-        """The map of one method."""
-        return reconstruct(**vars(self), method=chosen, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -87,26 +53,21 @@ class ComparisonSetup:
     white_matter: tuple[int, ...]
 
     @classmethod
-    def read(
-        cls, inputs: ComparisonInputs, labels: Path | None = None, white_matter: Sequence[int] = ()
+    def of(
+        cls, loaded: LoadedField, reference: str, labels: Path | None = None, white_matter: Sequence[int] = ()
     ) -> ComparisonSetup:
-        """From files on one grid; raises FileUnreadable, GridInvalid, GridMismatch, MaskInvalid, ParameterInvalid."""
-        values, grid, _ = read_local_field(inputs.field)
-        name = inputs.field.name
-        mask = read_mask(inputs.mask, grid, name, inputs.mask_labels)
-        regions = None if labels is None else read_labels(labels, grid, name)
+        """Of a field that is loaded; raises FileUnreadable, GridInvalid, GridMismatch, MaskInvalid."""
+        local = loaded.local
+        regions = None if labels is None else read_labels(labels, local.grid, loaded.name)
         present = [] if regions is None else regions.unique().tolist()
         for number in white_matter:
             if number not in present or number == 0:
                 listed = ", ".join(str(n) for n in present if n) or "none, as there is no label map"
-                raise MaskInvalid(f"White matter was said to be label {number}; the labels are: {listed}.")
-        region: Tensor | None = mask
-        if inputs.reference != "mean":
-            region = None if inputs.reference == "none" else read_labels(inputs.reference, grid, name) != 0
-        mask = mask & values.isfinite()
-        scale = ppm_per_unit(inputs.unit, inputs.b0, inputs.echo_time)
-        grid = grid if inputs.b0_direction is None else grid.with_b0(inputs.b0_direction)
-        return cls(torch.where(mask, values * scale, 0.0), mask, grid, name, region, regions, tuple(white_matter))
+                raise MaskInvalid(
+                    f"White matter was said to be label {number}; the labels are: {listed}.", option="white_matter"
+                )
+        region = reference_region(reference, loaded)
+        return cls(local.values, local.mask, local.grid, loaded.name, region, regions, tuple(white_matter))
 
     def map_of(self, path: Path) -> Tensor:
         """A map [ppm] from a file; raises GridMismatch off the grid, FieldInvalid for other values than ppm."""
@@ -136,7 +97,7 @@ class ComparisonSetup:
 
     def _field_of(self, chi: Tensor) -> Tensor:
         frame = WorkingGrid.around(LocalField(self.values, self.mask, self.grid), margin=0)
-        return frame.restore(simulate_field(frame.bring(chi), frame.grid))
+        return frame.to_original_grid(simulate_field(frame.volume_to_working_grid(chi), frame.grid))
 
     def measured(self, item: ComparedMap, truth: Tensor | None, own_field: Tensor) -> ComparedMap:
         """The same with its measures.

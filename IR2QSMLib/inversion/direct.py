@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.options import AUTO, number_or_auto, option
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
-from IR2QSMLib.inversion.regularisation import AUTO, Regularisation, require_regularisation, tkd_threshold
+from IR2QSMLib.inversion.regularisation import Regularisation, require_regularisation, tkd_threshold
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import fft, ifft
 from IR2QSMLib.physics.spectrum import estimate_spectrum
@@ -24,7 +25,7 @@ class TruncatedDivision:
     unless 0 < t < 2/3.
     """
 
-    threshold: Regularisation = 0.15
+    threshold: Regularisation = option(0.15, "on the dipole kernel", parse=number_or_auto, metavar="t|auto")
     """t, dimensionless, or "auto" to follow what of the field no susceptibility explains."""
 
     def __post_init__(self) -> None:
@@ -53,7 +54,9 @@ class Tikhonov:
     frequency, read off the field (`physics.spectrum`). Raises ParameterInvalid unless λ > 0.
     """
 
-    regularisation: Regularisation = 0.01
+    regularisation: Regularisation = option(
+        0.01, "of the penalty", parse=number_or_auto, metavar="λ|auto", old_names=("strength",)
+    )
     """λ, dimensionless, or "auto" to follow what of the field no susceptibility explains."""
 
     def __post_init__(self) -> None:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.core.errors import FieldInvalid, MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.options import AUTO, number_or_auto, option
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.units import ppm_per_unit
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
 from IR2QSMLib.inversion.edges import magnitude_edges
-from IR2QSMLib.inversion.regularisation import AUTO, Regularisation, medi_regularisation, require_regularisation
+from IR2QSMLib.inversion.regularisation import Regularisation, medi_regularisation, require_regularisation
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import Filter
 from IR2QSMLib.physics.gradient import Gradient
@@ -40,11 +41,13 @@ class Medi:
     voxels weigh the same, which the notes say.
     """
 
-    regularisation: Regularisation = 1000.0
+    regularisation: Regularisation = option(
+        1000.0, "of the data", parse=number_or_auto, metavar="λ|auto", old_names=("strength",)
+    )
     """λ, or "auto" to follow the noise found in the field."""
-    smv_radius: float = 0.0
+    smv_radius: float = option(0.0, "take out the mean over such a sphere; 0: none", metavar="MM")
     """Radius of the spherical mean that is taken out [mm]; 0 for none. The mask shrinks by it."""
-    merit: bool = False
+    merit: bool = option(False, "distrust voxels that the model cannot explain", flag=True)
     """Whether voxels that the model cannot explain lose weight after each step."""
     csf_regularisation: float = 100.0
     """Weight of a uniform ventricular fluid (MEDI+0: Liu 2018, doi 10.1002/mrm.26946), where it is marked."""

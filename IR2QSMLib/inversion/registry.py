@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.options import Option, options_of
 from IR2QSMLib.core.progress import Progress
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
 from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
@@ -30,6 +31,16 @@ class Entry:
     citation: str
     needs: tuple[str, ...] = ()
     """What it refuses to do without, by the names that `reconstruct` has for it."""
+    volumes: tuple[str, ...] = ()
+    """Volumes beside field and mask that it accepts."""
+    outputs: tuple[str, ...] = ()
+    """Maps that it gives beside χ."""
+
+    @property
+    def options(self) -> dict[str, tuple[Option, Any]]:
+        """Its options and their defaults, by parameter."""
+        made: Any = self.make
+        return options_of(made)
 
     @property
     def problem(self) -> str | None:
@@ -52,27 +63,34 @@ METHODS = {
         Learned,
         "A U-net run T times with reverse concatenations and a recurrent middle, on the map of a whole-brain network.",
         "Li et al. 2025, Medical Physics, doi 10.1002/mp.17747",
+        volumes=("magnitude",),
+        outputs=("uncertainty",),
     ),
     "unet": Entry(
         LearnedUnet,
         "A plain U-net of two levels, the baseline that other networks are compared with.",
         "Ronneberger et al. 2015, MICCAI, doi 10.1007/978-3-319-24574-4_28; "
         "Gao et al. 2021, NMR Biomed, doi 10.1002/nbm.4461",
+        volumes=("magnitude",),
     ),
     "xqsm": Entry(
         LearnedXqsm,
         "A U-net of octave convolutions, which keep half of their channels at half the resolution.",
         "Gao et al. 2021, NMR Biomed, doi 10.1002/nbm.4461",
+        volumes=("magnitude",),
     ),
     "lpcnn": Entry(
         LearnedLpcnn,
         "Unrolled gradient descent on the measured field with a learned proximal step; takes several orientations.",
         "Lai et al. 2020, MICCAI, doi 10.1007/978-3-030-59713-9_13",
+        volumes=("magnitude",),
     ),
     "modl-qsm": Entry(
         LearnedModlQsm,
         "Unrolled gradient descent with a learned step on χ and on the part of the field that χ does not explain.",
         "Feng et al. 2021, NeuroImage, doi 10.1016/j.neuroimage.2021.118376",
+        volumes=("magnitude",),
+        outputs=("unexplained",),
     ),
     "tkd": Entry(
         TruncatedDivision,
@@ -101,6 +119,7 @@ METHODS = {
         "Liu et al. 2012, NeuroImage, doi 10.1016/j.neuroimage.2011.08.082; "
         "Liu et al. 2013, Magn Reson Med, doi 10.1002/mrm.24272",
         ("magnitude", "b0", "echo_time"),
+        volumes=("magnitude", "noise", "csf"),
     ),
 }
 
@@ -120,6 +139,8 @@ def method(name: str, **parameters: Any) -> Method:
     made: Any = METHODS[name].make
     known = get_type_hints(made)
     hints = {f.name: known[f.name] for f in fields(made)}
+    renamed = {old: key for key, (o, _) in METHODS[name].options.items() for old in o.old_names}
+    parameters = {renamed.get(key, key): value for key, value in parameters.items()}
     for key, value in parameters.items():
         if key not in hints:
             raise ParameterInvalid(

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 
 from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.options import AUTO
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.physics.spectrum import Spectrum, estimate_spectrum
 
-AUTO = "auto"
 Regularisation = float | str
 """A fixed λ, or `AUTO`."""
 
@@ -45,5 +45,5 @@ def medi_regularisation(field: LocalField, rad_per_ppm: float) -> float:
 
 
 def _size(field: LocalField, spectrum: Spectrum) -> float:
-    """Root mean square in the mask of the field less its constant [ppm]; not zero, or no regularisation could follow it."""
+    """Root mean square in the mask of the field less its constant [ppm]; not zero, so that λ can follow."""
     return max(float((field.values[field.mask].double() - spectrum.offset).square().mean()) ** 0.5, 1e-9)

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.options import AUTO, number_or_auto, option
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
-from IR2QSMLib.inversion.regularisation import AUTO, Regularisation, require_regularisation, tv_regularisation
+from IR2QSMLib.inversion.regularisation import Regularisation, require_regularisation, tv_regularisation
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import Filter, fft, frequencies, ifft, twice
 from IR2QSMLib.physics.gradient import PART, Gradient
@@ -36,10 +37,14 @@ class TotalVariation:
     split as ∇χ is, for two pairs a step. Raises ParameterInvalid for a parameter out of range.
     """
 
-    regularisation: Regularisation = 2e-4
+    regularisation: Regularisation = option(
+        2e-4, "of the penalty [ppm·mm]", parse=number_or_auto, metavar="λ|auto", old_names=("strength",)
+    )
     """λ [ppm·mm], or "auto" to follow the noise found in the field."""
-    outside: str = AUTO
-    """The field outside the mask: "zero" or "free"; "auto" is zero at a given regularisation, free at the automatic one."""
+    outside: str = option(
+        AUTO, "field outside the mask; auto: free with automatic regularisation, else zero", parse=str, choices=OUTSIDES
+    )
+    """The field outside the mask: "zero" or "free"; "auto" is free with automatic λ."""
     tolerance: float = 1e-3
     """‖Δχ‖/‖χ‖ at which the steps end."""
     max_iterations: int = 250

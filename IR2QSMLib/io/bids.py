@@ -39,7 +39,7 @@ TYPES = {
     "imaginary": {"I", "IMAGINARY"},
 }
 """Values of a header's image type."""
-RECOVERED, DIRECTION = "HarmonicPartRecovered", "B0_dir"
+HARMONIC_ESTIMATED, DIRECTION = "HarmonicPartRecovered", "B0_dir"
 """In a local field's sidecar, whether the part that background removal takes too much is an estimate; in any field's,
 B0's direction in voxel axes, where a user gave it."""
 
@@ -71,25 +71,18 @@ def read_echoes(path: Path) -> tuple[Tensor, Grid]:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)), grid
 
 
-def read_total_field(path: Path) -> tuple[Tensor, Grid]:
-    """A total field's numbers and its grid: (x, y, z) in the file's unit.
+def read_field(path: Path) -> tuple[Tensor, Grid]:
+    """A field's numbers, (x, y, z) in the file's unit, and its grid.
 
     Where the sidecar says so, B0 has the direction that was given when the field was made. Raises FileUnreadable and
     GridInvalid.
     """
-    values, grid, _ = read_local_field(path)
-    return values, grid
-
-
-def read_local_field(path: Path) -> tuple[Tensor, Grid, bool]:
-    """What `read_total_field` gives, of a local field, and whether its harmonic part is an estimate."""
     values, grid = read_volume(path)
-    told = sidecar(path)
-    direction = told.get(DIRECTION)
+    direction = sidecar(path).get(DIRECTION)
     if isinstance(direction, list):
         numbers = [x for x in map(_number, direction) if x is not None]
         grid = grid.with_b0(numbers) if len(numbers) == 3 else grid
-    return values, grid, told.get(RECOVERED) is True
+    return values, grid
 
 
 def sidecar(path: Path) -> dict[str, Any]:

@@ -144,25 +144,41 @@ def read_mask(path: Path | str, field_grid: Grid, field_name: str, labels: Seque
     lie on `field_grid`; MaskInvalid when it is empty or not finite, has several labels and none were chosen, or lacks
     one that was.
     """
-    name = Path(path).name
-    array, found = _labels_on(path, field_grid, field_name)
+    array = _values_on(path, field_grid, field_name)
+    return torch.from_numpy(binary_mask(array, Path(path).name, labels))
+
+
+def binary_mask(
+    values: np.ndarray, name: str, labels: Sequence[int] | None = None, option: str = "--mask-labels"
+) -> np.ndarray:
+    """Where a mask is not 0, or where it has one of `labels`, bool of its shape; the one rule of what a mask is.
+
+    `name` is what messages call it, `option` what they call `labels`. Raises MaskInvalid when it is empty or not
+    finite, has several labels and none were chosen, or lacks one that was.
+    """
+    present = _labels_of(values, name)
     if labels is None:
-        if len(found) > 1 and found.min() > 0 and found.max() <= 1:
+        if len(present) > 1 and present.min() > 0 and present.max() <= 1:
             raise MaskInvalid(
-                f"{name} has {len(found)} values between 0 and 1; expected 0 and one other value. Threshold it first, "
-                "for example at 0.5."
+                f"{name} has {len(present)} values between 0 and 1; expected 0 and one other value. Threshold it "
+                f"first, "
+                "for example at 0.5.",
+                option="mask",
             )
-        if len(found) > 1:
+        if len(present) > 1:
             raise MaskInvalid(
-                f"{name} has {_listed(found)}; expected 0 and one other value. Say which of them make up the mask "
-                "with --mask-labels."
+                f"{name} has {_listed(present)}; expected 0 and one other value. Say which of them make up the mask "
+                f"with {option}.",
+                option="mask_labels",
             )
-        return torch.from_numpy(array != 0)
-    absent = [label for label in labels if label not in found]
+        return np.asarray(values != 0)
+    absent = [label for label in labels if label not in present]
     if absent or not labels:
         problem = f"{name} has no label {', '.join(map(str, absent))}" if absent else f"No label of {name} was chosen"
-        raise MaskInvalid(f"{problem}; it has {_listed(found)}: choose among them with --mask-labels.")
-    return torch.from_numpy(np.isin(array, labels))
+        raise MaskInvalid(
+            f"{problem}; it has {_listed(present)}: choose among them with {option}.", option="mask_labels"
+        )
+    return np.isin(values, labels)
 
 
 def read_labels(path: Path | str, grid: Grid, name: str) -> Tensor:
@@ -170,7 +186,8 @@ def read_labels(path: Path | str, grid: Grid, name: str) -> Tensor:
 
     Raises FileUnreadable; GridInvalid; GridMismatch; MaskInvalid when it is empty or not of whole numbers.
     """
-    array, found = _labels_on(path, grid, name)
+    array = _values_on(path, grid, name)
+    found = _labels_of(array, Path(path).name)
     odd = found[(np.rint(found) != found) | (np.abs(found.astype(float)) > np.iinfo(np.int32).max)]
     if len(odd):
         raise MaskInvalid(
@@ -219,20 +236,28 @@ def _array_of(image: sitk.Image, name: str) -> tuple[np.ndarray, Grid]:
     return array.reshape(array.shape[-3:]).T, grid
 
 
-def _labels_on(path: Path | str, grid: Grid, grid_name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The voxels (x, y, z) of a mask or label map on `grid`, and its distinct values other than 0."""
+def _values_on(path: Path | str, grid: Grid, grid_name: str) -> np.ndarray:
+    """The voxels (x, y, z) of a mask or label map on `grid`."""
     name = Path(path).name
     array, own_grid = _array_of(read_image(path), name)
     axes, reversed_axes = own_grid.turns_onto(grid, name, grid_name)
-    array = np.flip(array.transpose(axes), reversed_axes)
-    n_odd = int(np.count_nonzero(~np.isfinite(array)))
+    return np.ascontiguousarray(np.flip(array.transpose(axes), reversed_axes))
+
+
+def _labels_of(values: np.ndarray, name: str) -> np.ndarray:
+    """The distinct values other than 0 of a mask or label map; raises MaskInvalid for NaN, Inf or nothing."""
+    n_odd = int(np.count_nonzero(~np.isfinite(values)))
     if n_odd:
-        raise MaskInvalid(f"{name} holds NaN or infinity in {n_odd:,} of its voxels; set them to 0 or to a label.")
-    found = np.unique(array)
-    found = found[found != 0]
-    if not len(found):
-        raise MaskInvalid(f"{name} is empty: every voxel is 0; give a mask with voxels inside the object.")
-    return np.ascontiguousarray(array), found
+        raise MaskInvalid(
+            f"{name} holds NaN or infinity in {n_odd:,} of its voxels; set them to 0 or to a label.", option="mask"
+        )
+    present = np.unique(values)
+    present = present[present != 0]
+    if not len(present):
+        raise MaskInvalid(
+            f"{name} is empty: every voxel is 0; give a mask with voxels inside the object.", option="mask"
+        )
+    return present
 
 
 def _listed(found: np.ndarray) -> str:

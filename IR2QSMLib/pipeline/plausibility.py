@@ -20,6 +20,8 @@ LARGEST_CHI = 1.0
 """|χ| [ppm] that only blood, metal and faults of the field exceed."""
 STRONG = 1e-3
 """Share of the mask that may exceed it."""
+MOST_MASK_LOST = 0.2
+"""Share of the mask that background removal may take without a warning."""
 MOST_IN_CONE = 1.45
 """Cone index from which a map has streaks: multi-orientation references of three measured brains have 0.69 to 1.25,
 maps with visible streaks 1.5 and more (docs/experiments/2026-11-30-mismatch-axis.md)."""
@@ -91,4 +93,16 @@ def check_streaks(index: Sequence[float | None]) -> list[str]:
     return [
         f"The map may show streaks and blotches along the cone of the dipole kernel (cone index {highest:.2g}; about 1 "
         "without): compare with tikhonov and --regularisation auto."
+    ]
+
+
+def check_mask_kept(before: Tensor, after: Tensor) -> list[str]:
+    """Whether background removal took more than a fifth of the mask; both bool (x, y, z)."""
+    n_before, n_after = int(before.sum()), int(after.sum())
+    if n_after >= (1.0 - MOST_MASK_LOST) * n_before:
+        return []
+    return [
+        f"Background removal left {n_after} of the mask's {n_before} voxels ({100 * n_after / max(1, n_before):.0f} "
+        f"%): look "
+        "at the mask; another --background, such as lbv, keeps more."
     ]

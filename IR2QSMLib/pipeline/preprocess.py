@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from IR2QSMLib.core.devices import choose_device
-from IR2QSMLib.core.errors import FieldInvalid, MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.errors import FieldInvalid, ParameterInvalid
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.units import ppm_per_unit
-from IR2QSMLib.core.volumes import TotalField
+from IR2QSMLib.core.volumes import LocalField, TotalField
 from IR2QSMLib.field.background import LaplacianBoundaryValue, ProjectionOntoDipoles, Removal, VSharp
 from IR2QSMLib.field.checks import residual_background, touched_sides
 from IR2QSMLib.field.fieldmap import Unwrapping, local_field, told
@@ -21,10 +21,12 @@ from IR2QSMLib.field.recovery import Recovered
 from IR2QSMLib.field.scanner import Conversion
 from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, PathUnwrapping
 from IR2QSMLib.io.acquisition import Acquisition
-from IR2QSMLib.io.bids import read_total_field
-from IR2QSMLib.io.images import has_orientation, read_mask, read_volume_on
+from IR2QSMLib.io.bids import read_field
+from IR2QSMLib.io.images import has_orientation, read_mask
 from IR2QSMLib.pipeline import plausibility
 from IR2QSMLib.pipeline.identify import require_plausible
+from IR2QSMLib.pipeline.inputs import drop_non_finite, name_of, read_volume
+from IR2QSMLib.pipeline.metadata import PPM, FieldMetadata
 from IR2QSMLib.pipeline.preprocessed import PreprocessedField
 
 BACKGROUNDS: dict[str, Removal] = {"v-sharp": VSharp(), "pdf": ProjectionOntoDipoles(), "lbv": LaplacianBoundaryValue()}
@@ -88,22 +90,22 @@ def preprocess_phase(
     spacing = times[0] if len(times) == 1 else sum(b - a for a, b in pairwise(times)) / (len(times) - 1)
     local = maps.local.to("cpu")
     require_plausible(local, "phase", None)
-    strength = phase.strength()
+    rss_magnitude = phase.rss_magnitude()
     noise = None if maps.total.noise is None else maps.total.noise.cpu()
-    local = replace(local, magnitude=strength, noise=noise, echo_spacing=spacing, b0=acquisition.b0)
-    kept = {
+    local = replace(local, magnitude=rss_magnitude, noise=noise, echo_spacing=spacing, b0=acquisition.b0)
+    intermediates = {
         "totalfield": maps.total.values,
         "residual": maps.residual,
         "quality": maps.quality,
         "inputmask": maps.total.mask,
-        "magnitude": strength,
+        "magnitude": rss_magnitude,
     }
     if noise is not None:
-        kept["noise"] = noise
+        intermediates["noise"] = noise
     warnings += maps.warnings
     if mask is None:
         warnings.append("The mask was made from the magnitude; a brain mask of your own is better.")
-    warnings += plausibility.check_sign(local, "phase")
+    warnings += [*plausibility.check_sign(local, "phase"), *plausibility.check_mask_kept(maps.total.mask, local.mask)]
     notes = {
         "input": "phase",
         "images": acquisition.rows(),
@@ -114,77 +116,89 @@ def preprocess_phase(
         **decided,
         **maps.notes,
     }
-    kept = {k: v.cpu() for k, v in kept.items()}
-    return PreprocessedField(local, kept, name, notes, warnings, all(e.oriented for e in acquisition.echoes))
+    intermediates = {k: v.cpu() for k, v in intermediates.items()}
+    return PreprocessedField(local, intermediates, name, notes, warnings, all(e.oriented for e in acquisition.echoes))
 
 
 def preprocess_total_field(
     total: Path,
     mask: Path,
     *,
-    unit: str = "ppm",
-    b0: float | None = None,
-    echo_time: float | None = None,
-    noise: Path | None = None,
-    magnitude: Path | None = None,
-    mask_labels: Sequence[int] | None = None,
+    metadata: FieldMetadata = PPM,
     steps: PreprocessingOptions = PreprocessingOptions(),
-    b0_direction: Sequence[float] | None = None,
     device: str = "auto",
     progress: Progress = silent,
 ) -> PreprocessedField:
-    """A total field in `unit` to the local field [ppm]; PDF needs the field's standard error `noise`.
+    """A total field to the local field [ppm]; PDF needs the field's standard error, `metadata.noise`.
 
-    The `magnitude`, and `echo_time` as the spacing of echoes, go on to the methods that use them. Voxels of NaN or
-    infinity leave the mask. Where no direction of B0 is given, that of the field's sidecar holds, if it has one.
-    Raises MaskInvalid when no voxel is left, and what reading raises.
+    Voxels of NaN or infinity leave the mask. Where no direction of B0 is said, that of the field's sidecar holds, if it
+    has one.
+
+    Parameters
+    ----------
+    total, mask
+        Image files on one grid.
+    metadata
+        Unit, B0 and echo time of the field; its noise; its magnitude, which goes on to the methods that use it.
+    steps
+        Sign and background removal.
+    device
+        "auto", "cpu", "cuda" or "mps".
+    progress
+        Called with the fraction done and the stage.
+
+    Raises
+    ------
+    MaskInvalid
+        When no voxel is left.
+    FieldInvalid, FileUnreadable, GridInvalid, GridMismatch, ParameterInvalid
+        What came, what was expected and what to do.
     """
     progress(0.0, "reading")
-    scale = ppm_per_unit(unit, b0, echo_time) * (-1.0 if steps.conversion.flip_sign else 1.0)
-    values, grid = read_total_field(total)
-    inside = read_mask(mask, grid, total.name, mask_labels)
-    if b0_direction is not None:
-        grid = grid.with_b0(b0_direction)
-    finite = torch.isfinite(values)
-    n_bad = int((inside & ~finite).sum())
-    inside = inside & finite
-    if not bool(inside.any()):
-        raise MaskInvalid(f"No finite value of {total.name} lies inside the mask; expected a finite field.")
-    values = torch.where(inside, values * scale, 0.0)
+    metadata, sources, warnings = metadata.completed(total)
+    unit = metadata.unit or "ppm"
+    scale = ppm_per_unit(unit, metadata.b0, metadata.echo_time) * (-1.0 if steps.conversion.flip_sign else 1.0)
+    values, grid = read_field(total)
+    inside = read_mask(mask, grid, total.name, metadata.mask_labels)
+    if metadata.b0_direction is not None:
+        grid = grid.with_b0(metadata.b0_direction)
+    finite, unusable = drop_non_finite(LocalField(values, inside, grid), "mask", total.name)
+    values, inside = finite.values * scale, finite.mask
     sigma = None
-    if noise is not None:
-        sigma = read_volume_on(noise, grid, total.name)
+    if metadata.noise is not None:
+        sigma = read_volume(metadata.noise, grid, total.name)
         sigma = torch.where(inside, sigma.abs() * abs(scale), 0.0)
         if not bool(torch.isfinite(sigma).all()):
-            raise FieldInvalid(f"The noise {noise.name} holds NaN or infinity in the mask; expected finite numbers.")
-    whole = TotalField(torch.where(inside, values - values[inside].median(), 0.0), inside, grid, sigma)
+            raise FieldInvalid(
+                f"The noise {name_of(metadata.noise)} holds NaN or infinity in the mask; expected finite numbers.",
+                option="noise",
+            )
+    magnitude = None if metadata.magnitude is None else read_volume(metadata.magnitude, grid, total.name)
+
+    centred = TotalField(torch.where(inside, values - values[inside].median(), 0.0), inside, grid, sigma)
     removal = steps.removal()
-    local = removal(whole.to(choose_device(device).kind), progress).to("cpu")
+    local = removal(centred.to(choose_device(device).kind), progress).to("cpu")
     require_plausible(local, "total field", unit)
-    strength = None
-    if magnitude is not None:
-        strength = read_volume_on(magnitude, grid, total.name)
-    local = replace(local, noise=sigma, magnitude=strength, echo_spacing=echo_time, b0=b0)
-    warnings = []
-    if n_bad:
-        warnings.append(f"{n_bad} voxels with NaN or infinite values were left out of the mask.")
-    warnings += plausibility.check_orientation(total, grid)
+    local = replace(local, noise=sigma, magnitude=magnitude, echo_spacing=metadata.echo_time, b0=metadata.b0)
+
+    warnings += [*unusable, *plausibility.check_orientation(total, grid)]
     sides = touched_sides(inside)
     if sides:
         warnings.append(f"The mask touches the edge of the image ({', '.join(sides)}); the field there is uncertain.")
-    warnings += plausibility.check_sign(local, "field")
+    warnings += [*plausibility.check_sign(local, "field"), *plausibility.check_mask_kept(inside, local.mask)]
     notes = {
         "input": "total field",
         "image": total.name,
         "mask_image": mask.name,
         "unit": unit,
-        "b0_t": b0,
-        "echo_time_s": echo_time,
+        "b0_t": metadata.b0,
+        "echo_time_s": metadata.echo_time,
+        "stated_by": sources,
         "turned_by_user": steps.conversion.flip_sign,
         "background": told(removal),
         "residual_background": residual_background(local),
         "n_voxels": {"mask": int(inside.sum()), "effective_mask": int(local.mask.sum())},
     }
-    extras = {"noise": sigma, "magnitude": strength}
-    kept = {"totalfield": values, "inputmask": inside, **{k: x for k, x in extras.items() if x is not None}}
-    return PreprocessedField(local, kept, total.name, notes, warnings, has_orientation(total))
+    beside = {"noise": sigma, "magnitude": magnitude}
+    intermediates = {"totalfield": values, "inputmask": inside, **{k: x for k, x in beside.items() if x is not None}}
+    return PreprocessedField(local, intermediates, total.name, notes, warnings, has_orientation(total))

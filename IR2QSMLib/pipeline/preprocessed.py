@@ -1,4 +1,4 @@
-"""A local field with everything on the way to it, as it is handed to the pipeline and written down."""
+"""A local field with everything that was made before it, as it is handed to the pipeline and written down."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from torch import Tensor
 
 from IR2QSMLib.core.version import __version__
 from IR2QSMLib.core.volumes import LocalField
-from IR2QSMLib.io.bids import DIRECTION, RECOVERED
+from IR2QSMLib.io.bids import DIRECTION, HARMONIC_ESTIMATED
 from IR2QSMLib.io.outputs import Outputs
 
 SOFTWARE = {"name": "ir2qsm", "version": __version__}
 NAMES = ("localfield", "mask", "totalfield", "noise", "residual", "quality", "inputmask", "magnitude")
-"""What a local field and the way to it may be made of, as the files are called."""
+"""Names of the files that may be written of a local field and its intermediates."""
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Every file that `Prepared.add_to` may write into a folder."""
+    """Every file that `PreprocessedField.add_to` may write into a folder."""
     tables = ("localfield.json", "totalfield.json", "params.json")
     return [*(folder / f"{name}.nii.gz" for name in NAMES), *(folder / name for name in tables)]
 
 
 @dataclass(frozen=True)
 class PreprocessedField:
-    """A local field with everything on the way to it, as `reconstruct` takes it."""
+    """A local field with everything that was made before it, as `reconstruct` takes it."""
 
     local: LocalField
     """[ppm], with magnitude, noise, echo spacing and B0 where they are known."""
-    kept: dict[str, Tensor]
-    """The volumes on the way by the names of their files, those of `NAMES`, fields and noise in ppm: (x, y, z)."""
+    intermediates: dict[str, Tensor]
+    """The volumes made before it by the names of their files, those of `NAMES`, fields and noise in ppm: (x, y, z)."""
     name: str
     """Of the input."""
     notes: dict[str, Any]
@@ -41,20 +41,20 @@ class PreprocessedField:
     """Whether the input says how it lies in the patient."""
 
     def add_to(self, outputs: Outputs, folder: Path) -> dict[str, str]:
-        """Add both fields and their sidecars, mask, what was on the way, and params.json to the files of a run.
+        """Add both fields and their sidecars, mask, the intermediates, and params.json to the files of a run.
 
         Returns the volumes' paths by their names, which are those of QSM-CI's contract for inversions.
         """
-        volumes = {"localfield": self.local.values, "mask": self.local.mask, **self.kept}
+        volumes = {"localfield": self.local.values, "mask": self.local.mask, **self.intermediates}
         paths = {name: folder / f"{name}.nii.gz" for name in volumes}
         for name, values in volumes.items():
             outputs.volume(paths[name], values, self.local.grid)
         about: dict[str, Any] = {"Units": "ppm", "Software": SOFTWARE}
         if self.local.grid.b0_given is not None:
             about[DIRECTION] = list(self.local.grid.b0_given)
-        local = {"Quantity": "Local field", RECOVERED: self.local.recovered}
+        local = {"Quantity": "Local field", HARMONIC_ESTIMATED: self.local.harmonic_estimated}
         outputs.json(folder / "localfield.json", about | local)
-        if "totalfield" in self.kept:
+        if "totalfield" in self.intermediates:
             outputs.json(folder / "totalfield.json", about | {"Quantity": "Total field"})
         outputs.json(folder / "params.json", self.parameters())
         return {name: str(path) for name, path in paths.items()}

@@ -1,199 +1,198 @@
-"""The pipeline: a local field and a mask in, a susceptibility map and its provenance out."""
+"""`reconstruct`: a local field and a mask in, a susceptibility map and its provenance out."""
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from IR2QSMLib.core.devices import Device, choose_device, is_out_of_memory
 from IR2QSMLib.core.errors import OutOfMemory, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import Progress, Stopwatch, part_of, silent
-from IR2QSMLib.core.units import ppm_per_unit
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
-from IR2QSMLib.inversion.registry import Method, describe
+from IR2QSMLib.inversion.registry import Method
 from IR2QSMLib.inversion.registry import method as method_named
-from IR2QSMLib.io.images import has_orientation
-from IR2QSMLib.physics.cone import BANDS, cone_index
+from IR2QSMLib.physics.cone import cone_index
 from IR2QSMLib.physics.working_grid import MARGIN, WorkingGrid
 from IR2QSMLib.pipeline import plausibility
-from IR2QSMLib.pipeline.identify import require_plausible
-from IR2QSMLib.pipeline.inputs import REFERENCES, Volume, finite, measured, name_of, read_extras, read_field, region_of
-from IR2QSMLib.pipeline.preprocessed import SOFTWARE, PreprocessedField
+from IR2QSMLib.pipeline.inputs import LoadedField, load_inputs, reference_region
+from IR2QSMLib.pipeline.metadata import FieldMetadata, Volume
+from IR2QSMLib.pipeline.preprocessed import PreprocessedField
+from IR2QSMLib.pipeline.provenance import provenance
 from IR2QSMLib.pipeline.result import Result
 
 
 def reconstruct(
-    field: Volume | PreprocessedField,
+    field: Volume | PreprocessedField | LoadedField,
     mask: Volume | None = None,
     *,
     grid: Grid | None = None,
-    unit: str = "ppm",
-    b0: float | None = None,
-    echo_time: float | None = None,
-    b0_direction: Sequence[float] | None = None,
-    mask_labels: Sequence[int] | None = None,
-    non_finite: str = "refuse",
     method: Method | str = "ir2qsm",
-    device: str = "auto",
     reference: str | Volume = "mean",
+    device: str = "auto",
     margin: int = MARGIN,
-    magnitude: Volume | None = None,
-    noise: Volume | None = None,
-    csf: Volume | None = None,
     progress: Progress = silent,
+    **metadata: Any,
 ) -> Result:
     """Reconstruct susceptibility [ppm] from a local field and a mask.
 
-    `field` is the local field δB/B0 in `unit`: ppm, or hz with `b0` [T], or rad with `b0` and `echo_time` [s].
-    `field`, `mask` and `reference` are image files, or arrays (x, y, z) with the `grid` they lie on; what
-    `preprocess_phase` or `preprocess_total_field` returned brings its own mask, unit and direction of B0. The sidecar of a file
-    that `ir2qsm fieldmap` wrote says that the field's harmonic part is an estimate.
-    `b0_direction` is in voxel axes; the grid's own when None, which for files is the patient's z axis. `mask_labels`
-    takes the union of labels of a mask that is not binary. `non_finite` is "refuse" or "mask" for NaN and Inf in the
-    field. `method` is a name or a configured method such as `Learned(tile=96)`. `reference` is "mean" (of the mask),
-    "none", or a volume whose non-zero voxels are set to zero mean. `margin` is kept around the mask's box [voxels].
-    `magnitude`, the field's standard error `noise` in `unit`, and the ventricles `csf` are for methods that use them
-    (`Medi`, which takes `echo_time` for the echo spacing).
+    Parameters
+    ----------
+    field
+        The local field δB/B0: an image file, an array (x, y, z) that lies on `grid`, or what `preprocess_phase`,
+        `preprocess_total_field` or `load_inputs` returned, which brings its own mask, unit and direction of B0.
+    mask
+        Image file, or array (x, y, z) on the same grid; zero outside the brain.
+    grid
+        Of arrays: shape, voxel size [mm], direction, origin and B0. Files have their own.
+    method
+        A name such as "tkd", or a configured method such as `Learned(tile=96)`.
+    reference
+        "mean" (of the mask), "none", or a volume whose non-zero voxels get zero mean.
+    device
+        "auto", "cpu", "cuda" or "mps".
+    margin
+        Voxels kept around the mask's box.
+    progress
+        Called with the fraction done and the stage; may raise Cancelled.
+    **metadata
+        The fields of `FieldMetadata`: `unit` ("ppm", "ppb", "hz", "rad", "rad/s", "t"; by default what the file's JSON
+        says,
+        else ppm), `b0` [T], `echo_time` [s], `b0_direction` in voxel axes, `mask_labels`, `non_finite`, and the volumes
+        `magnitude`, `noise` (in `unit`) and `csf` for methods that use them.
 
-    Raises a subclass of IR2QSMError that says what came, what was expected and what to do.
+    Returns
+    -------
+    Result
+        χ [ppm], where it is valid, its standard error if the method gives one, and the provenance.
+
+    Raises
+    ------
+    IR2QSMError
+        One of its subclasses; the message says what came, what was expected and what to do.
     """
     watch = Stopwatch()
     watch.stage("reading")
     progress(0.0, "reading")
-    if non_finite not in ("refuse", "mask"):
-        raise ParameterInvalid(f"Non-finite values are to be '{non_finite}'; expected refuse or mask.")
     chosen = method_named(method) if isinstance(method, str) else method
     if margin < 0:
         raise ParameterInvalid(f"The margin is {margin} voxels; expected 0 or more.")
-    given = {"magnitude": magnitude, "noise": noise, "csf": csf}
-    extras = {k: v for k, v in given.items() if v is not None}
-    warnings: list[str] = []
-    if isinstance(field, PreprocessedField):
-        its_own = {"mask": mask, "grid": grid, "b0": b0, "echo_time": echo_time, "b0_direction": b0_direction}
-        _require_unset(**its_own, mask_labels=mask_labels)
-        local, warnings = field.local, list(field.warnings)
-        inputs: dict[str, Any] = {"field": field.name, "mask": field.notes.get("mask_image")}
-        local = replace(local, **read_extras(extras, local.grid, field.name))
-    else:
-        scale = ppm_per_unit(unit, b0, echo_time)
-        local, inputs = read_field(field, mask, grid, mask_labels)
-        if b0_direction is not None:
-            local = replace(local, grid=local.grid.with_b0(b0_direction))
-        local = measured(finite(local, non_finite, warnings), warnings)
-        volumes = read_extras(extras, local.grid, name_of(field))
-        local = replace(local, values=local.values * scale, echo_spacing=echo_time, b0=b0, **volumes)
-        if local.noise is not None:
-            local = replace(local, noise=local.noise * scale)
-        inputs |= {"unit": unit, "b0_t": b0, "echo_time_s": echo_time}
-        require_plausible(local, "local field", unit)
-        warnings += plausibility.check_field(local)
-    inputs |= {k: name_of(v) for k, v in extras.items()}
-    region = region_of(reference, local, name_of(field))
-    used = choose_device(device)
+    loaded = load_inputs(field, mask, grid, FieldMetadata(**metadata))
+    region = reference_region(reference, loaded)
+    wanted = choose_device(device)
+
     watch.stage("inversion")
-    susceptibility, used = _invert(chosen, local, margin, used, part_of(progress, 0.05, 0.95), warnings)
-    if susceptibility.mask is not None:
-        local = replace(local, mask=susceptibility.mask)
-        region = None if region is None else region_of(reference, local, name_of(field))
+    inverted = invert(chosen, loaded.local, margin, wanted, part_of(progress, 0.05, 0.95))
+    if region is not None and inverted.narrowed:
+        region = reference_region(reference, replace(loaded, local=replace(loaded.local, mask=inverted.mask)))
+
     watch.stage("reference")
     progress(0.96, "reference")
-    chi, zero = susceptibility.values, 0.0
-    if region is not None:
-        zero = float(chi[region].double().mean())
-        chi = torch.where(local.mask, chi - zero, 0.0)
+    chi, zero = apply_reference(inverted.susceptibility.values, inverted.mask, region)
     # About the mean in the mask, so that the choice of the reference does not count.
-    index = cone_index(chi - chi[local.mask].mean(), local.mask, local.grid)
-    warnings += plausibility.check_streaks(index)
+    index = cone_index(chi - chi[inverted.mask].mean(), inverted.mask, loaded.local.grid)
+    warnings = [*loaded.warnings, *inverted.warnings, *plausibility.check_streaks(index)]
+
     watch.stage(None)
-    provenance = {
-        "Units": "ppm",
-        "Quantity": "Magnetic susceptibility",
-        "Software": SOFTWARE,
-        "Method": {**describe(chosen), **susceptibility.notes},
-        "Reference": {
-            "region": reference if isinstance(reference, str) and reference in REFERENCES else name_of(reference),
-            "subtracted_ppm": zero,
-        },
-        "Inputs": inputs,
-        **({"Field": field.notes} if isinstance(field, PreprocessedField) else {}),
-        "B0Direction": {
-            "voxel_axes": list(local.grid.b0_direction),
-            "source": _b0_source(field, local.grid, warnings),
-        },
-        "Grid": {"shape": list(local.grid.shape), "voxel_size_mm": list(local.grid.voxel_size), "margin": margin},
-        "MaskVoxels": int(local.mask.sum()),
-        "ConeIndex": {
-            "cycles_per_mm": [list(band) for band in BANDS],
-            "index": [None if value is None else round(value, 3) for value in index],
-        },
-        "Device": {"kind": used.kind, "name": used.name},
-        "Versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-        "Seconds": {k: round(v, 3) for k, v in watch.seconds.items()},
-        "Warnings": warnings,
-    }
+    record = provenance(
+        loaded,
+        chosen,
+        inverted.susceptibility.notes,
+        reference=(reference, zero),
+        cone_index=index,
+        mask=inverted.mask,
+        margin=margin,
+        device=inverted.device,
+        seconds=watch.seconds,
+        warnings=warnings,
+    )
     progress(1.0, "done")
-    return Result(chi, local.mask, susceptibility.uncertainty, local.grid, provenance, susceptibility.unexplained)
+    maps = inverted.susceptibility
+    return Result(chi, inverted.mask, maps.uncertainty, loaded.local.grid, record, maps.unexplained)
 
 
-def _require_unset(**given: Any) -> None:
-    """Refuse what a prepared field brings itself."""
-    found = [name for name, value in given.items() if value is not None]
-    if found:
-        raise ParameterInvalid(
-            f"{' and '.join(found)} came beside a prepared field, which has its own; say it to prepare_phase or "
-            "prepare_total, or leave it out."
-        )
+@dataclass(frozen=True)
+class Inverted:
+    """A method's map on the field's own grid, before the reference."""
+
+    susceptibility: Susceptibility
+    mask: Tensor
+    """Where χ is valid, bool: (x, y, z)."""
+    device: Device
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether the method gave its own mask."""
+        return self.susceptibility.mask is not None
 
 
-def _b0_source(field: Volume | PreprocessedField, grid: Grid, warnings: list[str]) -> str:
-    if grid.b0_given is not None:
-        return "given"
-    if isinstance(field, PreprocessedField):
-        oriented = field.oriented
-    else:
-        oriented = not isinstance(field, Path | str) or has_orientation(field)
-    if not oriented:
-        warnings.append(
-            f"{name_of(field)} states no orientation (no qform, sform or space directions): B0 was taken along its "
-            "third axis; say it with --b0-direction."
-        )
-        return "assumed: the third voxel axis"
-    if isinstance(field, Path | str):
-        warnings += plausibility.check_orientation(Path(field), grid)
-    return "image orientation"
+def invert(method: Method, local: LocalField, margin: int, device: Device, progress: Progress = silent) -> Inverted:
+    """Run a method on its working grid, on the CPU when the device's memory does not even hold a tile.
 
+    Parameters
+    ----------
+    method
+        Called with the field on the working grid.
+    local
+        Local field [ppm] on any grid.
+    margin
+        Voxels kept around the mask's box.
+    device
+        Where to run.
+    progress
+        Called with the fraction done and the stage.
 
-def _invert(
-    chosen: Method, local: LocalField, margin: int, device: Device, progress: Progress, warnings: list[str]
-) -> tuple[Susceptibility, Device]:
-    """Run the method in its frame, on the CPU when the device's memory does not even hold a tile."""
-    frame = WorkingGrid.around(local, margin)
+    Raises
+    ------
+    OutOfMemory
+        When the CPU's memory does not hold the volume.
+    FieldInvalid
+        When the map holds NaN or infinity.
+    """
+    working_grid, warnings = WorkingGrid.around(local, margin), []
     while True:
         try:
-            found = chosen(frame.prepare(local.to(device.kind)), progress)
+            maps = method(working_grid.to_working_grid(local.to(device.kind)), progress)
             break
         except (OutOfMemory, RuntimeError, MemoryError) as error:  # the CPU's allocator raises RuntimeError
             if not isinstance(error, OutOfMemory) and not is_out_of_memory(error):
                 raise
             if device.kind == "cpu":
-                raise OutOfMemory(f"{error} Give a smaller --tile or close other programs.") from error
+                raise OutOfMemory(
+                    "The memory does not hold the volume; give a smaller --tile, close other programs, or use a method "
+                    "that needs less, such as tikhonov.",
+                    option="tile",
+                ) from error
             warnings.append(f"The memory of '{device.name}' did not hold the volume; the CPU was used.")
             device = choose_device("cpu")
-    tile = found.notes.get("tile")
-    if tile is not None:
-        warnings.append(f"The volume was inverted in blended tiles of {tile} voxels.")
-    values = torch.where(local.mask, frame.restore(found.values.cpu()), 0.0)
+    if maps.notes.get("tile") is not None:
+        warnings.append(f"The volume was inverted in blended tiles of {maps.notes['tile']} voxels.")
+
+    def restored(values: Tensor | None) -> Tensor | None:
+        return None if values is None else working_grid.to_original_grid(values.cpu())
+
+    values = torch.where(local.mask, working_grid.to_original_grid(maps.values.cpu()), 0.0)
     warnings += plausibility.check_map(values, local.mask)
-    sigma = None if found.uncertainty is None else frame.restore(found.uncertainty.cpu()) * local.mask
-    rest = None if found.unexplained is None else frame.restore(found.unexplained.cpu()) * local.mask
-    mask = None if found.mask is None else frame.restore(found.mask.cpu())
+    uncertainty, unexplained, mask = map(restored, (maps.uncertainty, maps.unexplained, maps.mask))
     if mask is not None and not bool((mask == local.mask).all()):
         warnings.append(f"The map covers {int(mask.sum())} of the mask's {int(local.mask.sum())} voxels.")
-    return replace(found, values=values, uncertainty=sigma, mask=mask, unexplained=rest), device
+    maps = replace(
+        maps,
+        values=values,
+        uncertainty=None if uncertainty is None else uncertainty * local.mask,
+        unexplained=None if unexplained is None else unexplained * local.mask,
+        mask=mask,
+    )
+    return Inverted(maps, local.mask if mask is None else mask, device, tuple(warnings))
+
+
+def apply_reference(chi: Tensor, mask: Tensor, region: Tensor | None) -> tuple[Tensor, float]:
+    """χ [ppm] of zero mean in `region`, zero outside the mask, and the mean that was subtracted; all (x, y, z)."""
+    if region is None:
+        return chi, 0.0
+    zero = float(chi[region].double().mean())
+    return torch.where(mask, chi - zero, 0.0), zero

@@ -35,7 +35,7 @@ class DataTerm:
         device, field = field.values.device, replace(field, values=field.values.float())
         spectrum, first_map = estimate_spectrum(field, progress=progress)
         values = torch.where(field.mask, field.values - spectrum.offset, 0.0)
-        kernel, regularisation = dipole_kernel(field.grid, device), spectrum.at(field.grid, device)
+        kernel, regularisation = dipole_kernel(field.grid, device), spectrum.regularisation_at(field.grid, device)
         return cls(replace(field, values=values), spectrum, first_map, kernel, regularisation)
 
     def residual(self, chi: Tensor) -> Tensor:
@@ -49,16 +49,16 @@ class DataTerm:
         inverse = self.kernel / (self.kernel.square() + factor * self.regularisation)
         return torch.where(self.field.mask, ifft(inverse * fft(field), self.field.grid.shape), 0.0)
 
-    def step(self, chi: Tensor, factor: float = SETTINGS.step) -> Tensor:
+    def step(self, chi: Tensor, factor: float = SETTINGS.step_factor) -> Tensor:
         """χ + F⁻¹[D/(D² + factor·λ) F r], r the residual of χ [ppm]: (x, y, z) to the same."""
         return chi + self.wiener(self.residual(chi), factor)
 
     def sharper_map(self) -> Tensor:
         """The first map of a λ between its own and the least one, √(λ·least) [ppm]: (x, y, z)."""
-        regularisation = (self.regularisation * SETTINGS.least).sqrt()
+        regularisation = (self.regularisation * SETTINGS.min_regularisation).sqrt()
         return replace(self, regularisation=regularisation).wiener(self.field.values)
 
-    def reconciled(self, chi: Tensor, factor: float = SETTINGS.step) -> tuple[Tensor, int]:
+    def reconciled(self, chi: Tensor, factor: float = SETTINGS.step_factor) -> tuple[Tensor, int]:
         """A map [ppm] reconciled with the field, χ + F⁻¹[D/(D² + factor·λ) F r], r the residual, and the steps taken.
 
         The step is the minimum of ‖D∗χ' − f‖² + ‖√(factor·λ)∗(χ' − χ)‖² where the mask is everything. What no χ
@@ -68,13 +68,13 @@ class DataTerm:
         """
         left = self.residual(chi)
         in_cone, n_steps = self._power_in_cone(left), 0
-        while n_steps < SETTINGS.most_steps:
+        while n_steps < SETTINGS.max_steps:
             chi = chi + self.wiener(left, factor if n_steps == 0 else 1.0)
             left, n_steps = self.residual(chi), n_steps + 1
             before, in_cone = in_cone, self._power_in_cone(left)
-            if in_cone > SETTINGS.unexplained * before:
+            if in_cone > SETTINGS.remaining_cone_power * before:
                 break
         return chi, n_steps
 
     def _power_in_cone(self, values: Tensor) -> float:
-        return float(fft(values)[self.kernel.abs() < SETTINGS.cone].abs().square().sum())
+        return float(fft(values)[self.kernel.abs() < SETTINGS.cone_threshold].abs().square().sum())

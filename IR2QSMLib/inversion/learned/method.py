@@ -13,6 +13,7 @@ from torch import Tensor
 
 from IR2QSMLib.core.devices import half_precision
 from IR2QSMLib.core.errors import ParameterInvalid, WeightsInvalid
+from IR2QSMLib.core.options import option
 from IR2QSMLib.core.progress import Progress, part_of, silent
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
 from IR2QSMLib.inversion.learned.consistency import DataTerm
@@ -46,11 +47,13 @@ class Learned:
     weights_name: ClassVar[str] = "ir2qsm"
     """The method's bundled weights."""
 
-    weights: Path | None = None
+    weights: Path | None = option(None, "other weights than the bundled ones", parse=Path, metavar="FILE")
     """A weights file; the bundled one when None."""
-    consistency: float = SETTINGS.step
+    consistency: float = option(
+        SETTINGS.step_factor, "factor on λ(k) in the step on the field; 0: no step", metavar="c"
+    )
     """c, the factor on λ(k) in the closed-form step; 0 is no step, and the map is the network's own."""
-    tile: int | None = None
+    tile: int | None = option(None, "edge of tiles [voxels]; default: only when needed", parse=int, metavar="N")
     """Edge of the tiles [voxels]; None for the whole volume where memory holds it."""
     resampled: bool | None = None
     """Whether the network sees a 1 mm grid along B0; None for those that read the field alone and know no B0."""
@@ -101,7 +104,9 @@ class Learned:
             notes["uncertainty"] = "the network's own, not calibrated"
         if loaded.calibration is not None and self.calibrated and self.consistency > 0.0:
             sigma = loaded.calibration(chi, term)
-            usual = self.whole_brain and self.consistency == SETTINGS.step and self.resampled is None and not others
+            usual = (
+                self.whole_brain and self.consistency == SETTINGS.step_factor and self.resampled is None and not others
+            )
             notes["uncertainty"] = "calibrated on simulated heads" + ("" if usual else ", at other settings")
         return Susceptibility(chi, sigma, notes, unexplained=unexplained)
 

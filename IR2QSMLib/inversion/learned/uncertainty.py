@@ -36,9 +36,12 @@ def features(chi: Tensor, term: DataTerm) -> Tensor:
     square of χ around; then the share nearby that lies outside the mask, and the logarithm of the voxel's edge, that of
     a cube of its volume.
     """
-    field, small = term.field, SETTINGS.small
+    field, small = term.field, SETTINGS.log_offset
     mask, n = field.mask, int(field.mask.sum())
-    weight = {width: blur(mask.float(), field.grid, width).clamp_min(small) for width in (SETTINGS.near, SETTINGS.far)}
+    weight = {
+        width: blur(mask.float(), field.grid, width).clamp_min(small)
+        for width in (SETTINGS.near_sigma, SETTINGS.far_sigma)
+    }
 
     def mean(x: Tensor, width: float) -> Tensor:
         return blur(torch.where(mask, x, 0.0), field.grid, width) / weight[width]
@@ -46,9 +49,9 @@ def features(chi: Tensor, term: DataTerm) -> Tensor:
     def root(square: Tensor) -> Tensor:
         return square.clamp_min(0.0).sqrt()
 
-    near, far = SETTINGS.near, SETTINGS.far
+    near, far = SETTINGS.near_sigma, SETTINGS.far_sigma
     contrast = chi - mean(chi, far)
-    power = float(field.values.square().sum()) / n * term.spectrum.share / term.spectrum.mean_regularisation
+    power = float(field.values.square().sum()) / n * term.spectrum.discrepancy_share / term.spectrum.mean_regularisation
     volumes = (
         root(mean(term.residual(chi).square(), near)),
         root(mean(chi.square(), near) - mean(chi, near).square()),

@@ -25,7 +25,7 @@ READS = NetworkInput("three")
 
 def coarse_field(field: LocalField, progress: Progress = silent) -> LocalField:
     """The field on coarse cubes whose z axis is B0, in a box around the mask: all that the network knows."""
-    multiple, voxel = WholeBrainUnet.multiple, SETTINGS.coarse
+    multiple, voxel = WholeBrainUnet.multiple, SETTINGS.whole_brain_voxel_size
     grid = aligned_grid(field.grid, voxel)
     inside = _mask_on(grid, field).nonzero()
     low, high = inside.amin(0).tolist(), inside.amax(0).tolist()

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from IR2QSMLib.cli.main import LEARNED_NAMES
-from IR2QSMLib.cli.train import NETWORK_NAMES
+from IR2QSMLib.core.choices import LEARNED_NAMES, NETWORK_NAMES
 from IR2QSMLib.inversion.learned import method as learned
 from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.inversion.learned.network_input import NetworkInput

@@ -8,6 +8,7 @@ import math
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from torch import Tensor
 
 from IR2QSMLib.core.errors import IR2QSMError, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.evaluation.compare import chosen_methods, compare
-from IR2QSMLib.evaluation.comparison_setup import ComparisonInputs
+from IR2QSMLib.core.progress import silent
+from IR2QSMLib.evaluation.compare import ComparisonOptions, chosen_methods, compare
 from IR2QSMLib.evaluation.metrics import score
 from IR2QSMLib.inversion.direct import TruncatedDivision
 from IR2QSMLib.inversion.medi import Medi
@@ -26,6 +27,7 @@ from IR2QSMLib.inversion.registry import METHODS
 from IR2QSMLib.inversion.tv import TotalVariation
 from IR2QSMLib.io.images import read_volume
 from IR2QSMLib.io.outputs import Outputs
+from IR2QSMLib.pipeline.metadata import FieldMetadata
 from IR2QSMLib.pipeline.reconstruct import reconstruct
 from IR2QSMLib.simulation.cases import Case, simulate, write_case
 
@@ -44,12 +46,14 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(head: Path, folder: Path, methods: Any = ("tkd", "tikhonov"), maps: Any = None, **options: Any) -> Table:
     """Compare, and read the table back, by map."""
-    own = ("truth", "labels", "white_matter", "window", "progress")
-    chosen = {k: options.pop(k) for k in own if k in options}
+    own = {f.name for f in fields(ComparisonOptions)}
+    chosen = {k: options.pop(k) for k in list(options) if k in own}
+    progress = options.pop("progress", silent)
     field, mask = (options.pop(k, head / f"{name}.nii.gz") for k, name in (("field", "localfield"), ("mask", "mask")))
     folder.mkdir(exist_ok=True)
     with Outputs() as outputs:
-        compare(outputs, folder, ComparisonInputs(field, mask, device="cpu", **options), methods, maps, **chosen)
+        comparison = ComparisonOptions(methods, maps or {}, device="cpu", **chosen)
+        compare(outputs, folder, field, mask, FieldMetadata(**options), comparison, progress)
     return table(folder)
 
 

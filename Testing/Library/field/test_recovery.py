@@ -88,7 +88,7 @@ def test_every_parameter_matters(
     field = given(local + dipole_field(grid, (26.0, 6.0, 4.0), 300.0), mask, grid)
     found = error(Recovered()(field), local)
     assert torch.equal(Recovered(n_steps=0)(field).values, VSharp()(field).values)
-    assert [Recovered(n_steps=n)(field).recovered for n in (0, 10)] == [False, True]
+    assert [Recovered(n_steps=n)(field).harmonic_estimated for n in (0, 10)] == [False, True]
     assert error(Recovered(n_steps=10)(field), local) > found
     # Sources outside that are no stronger than those inside leave the background inside.
     assert error(Recovered(outside=1.0)(field), local) > found

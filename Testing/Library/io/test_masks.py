@@ -13,7 +13,7 @@ import torch
 from IR2QSMLib.core.errors import GridMismatch, MaskInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.images import image_of, read_labels, read_mask, read_volume_on
-from IR2QSMLib.pipeline.inputs import read_field
+from IR2QSMLib.pipeline.inputs import load_inputs
 
 SHAPE = (9, 10, 11)
 GRID = Grid(SHAPE, (0.5, 1.0, 2.0), (0, 0, 1, 1, 0, 0, 0, 1, 0), (-10.0, 20.0, 30.0))
@@ -61,7 +61,7 @@ def test_a_mask_of_fractions_is_to_be_thresholded_first(tmp_path: Path) -> None:
     )
     assert int(read_mask(soft, GRID, "field.nii", labels=[1]).sum()) == 110
     with pytest.raises(MaskInvalid, match=r"The mask has 3 values between 0 and 1; .* Threshold it first"):
-        read_field(ramp(), ramp().clamp_max(3.0) / 3.0, GRID, None)
+        load_inputs(ramp(), ramp().clamp_max(3.0) / 3.0, GRID)
 
 
 def test_only_ten_labels_are_shown(tmp_path: Path) -> None:

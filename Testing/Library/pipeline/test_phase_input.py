@@ -21,6 +21,7 @@ from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.field.sign import sign_balance
 from IR2QSMLib.io.images import read_volume
 from IR2QSMLib.io.scans import find_acquisition
+from IR2QSMLib.pipeline.metadata import FieldMetadata
 from IR2QSMLib.pipeline.preprocess import PreprocessingOptions, preprocess_phase, preprocess_total_field
 from IR2QSMLib.pipeline.reconstruct import reconstruct
 from Testing.Library.pipeline.scan_files import ROOT, TIMES, Run, ScanFiles, agreement, differ
@@ -114,7 +115,7 @@ def test_magnitude_noise_and_echo_spacing_come_with_the_field(scan: ScanFiles) -
     assert found.local.echo_spacing == pytest.approx(0.006) and found.local.b0 == 3.0
     assert found.local.magnitude is not None and found.local.noise is not None
     assert float(found.local.noise[found.local.mask].median()) == pytest.approx(found.notes["field_noise_ppm"], rel=0.2)
-    assert found.local.recovered
+    assert found.local.harmonic_estimated
     result = reconstruct(found, method="medi", device="cpu")
     assert result.provenance["Field"] == found.notes and agreement(result.chi, scan.chi) > 0.6
 
@@ -174,11 +175,13 @@ def test_what_goes_with_a_total_field_may_have_its_axes_stored_otherwise(
         noise = write_volume(tmp_path / "noise.nii", uneven.flip(axes), grid)
         steps = PreprocessingOptions(background="pdf", recover=0)
         made.append(
-            preprocess_total_field(scan.total_field, mask, noise=noise, magnitude=noise, steps=steps, device="cpu")
+            preprocess_total_field(
+                scan.total_field, mask, metadata=FieldMetadata(noise=noise, magnitude=noise), steps=steps, device="cpu"
+            )
         )
     one, two = made
     assert torch.equal(one.local.values, two.local.values)
-    assert torch.equal(one.kept["magnitude"], two.kept["magnitude"])
+    assert torch.equal(one.intermediates["magnitude"], two.intermediates["magnitude"])
 
 
 def test_a_total_fields_magnitude_and_echo_time_reach_the_method(

@@ -1,0 +1,99 @@
+"""`ir2qsm reconstruct`: susceptibility from phase or from a field."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from IR2QSMLib.cli.commands import Answer, Command, make_folder
+from IR2QSMLib.cli.fieldmap import describe_field, preprocess, require_intermediates_apart
+from IR2QSMLib.cli.options import (
+    add_input_options,
+    add_method_options,
+    input_files,
+    input_kind,
+    metadata_of,
+    method_parameters,
+    require_owned,
+)
+from IR2QSMLib.core.choices import METHOD_NAMES
+
+if TYPE_CHECKING:
+    from IR2QSMLib.cli.console import Console
+
+MADE_OF = {"phase": ("magnitude", "noise"), "total-field": ("magnitude", "noise")}
+"""Volumes that what comes before a local field uses itself, whatever the method."""
+
+
+def _add_options(p: argparse.ArgumentParser) -> None:
+    from IR2QSMLib.inversion.registry import METHODS
+
+    add_input_options(p)
+    p.add_argument("-o", "--output", type=Path, required=True, metavar="CHI", help="the map; a JSON goes beside it")
+    p.add_argument("--keep", type=Path, metavar="FOLDER", help="phase, total field: write all intermediates")
+    p.add_argument("--method", choices=METHOD_NAMES, default="ir2qsm")
+    p.add_argument("--uncertainty", type=Path, metavar="FILE", help="write the standard error of χ [ppm]")
+    p.add_argument("--mask-output", type=Path, metavar="FILE", help="write the mask in which χ is valid")
+    p.add_argument("--unexplained", type=Path, metavar="FILE", help="modl-qsm: write the field that χ leaves [ppm]")
+    add_method_options(p, METHODS)
+
+
+def _run(args: argparse.Namespace, console: Console) -> Answer:
+    from IR2QSMLib.core.devices import keep_freed_memory
+    from IR2QSMLib.core.progress import part_of
+    from IR2QSMLib.inversion.registry import METHODS, method
+    from IR2QSMLib.io.outputs import check_writable
+    from IR2QSMLib.pipeline.reconstruct import reconstruct
+    from IR2QSMLib.pipeline.result import require_apart, sidecar_of
+
+    keep_freed_memory()
+    maps = {"uncertainty": args.uncertainty, "mask": args.mask_output, "unexplained": args.unexplained}
+    written = [p for p in (args.output, *maps.values()) if p is not None]
+    for path in written:
+        check_writable(path)
+    check_writable(sidecar_of(args.output), (".json",))
+    inputs = input_files(args)
+    require_apart(inputs, [*written, sidecar_of(args.output)])
+    if args.keep is not None:
+        require_intermediates_apart(inputs, args.keep)
+
+    kind = input_kind(args)
+    parameters = method_parameters(args, METHODS)
+    volumes = [n for n in ("magnitude", "noise", "csf") if n not in MADE_OF.get(kind, ()) and getattr(args, n)]
+    entry = METHODS[args.method]
+    require_owned([n for n in volumes if n not in entry.volumes], args.method, METHODS, lambda e: e.volumes)
+    outputs_asked = [n for n in ("uncertainty", "unexplained") if maps[n] is not None]
+    require_owned([n for n in outputs_asked if n not in entry.outputs], args.method, METHODS, lambda e: e.outputs)
+
+    common: dict[str, Any] = {
+        "method": method(args.method, **parameters),
+        "device": args.device,
+        "reference": args.reference,
+    }
+    field = None
+    if kind == "local-field":
+        metadata = vars(metadata_of(args))
+        result = reconstruct(args.field, args.mask, progress=console.progress, **common, **metadata)
+    else:
+        field = preprocess(args, kind, part_of(console.progress, 0.0, 0.5))
+        describe_field(field, console)
+        result = reconstruct(field, csf=args.csf, progress=part_of(console.progress, 0.5, 1.0), **common)
+
+    intermediates: dict[str, str] = {}
+    if args.keep is not None:
+        make_folder(args.keep)
+    with console.outputs as outputs:
+        if field is not None and args.keep is not None:
+            intermediates = field.add_to(outputs, args.keep)
+        sidecar = result.add_to(outputs, args.output, **maps)
+        console.progress(1.0, "written")
+    paths = {"chi": args.output, **maps, "provenance": sidecar}
+    if "unexplained" not in entry.outputs:
+        del paths["unexplained"]
+    answer = {name: None if path is None else str(path) for name, path in paths.items()}
+    answer["warnings"] = result.provenance["Warnings"]
+    return answer | ({"kept": intermediates} if intermediates else {})
+
+
+COMMAND = Command("reconstruct", "reconstruct χ from phase or from a field", _add_options, _run, device=True)
