@@ -1,11 +1,16 @@
-"""Names that can be chosen, for those who must not wait for torch."""
+"""Names that a user can choose from, without importing torch."""
 
 LEARNED_NAMES = ("ir2qsm", "unet", "xqsm", "lpcnn", "modl-qsm")
+"""Methods that use a network."""
 METHOD_NAMES = (*LEARNED_NAMES, "tkd", "tikhonov", "tv", "ilsqr", "medi")
 """The methods of `inversion.registry`."""
 NETWORK_NAMES = ("ir2unet", "unet", "xqsm", "lpcnn", "modl-qsm", "whole-brain")
 """The networks of `networks.registry`."""
 INPUTS = ("auto", "phase", "total-field", "local-field")
+"""What an input image may be; auto: a phase if it looks like one, else a local field."""
 BACKGROUNDS = ("v-sharp", "pdf", "lbv")
+"""Background removals of `pipeline.preprocess`."""
 UNWRAPPINGS = ("path", "laplacian")
+"""Phase unwrappings of `pipeline.preprocess`."""
 NON_FINITE = ("refuse", "mask")
+"""What to do with NaN and infinity inside the mask: refuse the field, or take these voxels out of the mask."""

@@ -1,4 +1,4 @@
-"""The choice of a device, its precision and its memory."""
+"""Devices: which of them work, their memory and their precision."""
 
 from __future__ import annotations
 
@@ -13,36 +13,38 @@ import torch
 from IR2QSMLib.core.errors import DeviceUnavailable
 
 CGROUPS = Path("/sys/fs/cgroup")
-"""Where a container's limits are, version 2 or 1."""
+"""Folder of a container's limits, of control groups version 2 or 1."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """A device that ran a kernel, or why it did not."""
+    """A device and whether it can be used."""
 
     kind: str
-    """cuda, mps or cpu, with an index where there are several."""
+    """torch's name for it: cuda, mps or cpu, with an index where there are several."""
     name: str
+    """Name of the card or processor."""
     memory_free: int
-    """Bytes."""
+    """[bytes]"""
     problem: str | None = None
+    """Why a test kernel did not run; None if it did."""
 
 
 def probe(kind: str) -> Device:
-    """Run a small kernel on `kind`: `is_available()` lies on cards too new for the installed torch."""
+    """Try a small kernel on the device: torch's `is_available()` is true on cards too new for the installed torch."""
     try:
         x = torch.ones(1, 1, 8, 8, 8, device=kind)
         y = torch.nn.functional.conv3d(x, x[..., :3, :3, :3])
         if abs(float(torch.fft.rfftn(y).abs().amax()) - 27.0 * 6**3) > 1.0:
             return Device(kind, kind, 0, "a test kernel gave a wrong result")
-        return Device(kind, _name(kind), memory_free(kind))
+        return Device(kind, _device_name(kind), memory_free(kind))
     except Exception as error:  # torch raises many types here, AssertionError among them
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return Device(kind, kind, 0, lines[0].split(". ")[0])
 
 
 def devices() -> list[Device]:
-    """Every device that this torch knows of, each probed; the CPU is last and always there."""
+    """Every device that torch lists, each probed; the CPU is last and always there."""
     kinds = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         kinds.append("mps")
@@ -50,33 +52,41 @@ def devices() -> list[Device]:
 
 
 def choose_device(wanted: str = "auto") -> Device:
-    """The device to run on: the first that works for 'auto', or the one that was named.
+    """The device to run on.
 
-    Raises DeviceUnavailable when the device that was named does not work.
+    Parameters
+    ----------
+    wanted
+        "auto" for the first that works, or cpu, cuda, cuda:1, mps.
+
+    Raises
+    ------
+    DeviceUnavailable
+        When the named device does not exist or work.
     """
     if wanted == "auto":
         return next(device for device in devices() if device.problem is None)
     if wanted.split(":")[0] not in ("cpu", "cuda", "mps"):
-        raise DeviceUnavailable(f"The device is '{wanted}'; expected auto, cpu, cuda or mps.")
+        raise DeviceUnavailable(f"The device is '{wanted}'; expected auto, cpu, cuda or mps.", option="device")
     device = probe(wanted)
     if device.problem is not None:
         raise DeviceUnavailable(
-            f"The device '{wanted}' cannot be used ({device.problem}); choose another one, or auto."
+            f"The device '{wanted}' cannot be used ({device.problem}); choose another one, or auto.", option="device"
         )
     return device
 
 
 def memory_free(kind: str) -> int:
-    """Bytes that can still be had on a device."""
+    """Free memory of a device [bytes]."""
     if kind.startswith("cuda"):
         return int(torch.cuda.mem_get_info(kind)[0])
     available = int(psutil.virtual_memory().available)
-    left = _container_memory_left()
-    return available if left is None else min(available, left)
+    in_container = _container_memory_free()
+    return available if in_container is None else min(available, in_container)
 
 
-def _container_memory_left() -> int | None:
-    """Bytes that the container's limit leaves, or None without one."""
+def _container_memory_free() -> int | None:
+    """Free memory within the container's limit [bytes], or None without a limit."""
     for limit, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
@@ -89,7 +99,7 @@ def _container_memory_left() -> int | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: torch's CPU allocator and its GPU libraries raise RuntimeError."""
+    """Whether an error means that memory ran out; torch's CPU allocator and GPU libraries raise RuntimeError for it."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     texts = ("out of memory", "allocate memory", "not enough memory")
@@ -97,7 +107,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def processor(entry: str = "model name") -> str:
-    """The processor's name, or another entry of its description, as the system gives it."""
+    """The processor's name, or another entry of `/proc/cpuinfo`."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             for line in file:
@@ -109,10 +119,10 @@ def processor(entry: str = "model name") -> str:
 
 
 def half_precision(kind: str) -> torch.dtype | None:
-    """bfloat16 where the device's convolutions are faster with it, else None.
+    """bfloat16 on devices whose convolutions are faster with it, else None.
 
-    Of the processors with AVX-512-BF16, AMD's are (a third of the time); Intel's without AMX take half as long again,
-    forward and backward. Decided by what the processor is, not by a race that could end either way.
+    With AVX-512-BF16, AMD's processors are three times as fast; Intel's without AMX take 1.5 times as long, forward and
+    backward. The processor decides, not a timing, so that results do not depend on the load.
     """
     if kind.startswith("cuda"):
         return torch.bfloat16 if torch.cuda.get_device_capability(kind)[0] >= 8 else None
@@ -124,14 +134,15 @@ def half_precision(kind: str) -> torch.dtype | None:
     return None
 
 
-def _name(kind: str) -> str:
+def _device_name(kind: str) -> str:
     return str(torch.cuda.get_device_name(kind)) if kind.startswith("cuda") else processor()
 
 
 def keep_freed_memory() -> None:
     """Let glibc keep freed memory for the next tensor, for as long as the process lives.
 
-    Asking the system for each anew halves a training's speed, and takes a fifth of an iterative inversion's time.
+    Otherwise each tensor is requested from the system: a training takes twice as long, and an iterative inversion
+    spends a fifth of its time there.
     """
     if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
@@ -140,6 +151,6 @@ def keep_freed_memory() -> None:
 
 
 def release_freed_memory() -> None:
-    """Give freed memory back to the system where glibc holds it, so that a peak is measured from what is in use."""
+    """Return memory that glibc keeps to the system, so that the process holds only what it uses."""
     if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,17 +1,18 @@
-"""The one family of errors: a message says what came, what was expected and what to do."""
+"""Errors: a message says what came, what was expected and what to do."""
 
 from __future__ import annotations
 
 
 class IR2QSMError(Exception):
-    """Base of every error that a user can cause or mend.
+    """Base class of every error that a user can cause or mend.
 
     Parameters
     ----------
     message
         What came, what was expected and what to do.
     option
-        The input or option that is to be changed, by its name on the command line without dashes, if it is one.
+        The input or option to change, if it is one: its name on the command line without leading dashes, words joined
+        by underscores ("mask", "mask_labels").
     """
 
     def __init__(self, message: str, option: str | None = None) -> None:
@@ -37,7 +38,7 @@ class MaskInvalid(IR2QSMError):
 
 
 class FieldInvalid(IR2QSMError):
-    """A field is not finite or cannot be in the unit that was said."""
+    """A field is not finite, or implausible in its unit."""
 
 
 class ParameterInvalid(IR2QSMError):

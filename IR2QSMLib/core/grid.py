@@ -17,11 +17,17 @@ AXES = "xyz"
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the voxels of a volume lie, in the patient's frame (LPS, millimetres), and where B0 points.
+    """Where the voxels of a volume lie in the patient (LPS coordinates [mm]), and where B0 points.
 
-    Raises GridInvalid when an axis is empty, a voxel size is not positive, the origin is not finite, or the
-    direction cosines are not orthonormal (a sheared image), and ParameterInvalid when the B0 direction is zero
-    or not finite.
+    Voxel i lies at x = origin + D·(i ∘ voxel_size), with the direction cosines D.
+
+    Raises
+    ------
+    GridInvalid
+        When an axis is empty, a voxel size is not positive, the origin is not finite, or the direction cosines are not
+        orthonormal (a sheared image).
+    ParameterInvalid
+        When the B0 direction is zero or not finite.
     """
 
     shape: tuple[int, int, int]
@@ -32,8 +38,8 @@ class Grid:
     """Direction cosines, row-major; the columns are the voxel axes."""
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Centre of the first voxel [mm]."""
-    b0_given: tuple[float, float, float] | None = None
-    """B0 direction in voxel axes as the user gave it; None for the scanner's, the patient's z axis."""
+    user_b0_direction: tuple[float, float, float] | None = None
+    """B0 direction in voxel axes from the user; None for the scanner's, the patient's z axis."""
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 1:
@@ -48,11 +54,13 @@ class Grid:
                 "The image's axes are not at right angles (a sheared or degenerate sform); resample it to an "
                 "orthogonal grid first."
             )
-        if self.b0_given is not None:
-            b = np.asarray(self.b0_given, dtype=float)
+        if self.user_b0_direction is not None:
+            b = np.asarray(self.user_b0_direction, dtype=float)
             if b.shape != (3,) or not np.all(np.isfinite(b)) or not np.linalg.norm(b) > 1e-6:
                 raise ParameterInvalid(
-                    f"The B0 direction is {self.b0_given}; expected three numbers, not all zero, in voxel axes."
+                    f"The B0 direction is {self.user_b0_direction}; expected three numbers, not all zero, in voxel "
+                    "axes.",
+                    option="b0_direction",
                 )
 
     @property
@@ -62,19 +70,34 @@ class Grid:
 
     @property
     def b0_direction(self) -> tuple[float, float, float]:
-        """Unit B0 direction in voxel axes: b = Dᵀ·(0, 0, 1) unless the user gave one."""
-        b = self.matrix.T @ (0.0, 0.0, 1.0) if self.b0_given is None else np.asarray(self.b0_given, dtype=float)
+        """Unit B0 direction in voxel axes: the user's, or else b = Dᵀ·(0, 0, 1)."""
+        b = self.matrix.T @ (0.0, 0.0, 1.0)
+        if self.user_b0_direction is not None:
+            b = np.asarray(self.user_b0_direction, dtype=float)
         x, y, z = (b / np.linalg.norm(b)).tolist()
         return (x, y, z)
 
     def with_b0(self, direction: Sequence[float] | None) -> Grid:
-        """The same grid with B0 along `direction` (voxel axes, any length); None restores the scanner's."""
+        """The same grid with B0 along another direction.
+
+        Parameters
+        ----------
+        direction
+            Three numbers in voxel axes, of any length; None restores the scanner's.
+
+        Raises
+        ------
+        ParameterInvalid
+            When it has not three numbers, or is zero or not finite.
+        """
         if direction is None:
-            return replace(self, b0_given=None)
+            return replace(self, user_b0_direction=None)
         if len(direction) != 3:
-            raise ParameterInvalid(f"The B0 direction has {len(direction)} numbers; expected three, in voxel axes.")
+            raise ParameterInvalid(
+                f"The B0 direction has {len(direction)} numbers; expected three, in voxel axes.", option="b0_direction"
+            )
         x, y, z = (float(v) for v in direction)
-        return replace(self, b0_given=(x, y, z))
+        return replace(self, user_b0_direction=(x, y, z))
 
     def point(self, index: Sequence[float]) -> tuple[float, float, float]:
         """Position [mm] of a voxel index, fractions allowed."""
@@ -87,7 +110,15 @@ class Grid:
         return np.array([self.point(index) for index in product(*((0, n - 1) for n in self.shape))])
 
     def require_match(self, other: Grid, this: str, that: str) -> None:
-        """Raise GridMismatch unless both have one shape and their corners agree to a tenth of a voxel."""
+        """Raise GridMismatch unless both have one shape and their corners agree to a tenth of a voxel.
+
+        Parameters
+        ----------
+        other
+            The grid to compare with.
+        this, that
+            Names of the two images for the message.
+        """
         for axis, n, m in zip(AXES, self.shape, other.shape, strict=True):
             if n != m:
                 raise GridMismatch(
@@ -102,20 +133,35 @@ class Grid:
         offset = np.abs(self.corners() - other.corners())
         if offset.max() > 0.1 * min(self.voxel_size):
             corner, axis_index = np.unravel_index(offset.argmax(), offset.shape)
-            mine, its = self.corners()[corner, axis_index], other.corners()[corner, axis_index]
+            this_mm, that_mm = self.corners()[corner, axis_index], other.corners()[corner, axis_index]
             raise GridMismatch(
-                f"{this} and {that} lie apart along the patient's {AXES[axis_index]} axis: a corner at {mine:.2f} mm "
-                f"against {its:.2f} mm. Resample one to the other's grid."
+                f"{this} and {that} lie apart along the patient's {AXES[axis_index]} axis: a corner at "
+                f"{this_mm:.2f} mm against {that_mm:.2f} mm. Resample one to the other's grid."
             )
 
-    def turns_onto(self, other: Grid, this: str, that: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The order of axes, and which of them then to reverse, for an array on this grid to lie on `other`.
+    def reorientation_onto(self, other: Grid, this: str, that: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """How to permute and reverse the axes of an array on this grid so that it lies on another.
 
-        Raises GridMismatch unless the two, so turned, agree as `require_match` has it.
+        Parameters
+        ----------
+        other
+            The grid to lie on.
+        this, that
+            Names of the two images for the message.
+
+        Returns
+        -------
+        axes, reversed_axes
+            The order to permute the axes to, then those to reverse (new order).
+
+        Raises
+        ------
+        GridMismatch
+            When no such reorientation makes the two agree.
         """
         cosines = self.matrix.T @ other.matrix
         axes = tuple(np.abs(cosines).argmax(0).tolist())
-        if sorted(axes) != [0, 1, 2]:  # between two axes: no turn helps
+        if sorted(axes) != [0, 1, 2]:  # between two axes: no permutation helps, and the check below says so
             axes = (0, 1, 2)
         flipped = [bool(cosines[old, new] < 0) for new, old in enumerate(axes)]
         self.reoriented(axes, flipped).require_match(other, this, that)
@@ -127,21 +173,27 @@ class Grid:
         return replace(self, shape=(x, y, z), origin=self.point(start))
 
     def reoriented(self, axes: Sequence[int], flipped: Sequence[bool]) -> Grid:
-        """The grid of an array whose axes were permuted to `axes`, then reversed where `flipped` (new order)."""
-        columns = self.matrix[:, list(axes)]
-        shape = [self.shape[a] for a in axes]
-        size = [self.voxel_size[a] for a in axes]
+        """The grid of an array whose axes were permuted, then reversed.
+
+        Parameters
+        ----------
+        axes
+            The order that the axes were permuted to.
+        flipped
+            Whether each was then reversed (new order).
+        """
+        a, b, c = axes
         signs = np.where(flipped, -1.0, 1.0)
-        first = [0.0, 0.0, 0.0]
+        first_voxel = [0.0, 0.0, 0.0]
         for new, old in enumerate(axes):
-            first[old] = self.shape[old] - 1.0 if flipped[new] else 0.0
-        b = None
-        if self.b0_given is not None:
-            b = tuple((np.asarray(self.b0_given)[list(axes)] * signs).tolist())
+            first_voxel[old] = self.shape[old] - 1.0 if flipped[new] else 0.0
+        user_b0_direction = None
+        if self.user_b0_direction is not None:
+            user_b0_direction = tuple((np.asarray(self.user_b0_direction)[list(axes)] * signs).tolist())
         return Grid(
-            (shape[0], shape[1], shape[2]),
-            (size[0], size[1], size[2]),
-            tuple((columns * signs).ravel().tolist()),
-            self.point(first),
-            b,
+            (self.shape[a], self.shape[b], self.shape[c]),
+            (self.voxel_size[a], self.voxel_size[b], self.voxel_size[c]),
+            tuple((self.matrix[:, list(axes)] * signs).ravel().tolist()),
+            self.point(first_voxel),
+            user_b0_direction,
         )

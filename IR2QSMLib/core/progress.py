@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 Progress = Callable[[float, str], None]
-"""Told the fraction done, 0 to 1, and the stage; raises Cancelled to end the run."""
+"""A callback of the fraction done, 0 to 1, and the name of the stage; it raises Cancelled to end the run."""
 
 
 def silent(fraction: float, stage: str) -> None:
@@ -14,7 +14,7 @@ def silent(fraction: float, stage: str) -> None:
 
 
 def part_of(progress: Progress, start: float, end: float) -> Progress:
-    """A callback whose 0 to 1 is `start` to `end` of another's."""
+    """A progress callback for one part of a task: its 0 to 1 are `start` to `end` of the whole task's `progress`."""
     return lambda fraction, stage: progress(start + (end - start) * fraction, stage)
 
 
@@ -27,7 +27,7 @@ class Stopwatch:
         self._since = time.monotonic()
 
     def stage(self, name: str | None) -> None:
-        """End the stage that runs and begin another; None ends the last."""
+        """End the current stage and begin the stage `name`; None ends the last."""
         now = time.monotonic()
         if self._stage is not None:
             self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._since

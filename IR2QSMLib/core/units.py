@@ -1,4 +1,4 @@
-"""Units: ppm, mm, s, T and rad inside the library; conversion happens once, on reading."""
+"""Units: ppm, mm, s, T and rad inside the library; files in other units are converted once, when they are read."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ FIELD_UNITS = ("ppm", "ppb", "hz", "rad", "rad/s", "t")
 """Units of a field: relative, frequency, phase at an echo time, angular frequency, tesla."""
 
 B0_RANGE = (0.01, 25.0)
-"""Field strengths of scanners [T]."""
+"""Lowest and highest field strength of scanners [T]."""
 TE_RANGE = (2e-5, 0.25)
-"""Echo times [s], from ultrashort ones on."""
+"""Shortest and longest echo time [s], ultrashort ones included."""
+ECHO_TIME_TOLERANCE = 1e-5
+"""Echo times [s] that differ by no more are the same."""
 
-_SYNONYMS = {
+_UNIT_SYNONYMS = {
     "hertz": "hz",
     "radian": "rad",
     "radians": "rad",
@@ -30,14 +32,14 @@ _SYNONYMS = {
 
 
 def field_unit(text: str) -> str | None:
-    """The unit among `FIELD_UNITS` that a text such as BIDS' `Units` names, None for another one."""
+    """The unit among `FIELD_UNITS` that a text such as BIDS' `Units` names; None if it names another one."""
     word = "".join(text.lower().split()).replace("^", "").replace("⁻¹", "-1")
-    word = _SYNONYMS.get(word, word)
+    word = _UNIT_SYNONYMS.get(word, word)
     return word if word in FIELD_UNITS else None
 
 
 def hz_per_ppm(b0: float) -> float:
-    """Frequency [Hz] of a relative field shift of 1 ppm at `b0` [T]: γ·B0."""
+    """Frequency [Hz] of a field shift of 1 ppm at `b0` [T], γ·B0; raises ParameterInvalid outside `B0_RANGE`."""
     low, high = B0_RANGE
     if not low <= b0 <= high:
         raise ParameterInvalid(
@@ -47,17 +49,18 @@ def hz_per_ppm(b0: float) -> float:
 
 
 def require_echo_time(echo_time: float) -> None:
-    """Raise ParameterInvalid for an echo time [s] that no scan has."""
+    """Raise ParameterInvalid unless an echo time [s] lies within `TE_RANGE`."""
     low, high = TE_RANGE
     if not low <= echo_time <= high:
         raise ParameterInvalid(
-            f"TE is {echo_time:g} s; expected {low:g} to {high:g} s. Give the echo time in seconds, not milliseconds.",
+            f"TE is {echo_time:g} s; expected {low:.5f} to {high:g} s. Give the echo time in seconds, not "
+            "milliseconds.",
             option="te",
         )
 
 
 def ppm_per_unit(unit: str, b0: float | None = None, echo_time: float | None = None) -> float:
-    """Factor that turns a field in `unit` into ppm.
+    """Factor that converts a field in `unit` to ppm.
 
     ppm = Hz / (γ·B0), ppm = rad / (2π·γ·B0·TE), ppm = (rad/s) / (2π·γ·B0), ppm = 10⁶ T / B0.
 

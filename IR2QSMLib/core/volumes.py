@@ -1,4 +1,4 @@
-"""The nouns: what a scanner yields, what an inversion is given and what it returns."""
+"""The volumes of the reconstruction, in its order: phase, total field, local field, susceptibility."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from torch import Tensor
 
 from IR2QSMLib.core.errors import FieldInvalid, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.core.units import ppm_per_unit
+from IR2QSMLib.core.units import hz_per_ppm, require_echo_time
 
 
 @dataclass(frozen=True)
 class Phase:
-    """The phase of one echo or more, growing with the field, and what belongs to it.
+    """Phase and magnitude of one echo or more; the phase grows with the field: φ = 2π·γ·B0·TE·(δB/B0) + φ₀.
 
-    Raises FieldInvalid when the shapes differ or there are not as many echo times as echoes, and ParameterInvalid
-    when the echo times do not rise or, like B0, are out of range.
+    Raises
+    ------
+    FieldInvalid
+        When the shapes differ or there are not as many echo times as echoes.
+    ParameterInvalid
+        When the echo times do not rise or, like B0, are out of range.
     """
 
     values: Tensor
@@ -46,23 +50,25 @@ class Phase:
             raise FieldInvalid(
                 f"There are {len(self.values)} echoes and {len(self.echo_times)} echo times; give one for each echo."
             )
-        masked = self.grid.shape if self.mask is None else tuple(self.mask.shape)
-        if not tuple(self.values.shape[1:]) == masked == self.grid.shape:
+        mask_shape = self.grid.shape if self.mask is None else tuple(self.mask.shape)
+        if not tuple(self.values.shape[1:]) == mask_shape == self.grid.shape:
             raise FieldInvalid(
-                f"The phase has shape {tuple(self.values.shape[1:])}, the mask {masked} and the grid "
+                f"The phase has shape {tuple(self.values.shape[1:])}, the mask {mask_shape} and the grid "
                 f"{self.grid.shape}; expected one shape."
             )
+        hz_per_ppm(self.b0)
         for te in self.echo_times:
-            ppm_per_unit("rad", self.b0, te)
+            require_echo_time(te)
         if any(first >= second for first, second in pairwise(self.echo_times)):
             raise ParameterInvalid(
                 f"The echo times are {', '.join(f'{te:g}' for te in self.echo_times)} s; expected rising ones. "
-                "Sort the echoes by their time."
+                "Sort the echoes by their time.",
+                option="te",
             )
 
     @property
     def n_echoes(self) -> int:
-        """How many echoes there are."""
+        """Number of echoes."""
         return len(self.values)
 
     def to(self, device: object) -> Phase:
@@ -72,7 +78,7 @@ class Phase:
         return replace(self, values=values, magnitude=magnitude, mask=mask)
 
     def rss_magnitude(self) -> Tensor:
-        """The root of the echoes' summed squares, NaN counted as nothing: (x, y, z)."""
+        """Root of the sum of the echoes' squared magnitudes, NaN counted as 0: (x, y, z)."""
         return self.magnitude.nan_to_num().square().sum(0).sqrt()
 
 
@@ -83,7 +89,7 @@ class TotalField:
     values: Tensor
     """Relative field shift δB/B0 [ppm], zero outside the mask: (x, y, z)."""
     mask: Tensor
-    """Where the field was measured, bool: (x, y, z)."""
+    """Where the field is known, bool: (x, y, z)."""
     grid: Grid
     noise: Tensor | None = None
     """Standard error of the values [ppm], where it is known, zero outside the mask: (x, y, z)."""
@@ -110,20 +116,20 @@ class LocalField:
     values: Tensor
     """Relative field shift δB/B0 [ppm], zero outside the mask: (x, y, z)."""
     mask: Tensor
-    """Where the field was measured, bool: (x, y, z)."""
+    """Where the field is known, bool: (x, y, z)."""
     grid: Grid
     magnitude: Tensor | None = None
-    """Magnitude image, any unit, where there is one: (x, y, z)."""
+    """Magnitude image, any unit: (x, y, z)."""
     noise: Tensor | None = None
     """Standard error of the values [ppm], where it is known: (x, y, z)."""
     csf: Tensor | None = None
-    """Cerebrospinal fluid of the ventricles, bool, where it was marked: (x, y, z)."""
+    """Cerebrospinal fluid of the ventricles, bool: (x, y, z)."""
     echo_spacing: float | None = None
     """Time between echoes [s], or the echo time where there is one echo."""
     b0: float | None = None
     """Field strength [T]."""
     harmonic_estimated: bool = False
-    """Whether the part that background removal takes too much is an estimate (`field.recovery.Recovered`)."""
+    """Whether the part that background removal also takes from the local field was added as an estimate."""
 
     def __post_init__(self) -> None:
         if not tuple(self.values.shape) == tuple(self.mask.shape) == self.grid.shape:
@@ -131,36 +137,36 @@ class LocalField:
                 f"The field has shape {tuple(self.values.shape)}, the mask {tuple(self.mask.shape)} and the grid "
                 f"{self.grid.shape}; expected one shape."
             )
-        for name, x in self.extras().items():
+        for name, x in self.optional_volumes().items():
             if tuple(x.shape) != self.grid.shape:
                 raise FieldInvalid(f"The {name} has shape {tuple(x.shape)} and the grid {self.grid.shape}; resample.")
 
-    def extras(self) -> dict[str, Tensor]:
-        """The volumes beside values and mask that are there, by name."""
-        found = {"magnitude": self.magnitude, "noise": self.noise, "csf": self.csf}
-        return {name: x for name, x in found.items() if x is not None}
+    def optional_volumes(self) -> dict[str, Tensor]:
+        """Magnitude, noise and CSF, by name, as far as they are known."""
+        volumes = {"magnitude": self.magnitude, "noise": self.noise, "csf": self.csf}
+        return {name: x for name, x in volumes.items() if x is not None}
 
-    def mapped(self, change: Callable[[Tensor], Tensor], grid: Grid) -> LocalField:
-        """The same with every volume changed, on the grid that they then lie on."""
-        extras = {name: change(x) for name, x in self.extras().items()}
-        return replace(self, values=change(self.values), mask=change(self.mask), grid=grid, **extras)  # type: ignore[arg-type]
+    def map_volumes(self, change: Callable[[Tensor], Tensor], grid: Grid) -> LocalField:
+        """The same field with every volume replaced by `change(volume)`, which lies on `grid`."""
+        optional: dict[str, Any] = {name: change(x) for name, x in self.optional_volumes().items()}
+        return replace(self, values=change(self.values), mask=change(self.mask), grid=grid, **optional)
 
     def to(self, device: object) -> LocalField:
         """The same on another device."""
-        return self.mapped(lambda x: x.to(device), self.grid)  # type: ignore[call-overload]
+        return self.map_volumes(lambda x: x.to(device), self.grid)  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
 class Susceptibility:
-    """A susceptibility map on the grid of the field it came from."""
+    """A susceptibility map on the grid of its field."""
 
     values: Tensor
     """χ [ppm]: (x, y, z)."""
     uncertainty: Tensor | None = None
-    """Standard error of χ [ppm], if the method gives one; the notes say whether it was calibrated: (x, y, z)."""
+    """Standard error of χ [ppm], if the method has one; the notes say whether it is calibrated: (x, y, z)."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """What the method decided for itself, for the provenance."""
+    """Values that the method chose itself, for the provenance."""
     mask: Tensor | None = None
-    """Where χ is valid, bool, for a method that gives less than the field's mask: (x, y, z)."""
+    """Where χ is valid, bool, for a method whose map does not fill the field's mask: (x, y, z)."""
     unexplained: Tensor | None = None
-    """Part of the field that the method gives to no χ [ppm], if it tells: (x, y, z)."""
+    """Part of the field that the method does not explain by χ [ppm], if it estimates one: (x, y, z)."""

@@ -1,4 +1,4 @@
-"""What Slicer lacks is not loaded for what Slicer does: a local field needs neither scikit-image nor pydicom."""
+"""A reconstruction from a local field runs without the packages that only phase and DICOM need."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_a_local_field_needs_neither_scikit_image_nor_pydicom(case: Any, tmp_path: Path) -> None:
+def test_local_field_needs_neither_scikit_image_nor_pydicom(case: Any, tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "sys.modules['skimage'] = sys.modules['pydicom'] = None\n"
