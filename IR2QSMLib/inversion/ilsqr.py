@@ -15,7 +15,7 @@ from IR2QSMLib.core.progress import Progress, part_of, silent
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
 from IR2QSMLib.inversion.direct import TruncatedDivision
 from IR2QSMLib.physics.dipole import dipole_kernel
-from IR2QSMLib.physics.fourier import fft, ifft, twice
+from IR2QSMLib.physics.fourier import fft, ifft, kernel_for_real_view
 from IR2QSMLib.physics.gradient import Gradient
 from IR2QSMLib.physics.solvers import Solution, conjugate_gradient, lsqr
 from IR2QSMLib.physics.sphere import sphere_mean_kernel
@@ -70,11 +70,11 @@ class Ilsqr:
     def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
         """Invert a local field [ppm]."""
         progress(0.0, "inversion")
-        field = field.mapped(Tensor.contiguous, field.grid)  # as the gradient wants volumes
+        field = field.map_volumes(Tensor.contiguous, field.grid)  # as the gradient wants volumes
         kernel = dipole_kernel(field.grid, field.values.device)
         space = _Spectra(field.grid, field.values.device)
         found = [self._least_squares(field, kernel, space, part_of(progress, 0.0, 0.2))]
-        first = torch.where(field.mask, space.image(found[0].x, twice(space.inward)), 0.0)
+        first = torch.where(field.mask, space.image(found[0].x, kernel_for_real_view(space.inward)), 0.0)
         gradient = Gradient(field.grid, "periodic")
         chi, weights = first, gradient_weights(fast_estimate(field, kernel), field.mask, gradient)
         for n in range(self.rounds):
@@ -94,7 +94,7 @@ class Ilsqr:
 
     def _least_squares(self, field: LocalField, kernel: Tensor, space: _Spectra, progress: Progress) -> Solution:
         weight = laplacian_weight(field)
-        inward, outward = twice(kernel * space.inward), twice(kernel * space.outward)
+        inward, outward = kernel_for_real_view(kernel * space.inward), kernel_for_real_view(kernel * space.outward)
 
         def apply(x: Tensor) -> Tensor:
             return space.spectrum(space.image(x, inward).mul_(weight), outward)
@@ -121,9 +121,9 @@ class Ilsqr:
         weights = [w / voxel for w, voxel in zip(weights, gradient.grid.voxel_size, strict=True)]
         cone = kernel.abs() < self.cone
         cone[0, 0, 0] = False  # the mean has no gradient: nothing would hold it
-        inward, outward = twice(cone * space.inward), twice(cone * space.outward)
+        inward, outward = kernel_for_real_view(cone * space.inward), kernel_for_real_view(cone * space.outward)
 
-        sums, parts = torch.empty_like(chi), gradient.parts(chi)
+        sums, parts = torch.empty_like(chi), gradient.blocks(chi)
 
         def edges(x: Tensor, out: Tensor, scale: float) -> float:
             """W ∇x − scale·out in the place of `out`, and its square."""

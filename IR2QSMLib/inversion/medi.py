@@ -71,7 +71,7 @@ class Medi:
     def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
         """Invert a local field [ppm] that brings its magnitude, B0 and echo spacing."""
         progress(0.0, "inversion")
-        field = field.mapped(Tensor.contiguous, field.grid)  # as the gradient wants volumes
+        field = field.map_volumes(Tensor.contiguous, field.grid)  # as the gradient wants volumes
         data = _Data.of(field, self.smv_radius)
         regularisation = (
             medi_regularisation(field, data.rad_per_ppm) if self.regularisation == AUTO else float(self.regularisation)
@@ -105,7 +105,7 @@ class Medi:
             "iterations": n,
             "inner_iterations": n_inner,
             "relative_change": change if math.isfinite(change) else None,  # one step changes nothing yet
-            "fft_pairs": data.dipole.n_pairs + data.n_pairs,
+            "fft_pairs": data.dipole.n_fft_pairs + data.n_pairs,
             "noise_weights": "uniform, no noise map was given" if field.noise is None else "noise map",
         }
         return Susceptibility(chi, mask=data.mask, notes=notes)
@@ -196,7 +196,7 @@ class _Hessian:
     def add_penalty(self, x: Tensor, out: Tensor) -> Tensor:
         """∇ᵀ M |M ∇χ|⁻¹ M ∇ x, and the fluid's uniformity, added to `out`."""
         gradient = self.data.gradient
-        for part in gradient.parts(x):
+        for part in gradient.blocks(x):
             slope = torch.empty_like(x[part])
             for axis, weight in enumerate(self.weights):
                 gradient.difference(x, axis, slope, part).mul_(weight[part])

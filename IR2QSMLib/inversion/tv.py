@@ -17,8 +17,8 @@ from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
 from IR2QSMLib.inversion.regularisation import Regularisation, require_regularisation, tv_regularisation
 from IR2QSMLib.physics.dipole import dipole_kernel
-from IR2QSMLib.physics.fourier import Filter, fft, frequencies, ifft, twice
-from IR2QSMLib.physics.gradient import PART, Gradient
+from IR2QSMLib.physics.fourier import Filter, fft, frequencies, ifft, kernel_for_real_view
+from IR2QSMLib.physics.gradient import BLOCK_SIZE, Gradient
 
 COUPLING = 100.0
 """ρ over λ [mm/ppm]: gradients below its inverse are pulled to zero in one step."""
@@ -65,7 +65,7 @@ class TotalVariation:
     def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
         """Invert a local field [ppm]."""
         progress(0.0, "inversion")
-        field = field.mapped(Tensor.contiguous, field.grid)  # as the gradient wants volumes
+        field = field.map_volumes(Tensor.contiguous, field.grid)  # as the gradient wants volumes
         chi, notes = self._solve(field, progress)
         return Susceptibility(torch.where(field.mask, chi, 0.0), notes=notes)
 
@@ -101,7 +101,7 @@ def alternations(fit: Fit, gradient: Gradient, limit: float) -> Iterator[Tensor]
     dual, source = [torch.zeros_like(chi) for _ in range(3)], torch.empty_like(chi)  # u·voxel along each axis
     while True:
         fit.begin(source, slice(0, 1))  # ∇ᵀ(z − u)
-        for part in gradient.parts(chi):
+        for part in gradient.blocks(chi):
             slope = torch.empty_like(chi[part])
             fit.begin(source, slice(part.start + 1, part.stop + 1))
             for axis, (u, voxel) in enumerate(zip(dual, voxels, strict=True)):
@@ -134,7 +134,7 @@ class OnGrid:
 
     @property
     def n_pairs(self) -> float:
-        return 1.5 + self.later.n_pairs
+        return 1.5 + self.later.n_fft_pairs
 
     def begin(self, source: Tensor, rows: slice) -> None:
         source[rows].copy_(self.data[rows])
@@ -146,7 +146,7 @@ class OnGrid:
 def _whole(field: LocalField, rho: float) -> OnGrid:
     """½‖Dχ − f‖² on the whole grid."""
     d, data = dipole_kernel(field.grid, field.values.device), fft(field.values)
-    torch.view_as_real(data).mul_(twice(d))
+    torch.view_as_real(data).mul_(kernel_for_real_view(d))
     return OnGrid(d.square(), data, field.grid, rho)
 
 
@@ -157,8 +157,9 @@ class _InMask:
         """`start` is the first χ [ppm]."""
         d, self.shape = dipole_kernel(field.grid, field.values.device), field.grid.shape
         denominator = _denominator(DATA_COUPLING * d.square(), field.grid, rho)
-        self.of_source, self.of_field = twice(rho / denominator), twice(DATA_COUPLING * d / denominator)
-        self.kernel = twice(d)
+        self.of_source = kernel_for_real_view(rho / denominator)
+        self.of_field = kernel_for_real_view(DATA_COUPLING * d / denominator)
+        self.kernel = kernel_for_real_view(d)
         self.values, self.weight = field.values, field.mask / (1.0 + DATA_COUPLING)
         self.multiplier = torch.zeros_like(field.values)
         self.chi = start
@@ -185,7 +186,7 @@ class _InMask:
 def _relative_change(before: Tensor, after: Tensor) -> float:
     """‖after − before‖/‖after‖, of pieces that stay in the cache."""
     change, size = 0.0, 0.0
-    for old, new in zip(before.view(-1).split(PART), after.view(-1).split(PART), strict=True):
+    for old, new in zip(before.view(-1).split(BLOCK_SIZE), after.view(-1).split(BLOCK_SIZE), strict=True):
         step = new - old
         change, size = change + float(step.dot(step)), size + float(new.dot(new))
     return (change / size) ** 0.5 if size > 0.0 else math.nan

@@ -1,4 +1,4 @@
-"""The one FFT convention (DC first, real to half spectrum) and the one padding function."""
+"""The FFT convention of the library (zero frequency first, real to half spectrum), filters in k-space and padding."""
 
 from __future__ import annotations
 
@@ -32,50 +32,94 @@ def frequencies(grid: Grid, device: torch.device | str = "cpu") -> tuple[Tensor,
     return kx, ky, kz
 
 
-def twice(kernel: Tensor) -> Tensor:
-    """A real kernel for `view_as_real` spectra, (..., 2): times a real tensor, torch would copy it to a complex one."""
+def squared_wavenumber(grid: Grid, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
+    """|k|² [1/mm²] of the half spectrum: (x, y, z/2 + 1)."""
+    x, y, z = (f.to(dtype).to(device) for f in frequencies(grid, device))
+    return x**2 + y**2 + z**2
+
+
+def wavenumber(grid: Grid, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
+    """|k| [cycles/mm] of the half spectrum: (x, y, z/2 + 1)."""
+    return squared_wavenumber(grid, device, dtype).sqrt_()
+
+
+def spectrum_multiplicity(grid: Grid, dtype: torch.dtype = torch.float64) -> Tensor:
+    """How many coefficients of the full spectrum each plane of the half spectrum stands for, 1 or 2: (z/2 + 1)."""
+    nz = grid.shape[2]
+    multiplicity = torch.full((nz // 2 + 1,), 2.0, dtype=dtype)
+    multiplicity[0] = 1.0
+    if nz % 2 == 0:
+        multiplicity[-1] = 1.0
+    return multiplicity
+
+
+def half_spectrum_dot(x: Tensor, y: Tensor, grid: Grid) -> float:
+    """Re Σ x̄·y over the full spectrum, from half spectra viewed as real: (x, y, z/2 + 1, 2)."""
+
+    def dot(a: Tensor, b: Tensor) -> float:
+        return float(torch.dot(a.reshape(-1), b.reshape(-1)))
+
+    once = [0] if grid.shape[2] % 2 else [0, -1]  # planes without a conjugate beyond the half spectrum
+    return 2.0 * dot(x, y) - sum(dot(x[:, :, z], y[:, :, z]) for z in once)
+
+
+def kernel_for_real_view(kernel: Tensor) -> Tensor:
+    """A real kernel repeated for real and imaginary part: (..., 2).
+
+    It multiplies spectra under `torch.view_as_real`. Times a complex tensor, torch would first copy the kernel to a
+    complex one.
+    """
     return torch.stack([kernel, kernel], dim=-1)
 
 
 class Filter:
-    """Multiplication by a real kernel (x, y, z/2 + 1) in k-space, which is real and self-adjoint; it counts its use."""
+    """Multiplication by a real kernel in k-space, which is real and self-adjoint: F⁻¹ K F.
+
+    Parameters
+    ----------
+    kernel : Tensor
+        K: (x, y, z/2 + 1).
+    shape : sequence of int
+        The volumes' shape.
+    """
 
     def __init__(self, kernel: Tensor, shape: Sequence[int]) -> None:
-        self.kernel, self.shape, self.n_pairs = twice(kernel), tuple(shape), 0
+        self.kernel, self.shape = kernel_for_real_view(kernel), tuple(shape)
+        self.n_fft_pairs = 0
+        """Pairs of transforms so far."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(x, y, z) to a new (x, y, z): a pair of transforms."""
-        self.n_pairs += 1
+        """(x, y, z) to a new (x, y, z)."""
+        self.n_fft_pairs += 1
         spectrum = fft(x)
         torch.view_as_real(spectrum).mul_(self.kernel)
         return ifft(spectrum, self.shape)
 
 
-def blur(x: Tensor, grid: Grid, width: float) -> Tensor:
-    """Gaussian filter of σ = `width` [mm], periodic on the grid: (x, y, z) to the same."""
+def blur(x: Tensor, grid: Grid, sigma: float) -> Tensor:
+    """Gaussian filter of standard deviation `sigma` [mm], periodic on the grid: (x, y, z) to the same."""
     k = frequencies(grid, x.device)
-    gx, gy, gz = (torch.exp(-2.0 * (math.pi * width * f) ** 2).float().to(x.device) for f in k)
+    gx, gy, gz = (torch.exp(-2.0 * (math.pi * sigma * f) ** 2).float().to(x.device) for f in k)
     return ifft(fft(x).mul_(gx).mul_(gy * gz), grid.shape)
 
 
-def band_limit(x: Tensor, grid: Grid, voxel: float) -> Tensor:
-    """What voxels of `voxel` [mm] can hold, exp(−(2·voxel·|k|)⁸) of the spectrum, to be sampled there: (x, y, z)."""
-    kx, ky, kz = (f.float().to(x.device) for f in frequencies(grid, x.device))
-    square = (kx**2 + ky**2 + kz**2) * (2.0 * voxel) ** 2
-    return ifft(fft(x) * torch.exp(-(square**4)), grid.shape)
+def band_limit(x: Tensor, grid: Grid, voxel_size: float) -> Tensor:
+    """Low-pass filter before sampling on cubes of edge v = `voxel_size` [mm], exp(−(2v|k|)⁸): (x, y, z) to the same."""
+    relative = squared_wavenumber(grid, x.device) * (2.0 * voxel_size) ** 2  # (|k| over the Nyquist frequency)²
+    return ifft(fft(x) * torch.exp(-(relative**4)), grid.shape)
 
 
 def good_size(n: int, multiple: int = 8) -> int:
     """The smallest size from `n` up that is `multiple` times a product of 2, 3 and 5: a fast transform."""
-    m = -(-n // multiple)
+    factor = -(-n // multiple)
     while True:
-        rest = m
+        remainder = factor
         for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return m * multiple
-        m += 1
+            while remainder % prime == 0:
+                remainder //= prime
+        if remainder == 1:
+            return factor * multiple
+        factor += 1
 
 
 def pad(x: Tensor, shape: Sequence[int], start: Sequence[int] = (0, 0, 0)) -> Tensor:

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.physics.dipole import simulate_field
-from IR2QSMLib.physics.fourier import blur, fft, frequencies, ifft
-from IR2QSMLib.physics.spectrum import wavenumber
+from IR2QSMLib.physics.fourier import blur, fft, frequencies, ifft, wavenumber
 from IR2QSMLib.simulation.head import Head
 from IR2QSMLib.simulation.random_source import RandomSource
 

@@ -21,7 +21,7 @@ from IR2QSMLib.physics.cone import (
 from IR2QSMLib.physics.dipole import DipoleOp, dipole_kernel
 from IR2QSMLib.physics.fourier import fft, ifft
 
-GRID = Grid((96, 88, 80), (1.25, 1.25, 1.25), b0_given=(0.0, 0.6, 0.8))
+GRID = Grid((96, 88, 80), (1.25, 1.25, 1.25), user_b0_direction=(0.0, 0.6, 0.8))
 WHOLE = torch.ones(GRID.shape, dtype=torch.bool)
 
 
@@ -56,7 +56,7 @@ def test_the_index_is_the_mean_over_every_frequency_of_the_whole_spectrum() -> N
 
 
 def test_a_ball_has_an_index_of_one_whatever_the_direction_of_b0() -> None:
-    grid = Grid((96, 96, 96), (1.25, 1.25, 1.25), b0_given=(0.3, -0.5, 0.8))
+    grid = Grid((96, 96, 96), (1.25, 1.25, 1.25), user_b0_direction=(0.3, -0.5, 0.8))
     axis = torch.arange(96.0) - 47.3
     r = (axis.view(-1, 1, 1) ** 2 + axis.view(-1, 1) ** 2 + axis**2).sqrt()
     index = cone_index(0.1 * torch.sigmoid(2.0 * (12.0 - r)), r < 40.0, grid)

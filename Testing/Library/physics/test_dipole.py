@@ -26,7 +26,7 @@ def grids(draw: st.DrawFn) -> Grid:
     """Even, odd and single-voxel sizes, any voxel and B0."""
     b = draw(st.tuples(COORDINATE, COORDINATE, COORDINATE).filter(lambda v: math.hypot(*v) > 0.1))
     shape = draw(st.tuples(*[st.integers(1, 13)] * 3))
-    return Grid(shape, draw(st.tuples(*[st.floats(0.5, 3.0)] * 3)), b0_given=b)
+    return Grid(shape, draw(st.tuples(*[st.floats(0.5, 3.0)] * 3)), user_b0_direction=b)
 
 
 def positions(grid: Grid) -> torch.Tensor:
@@ -65,7 +65,7 @@ def test_a_sphere_has_its_analytic_field(
     shape: tuple[int, int, int], voxel: tuple[float, float, float], b: tuple[float, float, float]
 ) -> None:
     """χ/3 · (a/r)³ · (3cos²θ − 1) outside and, with the sphere of Lorentz, none inside."""
-    grid, radius, chi = Grid(shape, voxel, b0_given=b), 10.0, 0.3
+    grid, radius, chi = Grid(shape, voxel, user_b0_direction=b), 10.0, 0.3
     field = simulate_field(chi * sphere(grid, radius), grid).double()
     p = positions(grid)
     r = p.norm(dim=0)
@@ -86,7 +86,7 @@ def test_the_operator_is_self_adjoint_on_any_grid(require_adjoint: Callable[...,
 
 
 def test_the_simulation_is_self_adjoint(require_adjoint: Callable[..., None]) -> None:
-    grid = Grid((7, 10, 12), (1.0, 0.7, 2.0), b0_given=OBLIQUE)
+    grid = Grid((7, 10, 12), (1.0, 0.7, 2.0), user_b0_direction=OBLIQUE)
     require_adjoint(lambda x: simulate_field(x, grid), lambda x: simulate_field(x, grid), grid.shape)
 
 
@@ -109,7 +109,7 @@ def test_a_kernel_reaches_both_ends_of_its_range() -> None:
 
 def test_a_mean_susceptibility_makes_no_field() -> None:
     chi = torch.randn(8, 9, 10)
-    operator = DipoleOp(Grid((8, 9, 10), b0_given=OBLIQUE))
+    operator = DipoleOp(Grid((8, 9, 10), user_b0_direction=OBLIQUE))
     torch.testing.assert_close(operator(chi + 5.0), operator(chi), atol=1e-5, rtol=0)
 
 
@@ -128,7 +128,7 @@ def test_the_field_of_a_turned_array_is_the_turned_field(
     axes: tuple[int, int, int], shape: tuple[int, int, int], flipped: tuple[bool, bool, bool]
 ) -> None:
     """B0 follows the array, which checks the half spectrum along each axis against the others."""
-    grid = Grid(shape, (1.0, 0.6, 2.0), b0_given=OBLIQUE)
+    grid = Grid(shape, (1.0, 0.6, 2.0), user_b0_direction=OBLIQUE)
     chi = torch.randn(grid.shape, generator=torch.Generator().manual_seed(0))
     turned_grid = grid.reoriented(axes, flipped)
 
@@ -139,7 +139,7 @@ def test_the_field_of_a_turned_array_is_the_turned_field(
 
 
 def test_the_simulated_field_of_a_turned_head_is_the_turned_field() -> None:
-    grid = Grid((20, 18, 22), (1.0, 0.8, 1.3), b0_given=OBLIQUE)
+    grid = Grid((20, 18, 22), (1.0, 0.8, 1.3), user_b0_direction=OBLIQUE)
     chi = sphere(grid, 5.0).roll((2, -3, 1), (0, 1, 2))
     axes, flipped = (2, 0, 1), (True, False, True)
     turned = simulate_field(chi.permute(axes).flip(0, 2), grid.reoriented(axes, flipped))
@@ -154,8 +154,8 @@ def test_b0_and_its_opposite_make_the_same_field() -> None:
 
 def test_the_voxel_size_matters_only_by_its_ratios() -> None:
     chi = torch.randn(8, 10, 9)
-    small, large = (DipoleOp(Grid((8, 10, 9), (s, 2 * s, 3 * s), b0_given=OBLIQUE))(chi) for s in (0.5, 1.5))
-    other = DipoleOp(Grid((8, 10, 9), b0_given=OBLIQUE))(chi)
+    small, large = (DipoleOp(Grid((8, 10, 9), (s, 2 * s, 3 * s), user_b0_direction=OBLIQUE))(chi) for s in (0.5, 1.5))
+    other = DipoleOp(Grid((8, 10, 9), user_b0_direction=OBLIQUE))(chi)
     torch.testing.assert_close(small, large, atol=1e-6, rtol=0)
     assert (small - other).norm() > 0.1 * other.norm()
 
@@ -163,13 +163,13 @@ def test_the_voxel_size_matters_only_by_its_ratios() -> None:
 def test_the_direction_cosines_give_b0() -> None:
     """An array whose first axis runs from feet to head: its B0 is x."""
     direction = (0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0)
-    from_image, given_b0 = Grid((8, 10, 9), direction=direction), Grid((8, 10, 9), b0_given=(1.0, 0.0, 0.0))
+    from_image, given_b0 = Grid((8, 10, 9), direction=direction), Grid((8, 10, 9), user_b0_direction=(1.0, 0.0, 0.0))
     torch.testing.assert_close(dipole_kernel(from_image), dipole_kernel(given_b0))
 
 
 @pytest.mark.parametrize("b", [(0.0, 0.0, 1.0), OBLIQUE])
 def test_a_simulation_hardly_changes_on_a_larger_grid(b: tuple[float, float, float]) -> None:
-    grid = Grid((24, 20, 16), b0_given=b)
+    grid = Grid((24, 20, 16), user_b0_direction=b)
     chi = torch.zeros(grid.shape)
     chi[2:8, 3:9, 4:7] = 0.2
     chi[15:20, 10:18, 8:14] = -0.1
@@ -181,14 +181,16 @@ def test_a_simulation_hardly_changes_on_a_larger_grid(b: tuple[float, float, flo
 
 
 def test_a_volume_of_another_shape_is_refused_by_the_operators_name() -> None:
-    with pytest.raises(GridMismatch, match=r"^DipoleOp was given \(8, 8, 9\) and expects .* shape \(8, 8, 8\)\.$"):
+    with pytest.raises(
+        GridMismatch, match=r"^DipoleOp got a volume of \(8, 8, 9\) voxels; expected .* shape \(8, 8, 8\)\.$"
+    ):
         DipoleOp(Grid((8, 8, 8)))(torch.zeros(2, 8, 8, 9))
 
 
 @pytest.mark.parametrize("b", [(0.0, 0.0, 1.0), OBLIQUE])
 def test_the_sampled_kernel_makes_the_field_of_a_point(b: tuple[float, float, float]) -> None:
     """V·(3cos²θ − 1)/(4πr³) on a grid of even and odd sizes, where −r and r both lie on the grid."""
-    grid = Grid((20, 21, 18), (1.0, 0.8, 1.5), b0_given=b)
+    grid = Grid((20, 21, 18), (1.0, 0.8, 1.5), user_b0_direction=b)
     point = torch.zeros(grid.shape)
     point[9, 8, 7] = 1.0
     field = ifft(sampled_dipole_kernel(grid) * fft(point), grid.shape)
@@ -204,7 +206,7 @@ def test_the_sampled_kernel_makes_the_field_of_a_point(b: tuple[float, float, fl
 def test_the_sampled_kernel_is_self_adjoint(
     b: tuple[float, float, float], require_adjoint: Callable[..., None]
 ) -> None:
-    grid = Grid((10, 9, 8), (1.0, 0.8, 1.5), b0_given=b)
+    grid = Grid((10, 9, 8), (1.0, 0.8, 1.5), user_b0_direction=b)
     kernel = sampled_dipole_kernel(grid)
 
     def operator(x: torch.Tensor) -> torch.Tensor:

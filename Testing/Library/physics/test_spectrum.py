@@ -23,7 +23,7 @@ from IR2QSMLib.simulation.shapes import draw_shapes
 
 GRIDS = {
     "axial": Grid((64, 72, 64), (2.0, 2.0, 2.0)),
-    "oblique": Grid((64, 72, 64), (2.0, 2.0, 2.0), b0_given=(0.1, 0.5, 0.86)),
+    "oblique": Grid((64, 72, 64), (2.0, 2.0, 2.0), user_b0_direction=(0.1, 0.5, 0.86)),
     "thick slices": Grid((72, 80, 40), (1.5, 1.5, 3.0)),
 }
 HEADS: dict[str, Head] = {}
@@ -60,9 +60,9 @@ def shell_means(field: Tensor, spectrum: Spectrum, grid: Grid, where: Tensor | N
 @pytest.mark.parametrize("name", GRIDS)
 def test_without_a_discrepancy_lambda_is_nearly_the_least(name: str) -> None:
     spectrum, chi = estimate_spectrum(measured(name))
-    assert float(spectrum.regularisation.max()) < 2.0 * SETTINGS.least
-    assert spectrum.mean_regularisation < 1.2 * SETTINGS.least
-    assert spectrum.share < 0.02
+    assert float(spectrum.regularisation.max()) < 2.0 * SETTINGS.min_regularisation
+    assert spectrum.mean_regularisation < 1.2 * SETTINGS.min_regularisation
+    assert spectrum.discrepancy_share < 0.02
     truth, mask = head(name).chi, head(name).mask
     error = (chi - truth)[mask]
     assert float((error - error.mean()).norm() / truth[mask].norm()) < 0.5
@@ -74,9 +74,9 @@ def test_white_noise_gives_lambda_the_ramp_of_its_power_over_that_of_the_sources
     field = measured(name, Discrepancy(snr))
     spectrum, _ = estimate_spectrum(field)
     share = 1.0 / (1.0 + snr)
-    assert spectrum.share == pytest.approx(SETTINGS.cone_to_mean * share, rel=0.15)
+    assert spectrum.discrepancy_share == pytest.approx(SETTINGS.cone_to_mean * share, rel=0.15)
     lambdas = spectrum.regularisation
-    assert float(lambdas[0]) < 2.0 * SETTINGS.least and float(lambdas[-1]) > 10.0 * float(lambdas[0])
+    assert float(lambdas[0]) < 2.0 * SETTINGS.min_regularisation and float(lambdas[-1]) > 10.0 * float(lambdas[0])
     # The powers of noise and sources, shell by shell, from the truth. Of white noise, whose power is the same in the
     # cone as elsewhere, `cone_to_mean` finds too little, and what it leaves counts as the sources' over the mean of D².
     noise = torch.where(field.mask, field.values - measured(name).values, 0.0)
@@ -84,7 +84,7 @@ def test_white_noise_gives_lambda_the_ramp_of_its_power_over_that_of_the_sources
     known = SETTINGS.cone_to_mean * of_noise
     assert bool(((spectrum.discrepancy / known)[-4:].log().abs() < math.log(1.4)).all())
     expected = known / (of_sources + (of_noise - known) / 0.132)
-    compared = expected > 3.0 * SETTINGS.least
+    compared = expected > 3.0 * SETTINGS.min_regularisation
     assert int(compared.sum()) >= 3
     assert bool(((lambdas / expected)[compared].log().abs() < math.log(1.6)).all())
 
@@ -93,7 +93,7 @@ def test_white_noise_gives_lambda_the_ramp_of_its_power_over_that_of_the_sources
 @pytest.mark.parametrize("snr", [1.5, 4.0, 9.0])
 def test_the_share_of_a_structured_discrepancy_is_found_within_a_factor(name: str, snr: float) -> None:
     spectrum, _ = estimate_spectrum(measured(name, replace(STRUCTURED, power_snr=snr)))
-    assert 0.45 < spectrum.share * (1.0 + snr) < 1.3
+    assert 0.45 < spectrum.discrepancy_share * (1.0 + snr) < 1.3
     # And it is met at long wavelengths, where noise of that power would leave nothing to see.
     white, _ = estimate_spectrum(measured(name, Discrepancy(snr)))
     coarse = spectrum.wavenumber < 0.1
@@ -105,7 +105,10 @@ def test_the_share_of_a_structured_discrepancy_is_found_within_a_factor(name: st
 def test_more_discrepancy_is_more_regularisation(name: str) -> None:
     found = [estimate_spectrum(measured(name, replace(STRUCTURED, power_snr=snr)))[0] for snr in (40.0, 9.0, 4.0, 1.5)]
     for less, more in pairwise(found):
-        assert more.mean_regularisation > 1.2 * less.mean_regularisation and more.share > 1.5 * less.share
+        assert (
+            more.mean_regularisation > 1.2 * less.mean_regularisation
+            and more.discrepancy_share > 1.5 * less.discrepancy_share
+        )
 
 
 @pytest.mark.parametrize("factor", [1e-3, 10.0, 1e3])
@@ -116,7 +119,7 @@ def test_the_field_s_unit_changes_nothing_but_powers(factor: float) -> None:
     torch.testing.assert_close(scaled.regularisation, spectrum.regularisation, rtol=1e-3, atol=0)
     torch.testing.assert_close(scaled.discrepancy, factor**2 * spectrum.discrepancy, rtol=1e-3, atol=0)
     torch.testing.assert_close(map_scaled, factor * chi, rtol=1e-3, atol=factor * 1e-5)
-    assert scaled.share == pytest.approx(spectrum.share, rel=1e-3)
+    assert scaled.discrepancy_share == pytest.approx(spectrum.discrepancy_share, rel=1e-3)
     assert scaled.offset == pytest.approx(factor * spectrum.offset, rel=1e-2)
 
 
@@ -131,7 +134,7 @@ def test_a_constant_of_the_field_is_found_and_changes_nothing(name: str, constan
     )
     assert shifted.offset - spectrum.offset == pytest.approx(constant, rel=1e-4)
     torch.testing.assert_close(shifted.regularisation, spectrum.regularisation, rtol=0.01, atol=0)
-    assert shifted.share == pytest.approx(spectrum.share, rel=0.01)
+    assert shifted.discrepancy_share == pytest.approx(spectrum.discrepancy_share, rel=0.01)
     assert float((map_shifted - chi).norm() / chi.norm()) < 2e-3
 
 
@@ -144,7 +147,9 @@ def test_the_first_map_is_wiener_s_filter_of_the_field() -> None:
     delta[0, 0, 0] = 1.0
     d = torch.fft.rfftn(dipole(delta)).real
     values = torch.where(field.mask, field.values - spectrum.offset, 0.0)
-    expected = torch.fft.irfftn(torch.fft.rfftn(values) * d / (d.square() + spectrum.at(grid)), s=grid.shape)
+    expected = torch.fft.irfftn(
+        torch.fft.rfftn(values) * d / (d.square() + spectrum.regularisation_at(grid)), s=grid.shape
+    )
     assert (chi - torch.where(field.mask, expected, 0.0)).norm() < 0.05 * chi.norm()
     assert not chi[~field.mask].any()
 
@@ -160,7 +165,7 @@ def test_a_slab_is_judged_like_the_head_that_it_is_cut_from() -> None:
             mask = field.mask & kept
             slab = LocalField(torch.where(mask, field.values, 0.0), mask, field.grid)
             spectrum, chi = estimate_spectrum(slab)
-            assert low <= spectrum.share < high
+            assert low <= spectrum.discrepancy_share < high
             assert bool(chi.isfinite().all())
 
 
@@ -178,7 +183,7 @@ def test_zero_filled_fields_are_estimated() -> None:
     found, chi = estimate_spectrum(LocalField(torch.where(mask, values, 0.0), mask, fine))
     assert bool(chi.isfinite().all()) and bool(found.regularisation.isfinite().all())
     assert float(found.regularisation.max()) <= 1.0
-    assert found.share == pytest.approx(spectrum.share, rel=0.35)
+    assert found.discrepancy_share == pytest.approx(spectrum.discrepancy_share, rel=0.35)
     shared = (found.wavenumber > 0.03) & (found.wavenumber < 0.15)
     expected = interpolate(spectrum.wavenumber, spectrum.regularisation, found.wavenumber[shared])
     ratio = found.regularisation[shared] / expected
@@ -197,10 +202,12 @@ def sound(field: LocalField) -> Spectrum:
     assert all(bool(x.isfinite().all()) and bool((x >= 0.0).all()) for x in tensors)
     assert all(x.device.type == "cpu" and x.dtype == torch.float64 for x in tensors)
     assert bool((spectrum.wavenumber.diff() > 0.0).all())
-    lambdas = spectrum.at(field.grid)
+    lambdas = spectrum.regularisation_at(field.grid)
     assert bool(lambdas.isfinite().all())
-    assert float(lambdas.min()) >= 0.99 * SETTINGS.least and float(lambdas.max()) <= 1.01
-    assert 0.0 <= spectrum.share <= 1.0 and SETTINGS.least <= spectrum.mean_regularisation <= 1.0
+    assert float(lambdas.min()) >= 0.99 * SETTINGS.min_regularisation and float(lambdas.max()) <= 1.01
+    assert (
+        0.0 <= spectrum.discrepancy_share <= 1.0 and SETTINGS.min_regularisation <= spectrum.mean_regularisation <= 1.0
+    )
     json.dumps(spectrum.to_dict(), allow_nan=False)
     return spectrum
 
@@ -210,7 +217,7 @@ def sound(field: LocalField) -> Spectrum:
 )
 @pytest.mark.parametrize("voxel", [(1.0, 1.0, 1.0), (0.5, 0.8, 4.0)])
 def test_tiny_and_flat_grids_have_a_spectrum(shape: tuple[int, int, int], voxel: tuple[float, float, float]) -> None:
-    grid = Grid(shape, voxel, b0_given=(0.3, 0.4, 0.8))
+    grid = Grid(shape, voxel, user_b0_direction=(0.3, 0.4, 0.8))
     values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     sound(LocalField(values, torch.ones(shape, dtype=torch.bool), grid))
 
@@ -236,7 +243,7 @@ def test_noise_alone_is_nearly_all_discrepancy() -> None:
     mask = head("axial").mask
     noise = torch.randn(mask.shape, generator=torch.Generator().manual_seed(0))
     spectrum = sound(LocalField(torch.where(mask, noise, 0.0), mask, GRIDS["axial"]))
-    assert spectrum.share > 0.5 and spectrum.mean_regularisation > 0.1
+    assert spectrum.discrepancy_share > 0.5 and spectrum.mean_regularisation > 0.1
 
 
 def test_what_lies_outside_the_mask_does_not_count() -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.physics.settings import SETTINGS
-from IR2QSMLib.physics.spectrum import Spectrum, interpolate, wavenumber
+from IR2QSMLib.physics.fourier import wavenumber
+from IR2QSMLib.physics.spectrum import Spectrum, interpolate
 
 
 def a_spectrum(n: int = 5) -> Spectrum:
@@ -34,8 +34,8 @@ def test_interpolation_is_exact_at_the_shells_constant_beyond_and_linear_in_loga
 
 def test_interpolation_keeps_shape_and_precision_and_takes_a_single_shell() -> None:
     spectrum, grid = a_spectrum(1), Grid((6, 5, 4))
-    assert torch.equal(spectrum.at(grid), torch.full((6, 5, 3), 0.01))
-    found = a_spectrum().at(grid)
+    assert torch.equal(spectrum.regularisation_at(grid), torch.full((6, 5, 3), 0.01))
+    found = a_spectrum().regularisation_at(grid)
     assert found.shape == (6, 5, 3) and found.dtype == torch.float32
     k = wavenumber(grid)
     ends = torch.stack([found[k == k.max()].mean(), found[0, 0, 0]])
@@ -44,12 +44,12 @@ def test_interpolation_keeps_shape_and_precision_and_takes_a_single_shell() -> N
 
 def test_shares_and_means_weigh_frequencies_by_their_power() -> None:
     spectrum = a_spectrum()
-    assert spectrum.share == pytest.approx(float(spectrum.discrepancy.sum()) / 10.0)
+    assert spectrum.discrepancy_share == pytest.approx(float(spectrum.discrepancy.sum()) / 10.0)
     assert spectrum.mean_regularisation == pytest.approx(float(spectrum.regularisation.mean()))
     loud = replace(spectrum, susceptibility=torch.tensor([0.0, 0.0, 0.0, 0.0, 4.0], dtype=torch.float64))
     assert loud.mean_regularisation == pytest.approx(0.1 / 4.0)
     none = replace(spectrum, field=0.0 * spectrum.field, susceptibility=0.0 * spectrum.field)
-    assert none.share == 0.0 and none.mean_regularisation == SETTINGS.least
+    assert none.discrepancy_share == 0.0 and none.mean_regularisation == 1.0
     assert torch.equal(none.regularisation, torch.ones(5, dtype=torch.float64))
 
 

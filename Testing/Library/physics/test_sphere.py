@@ -10,13 +10,13 @@ import torch
 from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.fourier import fft, ifft
-from IR2QSMLib.physics.sphere import sphere_mean_kernel, sphere_share
+from IR2QSMLib.physics.sphere import ellipsoid_fractions, sphere_mean_kernel
 
 
 @pytest.mark.parametrize("voxel", [(1.0, 1.0, 1.0), (0.9, 0.9, 1.6), (0.5, 0.7, 3.0)])
 @pytest.mark.parametrize("radius", [1.0, 2.3, 5.0])
 def test_a_sphere_has_its_volume(voxel: tuple[float, float, float], radius: float) -> None:
-    share = sphere_share(voxel, (radius,) * 3)
+    share = ellipsoid_fractions(voxel, (radius,) * 3)
     assert float(share.sum()) * math.prod(voxel) == pytest.approx(4.0 / 3.0 * math.pi * radius**3, rel=0.02)
     assert all(n % 2 == 1 for n in share.shape) and float(share.min()) >= 0.0 and float(share.max()) <= 1.0
     torch.testing.assert_close(share, share.flip(0, 1, 2))
@@ -24,7 +24,7 @@ def test_a_sphere_has_its_volume(voxel: tuple[float, float, float], radius: floa
 
 def test_no_part_of_the_sphere_is_cut_off() -> None:
     """The voxels that it only touches are there, so a larger box holds nothing more."""
-    share = sphere_share((1.0, 1.0, 1.0), (2.6, 2.6, 2.6))
+    share = ellipsoid_fractions((1.0, 1.0, 1.0), (2.6, 2.6, 2.6))
     assert share.shape == (7, 7, 7) and float(share[0, 3, 3]) > 0.0
 
 
@@ -35,7 +35,7 @@ def test_the_kernel_averages_over_the_sphere_about_each_voxel(shape: tuple[int, 
     point = torch.zeros(shape)
     point[9, 8, 7] = 1.0
     mean = ifft(kernel * fft(point), shape)
-    share = sphere_share(grid.voxel_size, (3.0,) * 3)
+    share = ellipsoid_fractions(grid.voxel_size, (3.0,) * 3)
     a, b, c = (n // 2 for n in share.shape)
     expected = torch.zeros(shape)
     expected[9 - a : 10 + a, 8 - b : 9 + b, 7 - c : 8 + c] = (share / share.sum()).float()

@@ -62,17 +62,17 @@ def fields(draw: st.DrawFn) -> LocalField:
 @given(fields(), st.integers(0, 9))
 def test_a_field_comes_back_from_its_frame(field: LocalField, margin: int) -> None:
     frame = WorkingGrid.around(field, margin)
-    prepared = frame.prepare(field)
+    prepared = frame.to_working_grid(field)
     assert prepared.values.shape == prepared.mask.shape == prepared.grid.shape
     assert prepared.mask.sum() == field.mask.sum()
-    assert torch.equal(frame.restore(prepared.mask), field.mask)
-    assert torch.equal(frame.restore(prepared.values), torch.where(field.mask, field.values, 0.0))
+    assert torch.equal(frame.to_original_grid(prepared.mask), field.mask)
+    assert torch.equal(frame.to_original_grid(prepared.values), torch.where(field.mask, field.values, 0.0))
 
 
 @settings(max_examples=60, deadline=None)
 @given(fields(), st.integers(0, 9))
 def test_the_frame_is_a_multiple_of_eight_with_the_margin_all_around(field: LocalField, margin: int) -> None:
-    prepared = WorkingGrid.around(field, margin).prepare(field)
+    prepared = WorkingGrid.around(field, margin).to_working_grid(field)
     inside = prepared.mask.nonzero()
     assert all(n % 8 == 0 for n in prepared.grid.shape)
     assert (inside.amin(0) >= margin).all()
@@ -86,7 +86,7 @@ def test_every_voxel_of_the_frame_is_where_it_was_in_the_patient(field: LocalFie
     frame = WorkingGrid.around(field, 2)
     for axis in range(3):  # the position of every voxel, carried along as if it were the field
         position = torch.tensor([grid.point(i)[axis] for i in np.ndindex(*grid.shape)]).view(grid.shape)
-        prepared = frame.prepare(replace(field, values=position))
+        prepared = frame.to_working_grid(replace(field, values=position))
         for index in prepared.mask.nonzero()[:20].tolist():
             assert prepared.grid.point(index)[axis] == pytest.approx(float(prepared.values[tuple(index)]), abs=1e-3)
     ours, theirs = (g.matrix @ g.b0_direction for g in (frame.grid, grid))  # to the digits that a frame keeps
@@ -104,7 +104,7 @@ def test_b0_is_nearest_to_the_frames_z_axis(field: LocalField) -> None:
 @given(fields())
 def test_restoring_is_adjoint_to_bringing(require_adjoint: Callable[..., None], field: LocalField) -> None:
     frame = WorkingGrid.around(field, 1)
-    require_adjoint(frame.bring, frame.restore, field.grid.shape, frame.grid.shape)
+    require_adjoint(frame.volume_to_working_grid, frame.to_original_grid, field.grid.shape, frame.grid.shape)
 
 
 @settings(max_examples=60, deadline=None)
@@ -117,7 +117,7 @@ def test_a_turned_array_is_prepared_as_the_very_same_numbers(
 
 
 def assert_same_preparation(field: LocalField, other: LocalField) -> None:
-    one, two = (WorkingGrid.around(f, 3).prepare(f) for f in (field, other))
+    one, two = (WorkingGrid.around(f, 3).to_working_grid(f) for f in (field, other))
     assert torch.equal(one.values, two.values)
     assert torch.equal(one.mask, two.mask)
     assert one.grid.voxel_size == two.grid.voxel_size
@@ -170,7 +170,7 @@ def test_a_header_in_single_precision_makes_no_other_frame(b0: tuple[float, floa
 
 
 def test_b0_given_along_x_becomes_the_frames_z() -> None:
-    field = make_field(Grid((5, 6, 7), (1.0, 1.5, 2.0), b0_given=(1.0, 0.0, 0.0)))
+    field = make_field(Grid((5, 6, 7), (1.0, 1.5, 2.0), user_b0_direction=(1.0, 0.0, 0.0)))
     frame = WorkingGrid.around(field)
     assert frame.axes[2] == 0
     assert frame.grid.b0_direction == (0.0, 0.0, 1.0)
@@ -181,6 +181,7 @@ def test_what_lies_outside_the_mask_is_not_brought_along() -> None:
     field = make_field(Grid((8, 8, 8)))
     nothing = replace(field, values=torch.where(field.mask, field.values, torch.nan))
     assert torch.equal(
-        WorkingGrid.around(field).prepare(nothing).values, WorkingGrid.around(field).prepare(field).values
+        WorkingGrid.around(field).to_working_grid(nothing).values,
+        WorkingGrid.around(field).to_working_grid(field).values,
     )
-    assert WorkingGrid.around(field).prepare(nothing).values.is_contiguous()
+    assert WorkingGrid.around(field).to_working_grid(nothing).values.is_contiguous()
