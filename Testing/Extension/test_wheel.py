@@ -50,4 +50,4 @@ def test_the_wheel_holds_nothing_but_the_library_its_weights_and_its_licences(in
     assert tops == {"IR2QSMLib", "ir2qsm"}
     weights = {path.name for path in (installed / "IR2QSMLib" / "Resources" / "Models").iterdir()}
     assert weights == {path.name for path in (ROOT / "Resources" / "Models").iterdir()}
-    assert {path.name for path in installed.glob("*.dist-info/licenses/*")} == {"LICENSE", "NOTICE"}
+    assert {path.name for path in installed.glob("*.dist-info/licenses/*")} == {"LICENSE.txt", "NOTICE"}
