@@ -29,13 +29,13 @@ from IR2QSMLib.inversion.medi import Medi
 from IR2QSMLib.inversion.registry import METHODS, Method
 from IR2QSMLib.inversion.regularisation import AUTO
 from IR2QSMLib.inversion.tv import TotalVariation
-from IR2QSMLib.io.weights import fit, read_weights
+from IR2QSMLib.io.weights import read_weights, strict_state_dict
 from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
 from IR2QSMLib.physics.cone import discrepancy_shares
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.working_grid import WorkingGrid
 from IR2QSMLib.report.figure import table
-from IR2QSMLib.simulation.cases import CASES, Drawn, draw_case, simulate
+from IR2QSMLib.simulation.cases import CASES, SimulatedCase, draw_case, simulate
 from IR2QSMLib.simulation.head import Head
 
 THRESHOLDS = (0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4)
@@ -89,7 +89,8 @@ def contenders(weights: Path | None = None) -> list[Contender]:
 
 
 def swept() -> list[Contender]:
-    """The best fixed regularisation of the methods that take minutes for each, against which the automatic one is judged."""
+    """The best fixed regularisation of the methods that take minutes for each, against which the automatic one is
+    judged."""
     tv, medi = [TotalVariation(s, "free") for s in TV_REGULARISATIONS], [Medi(s) for s in MEDI_REGULARISATIONS]
     return [
         Contender("tv, best", tuple(tv), tuple(f"{s:g}" for s in TV_REGULARISATIONS)),
@@ -156,7 +157,7 @@ def heading(device: Device, loaded: LoadedNetwork) -> str:
     )
 
 
-def _told(drawn: Drawn) -> str:
+def _told(drawn: SimulatedCase) -> str:
     """What the case turned out to be: its power SNR, and how much of the field its truth explains, band by band."""
     head = drawn.head
     values = drawn.field.values.to(head.chi)
@@ -175,10 +176,10 @@ def _judged(contender: Contender, head: Head, field: LocalField, device: str) ->
     best: tuple[float, torch.Tensor, torch.Tensor | None, Cost, str] | None = None
     for method, label in zip(contender.settings, contender.labels, strict=True):
         with measured(device) as cost:
-            found = method(frame.prepare(field.to(device)), silent)
-            chi = frame.restore(found.values.cpu())
+            found = method(frame.to_working_grid(field.to(device)), silent)
+            chi = frame.to_original_grid(found.values.cpu())
         chi = torch.where(head.mask, chi, 0.0)
-        sigma = None if found.uncertainty is None else frame.restore(found.uncertainty.cpu())
+        sigma = None if found.uncertainty is None else frame.to_original_grid(found.uncertainty.cpu())
         similarity = xsim(chi, head.chi, head.mask)
         if best is None or similarity > best[0]:
             best = (similarity, chi, sigma, cost, label)
@@ -193,10 +194,10 @@ def tile_report(weights: Path | None, device: str) -> str:
     """How far the map of blended tiles is from that of the whole volume, by tile size, on the first case."""
     _, field = simulate(next(iter(CASES.values())))
     frame = WorkingGrid.around(field)
-    prepared_field = frame.prepare(field.to(device))
+    prepared_field = frame.to_working_grid(field.to(device))
 
     def inside(tile: int | None) -> torch.Tensor:
-        return frame.restore(Learned(weights, tile=tile)(prepared_field, silent).values.cpu())[field.mask]
+        return frame.to_original_grid(Learned(weights, tile=tile)(prepared_field, silent).values.cpu())[field.mask]
 
     whole = inside(None)
     spread = float(whole.kthvalue(int(0.99 * len(whole)))[0] - whole.kthvalue(max(1, int(0.01 * len(whole))))[0])
@@ -220,7 +221,7 @@ def speed_report(config: IR2UnetConfig, weights: Path, device: str) -> list[str]
         image = torch.randn(size.n_inputs, *SPEED_SHAPE, generator=torch.Generator().manual_seed(0)) * 0.05
         plain = IR2Unet(size).to(device).eval().requires_grad_(False)
         if name == "bundled":
-            plain.load_state_dict(fit(read_weights(weights), plain.state_dict()))
+            plain.load_state_dict(strict_state_dict(read_weights(weights), plain.state_dict()))
         image = image.to(device)
         warm = image[:, :64, :64, :64]
         fast_network = prepared(deepcopy(plain))

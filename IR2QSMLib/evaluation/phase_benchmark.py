@@ -33,9 +33,9 @@ from IR2QSMLib.pipeline.preprocess import BACKGROUNDS, PreprocessingOptions
 from IR2QSMLib.report.figure import table
 from IR2QSMLib.simulation import anatomy
 from IR2QSMLib.simulation.cases import Case
-from IR2QSMLib.simulation.fine import averaged, field_of
-from IR2QSMLib.simulation.head import ball, sampled
-from IR2QSMLib.simulation.heldout import draw_held_out
+from IR2QSMLib.simulation.oversampling import block_mean, free_space_field
+from IR2QSMLib.simulation.head import ellipsoid, sample_trilinear
+from IR2QSMLib.simulation.held_out import draw_held_out
 from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.scan import RELAXIVITY
 from IR2QSMLib.simulation.surroundings import AIR, BONE, CAVITIES
@@ -84,18 +84,18 @@ def head_in_air(n: int = SHAPE, voxel: float = VOXEL, seed: int = 900) -> HeadIn
     grid = Case(seed, math.inf, (n, n, n), (voxel, voxel, voxel)).grid()
     rng = RandomSource(seed)
     fine = draw_held_out(rng, grid)
-    chi, density = (averaged(x, (2, 2, 2)) for x in (fine.chi, fine.density))
-    decay = averaged(fine.relaxation + RELAXIVITY * fine.chi.abs(), (2, 2, 2))
+    chi, density = (block_mean(x, (2, 2, 2)) for x in (fine.chi, fine.density))
+    decay = block_mean(fine.relaxation + RELAXIVITY * fine.chi.abs(), (2, 2, 2))
     room = 8 * round(48.0 / voxel / 8.0)
     large = grid.cropped([-room] * 3, [n + 2 * room] * 3)
     box = (slice(room, room + n),) * 3
     where = _continued(fine.mni, room)
     maps, zero = anatomy.maps()
-    depth = sampled(maps[3:], where + zero.view(3, 1, 1, 1))[0]
+    depth = sample_trilinear(maps[3:], where + zero.view(3, 1, 1, 1))[0]
     depth[box] = fine.depth
     around = _around(where, depth, voxel)
     around[box] = torch.where(fine.depth > 0.0, -AIR, around[box]) + chi
-    total = field_of(around, large)[box]
+    total = free_space_field(around, large)[box]
     mask = fine.depth > 1.5
     for axis in range(3):
         mask.narrow(axis, 0, 1).zero_()
@@ -129,11 +129,11 @@ def _around(p: Tensor, depth: Tensor, voxel: float) -> Tensor:
     x, y, z = p
     height = torch.arange(x.shape[2]).view(1, 1, -1) * voxel - 8.0 * voxel
     neck = torch.minimum(58.0 - ((0.9 * x) ** 2 + (y + 28.0) ** 2).sqrt(), -40.0 - z)
-    face = ball(p, torch.tensor([0.0, 42.0, -48.0]), torch.tensor([60.0, 52.0, 72.0]), voxel)
+    face = ellipsoid(p, torch.tensor([0.0, 42.0, -48.0]), torch.tensor([60.0, 52.0, 72.0]), voxel)
     head = torch.maximum(torch.maximum(share(depth + 14.0), share(neck)), face) * share(height)
     air, mirrored = torch.zeros_like(x), torch.stack([x.abs(), y, z])
     for centre, radii in CAVITIES:
-        air = torch.maximum(air, ball(mirrored, torch.tensor(centre).float(), torch.tensor(radii).float(), voxel))
+        air = torch.maximum(air, ellipsoid(mirrored, torch.tensor(centre).float(), torch.tensor(radii).float(), voxel))
     air = air * share(-3.0 - depth)
     bone = share(-2.0 - depth) * share(depth + 8.5) * share(z + 55.0)
     return -AIR * (head - air * head) + BONE * bone * (1.0 - air)
@@ -157,7 +157,7 @@ def field_error(found: LocalField, truth: LocalField) -> float:
 def similarity(field: LocalField, head: HeadInAir, device: str, method: Method = DEFAULT) -> float:
     """XSIM of a method's map of a field with its magnitude against the true χ, zero means in the mask."""
     frame, mask = WorkingGrid.around(field), field.mask
-    found = frame.restore(method(frame.prepare(field.to(device)), silent).values.cpu())
+    found = frame.to_original_grid(method(frame.to_working_grid(field.to(device)), silent).values.cpu())
     found, truth = (torch.where(mask, x - x[mask].mean(), 0.0) for x in (found, head.chi))
     return xsim(found, truth, mask)
 
@@ -185,7 +185,7 @@ def phase_benchmark(
 
 def _removal_table(head: HeadInAir, sigma: float, device: str, method: Method, progress: Progress) -> str:
     phase, rows = head.phase(sigma), []
-    magnitude = phase.strength()
+    magnitude = phase.rss_magnitude()
     for name in BACKGROUNDS:
         limit = 0.0
         for recover in (0, Recovered.n_steps):

@@ -127,7 +127,7 @@ def levels(mni: Tensor, grey: Tensor, white: Tensor) -> dict[str, Tensor]:
     }
 
 
-def lamina(mni: Tensor) -> Tensor:
+def pallidum_lamina(mni: Tensor) -> Tensor:
     """Nearness, 0 to 1, to the white lamina that parts the pallidum's two segments: (3, x, y, z) to (x, y, z)."""
     q = _turned(torch.stack([mni[0].abs(), mni[1], mni[2]]), (19.0, -4.0, -1.0), 27)
     return torch.exp(-((q[0] + 0.03 * q[1].square()) / 0.6).square())

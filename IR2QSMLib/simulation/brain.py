@@ -17,7 +17,7 @@ from torch import Tensor
 from IR2QSMLib.core.errors import PackageMissing
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.fourier import blur
-from IR2QSMLib.simulation.head import Head, add_lesions, ball, finish, positions, sampled, tubes
+from IR2QSMLib.simulation.head import Head, add_lesions, ellipsoid, masked_head, positions, sample_trilinear, branching_tubes
 from IR2QSMLib.simulation.random_source import RandomSource
 
 
@@ -85,7 +85,7 @@ def draw_brain(rng: RandomSource, grid: Grid, *, lesions: bool = True, tilt: flo
     device = rng.device
     maps, zero = template(str(device))
     mni = _deform(rng, positions(grid, device), grid, tilt)
-    grey, white, t1, depth = sampled(maps, mni + zero.view(3, 1, 1, 1))
+    grey, white, t1, depth = sample_trilinear(maps, mni + zero.view(3, 1, 1, 1))
     csf = (1.0 - grey - white).clamp(0.0, 1.0)
 
     def modulated(mean: float, spread: float) -> Tensor:
@@ -102,12 +102,12 @@ def draw_brain(rng: RandomSource, grid: Grid, *, lesions: bool = True, tilt: flo
     erosion, raggedness = rng.uniform(0.0, 4.0), rng.uniform(0.0, 1.5)
     mask = depth > erosion + raggedness * rng.smooth(grid, rng.uniform(2.0, 6.0))
     if bool(mask.any()):
-        veins = tubes(rng, mask, grid, rng.integer(15, 70), (0.25, 1.6))
+        veins = branching_tubes(rng, mask, grid, rng.integer(15, 70), (0.25, 1.6))
         chi = chi + veins * (rng.uniform(0.1, 0.4) - chi)
         if lesions:
             chi = add_lesions(rng, chi, mni, mask, grid)
     chi = chi * rng.uniform(0.7, 1.4)
-    return finish(chi, mask, white, labels, grid)
+    return masked_head(chi, mask, white, labels, grid)
 
 
 def _rotation(angles: list[float], device: torch.device) -> Tensor:
@@ -150,7 +150,7 @@ def _add_nuclei(rng: RandomSource, chi: Tensor, mni: Tensor, grid: Grid) -> tupl
         value = rng.uniform(*nucleus.chi)
         centre = torch.tensor([c + rng.uniform(-1.5, 1.5) for c in nucleus.centre], device=chi.device)
         radii = torch.tensor([r * rng.uniform(0.8, 1.2) for r in nucleus.radii], device=chi.device)
-        share = ball(mirrored, centre, radii, rng.uniform(0.7, 2.0), wobble)
+        share = ellipsoid(mirrored, centre, radii, rng.uniform(0.7, 2.0), wobble)
         inner = value * (1.0 + rng.uniform(-0.15, 0.15) * right + rng.uniform(0.0, 0.2) * inside)
         chi = torch.lerp(chi, inner, share)
         labels[share > 0.5] = number

@@ -17,12 +17,12 @@ from IR2QSMLib.field.recovery import Recovered
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.simulation.acquisition import Discrepancy, acquire, magnitude
 from IR2QSMLib.simulation.brain import draw_brain
-from IR2QSMLib.simulation.head import Head, ball, finish, positions
-from IR2QSMLib.simulation.heldout import draw_held_out
-from IR2QSMLib.simulation.mismatch import with_mismatch
+from IR2QSMLib.simulation.head import Head, ellipsoid, masked_head, positions
+from IR2QSMLib.simulation.held_out import draw_held_out
+from IR2QSMLib.simulation.mismatch import field_with_mismatch
 from IR2QSMLib.simulation.phantom import draw_phantom
 from IR2QSMLib.simulation.random_source import RandomSource
-from IR2QSMLib.simulation.scan import MEASURED, Disturbance, Scan, measure, scan, truth_of
+from IR2QSMLib.simulation.scan import REALISTIC_EFFECTS, ScanEffects, Scan, measure, scan, head_in_mask
 from IR2QSMLib.simulation.seeds import FIRST_TRAINING_SEED as FIRST_TRAINING_SEED
 
 RAS = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
@@ -51,7 +51,7 @@ class Case:
     """Microbleeds and a calcified nodule; held-out heads only."""
     surroundings: bool = False
     """Air, bone and sinuses around the head, and all else that a measured local field holds; held-out heads only."""
-    recovered: bool = False
+    harmonic_estimated: bool = False
     """Whether what background removal takes of the local field is recovered; with `surroundings` only."""
     mismatch: float | None = None
     """Share of a discrepancy of measured shape in the field's power, in place of `power_snr`; held-out heads only."""
@@ -90,7 +90,7 @@ CASES = {
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SimulatedCase:
     """A case as it was drawn."""
 
     head: Head
@@ -108,7 +108,7 @@ def simulate(case: Case, device: torch.device | str = "cpu") -> tuple[Head, Loca
     return drawn.head, drawn.field
 
 
-def draw_case(case: Case, device: torch.device | str = "cpu") -> Drawn:
+def draw_case(case: Case, device: torch.device | str = "cpu") -> SimulatedCase:
     """The case with the power SNR that it has in the end (with a mismatch, 1 / its share).
 
     Held-out heads are drawn on the CPU.
@@ -120,12 +120,12 @@ def draw_case(case: Case, device: torch.device | str = "cpu") -> Drawn:
         if case.mismatch is None:
             head, field, achieved = measure(scanned, case.power_snr, RandomSource(case.seed))
         else:
-            head = truth_of(scanned, scanned.mask)
-            field = with_mismatch(head, scanned.fibres, case.mismatch, RandomSource(case.seed))
+            head = head_in_mask(scanned, scanned.mask)
+            field = field_with_mismatch(head, scanned.fibres, case.mismatch, RandomSource(case.seed))
             achieved = 1.0 / case.mismatch if case.mismatch else math.inf
         strength = scanned.signal.abs().square().sum(0).sqrt().float()
         field = replace(field, magnitude=strength, b0=B0, echo_spacing=ECHO_SPACING)
-        return Drawn(head, field.to(device), achieved)
+        return SimulatedCase(head, field.to(device), achieved)
     rng, grid = RandomSource(case.seed, device), case.grid()
     draw: Callable[[RandomSource, Grid], Head] = draw_phantom if case.phantom else _brain
     head = draw(rng, grid)
@@ -134,7 +134,7 @@ def draw_case(case: Case, device: torch.device | str = "cpu") -> Drawn:
         head = _with_haemorrhage(head, rng, case.haemorrhage)
     field = acquire(head, Discrepancy(case.power_snr), rng)
     field = replace(field, magnitude=magnitude(head, rng), b0=B0, echo_spacing=ECHO_SPACING)
-    return Drawn(head, field, case.power_snr)
+    return SimulatedCase(head, field, case.power_snr)
 
 
 def _require_head(mask: torch.Tensor, case: Case) -> None:
@@ -147,8 +147,8 @@ def _scanned(case: Case) -> Scan:
     """The noise-free scan, kept for the other noise levels of the same head."""
     rng, grid = RandomSource(case.seed), case.grid()
     fine = draw_held_out(rng, grid, bleeds=case.bleeds, haemorrhage=case.haemorrhage)
-    scanned = scan(fine, grid, rng, MEASURED if case.surroundings else Disturbance())
-    if case.recovered:
+    scanned = scan(fine, grid, rng, REALISTIC_EFFECTS if case.surroundings else ScanEffects())
+    if case.harmonic_estimated:
         scanned = replace(scanned, removal=Recovered(scanned.removal))
     _require_head(scanned.mask, case)
     return scanned
@@ -164,10 +164,10 @@ def _with_haemorrhage(head: Head, rng: RandomSource, volume: float) -> Head:
     p = positions(head.grid, head.chi.device)
     centre = torch.tensor([-28.0, -10.0, 10.0], device=p.device)
     radii = radius * torch.tensor([0.85, 1.25, 0.94], device=p.device)
-    share = ball(p, centre, radii, 1.0, 0.15 * radius * rng.smooth(head.grid, 3.0))
+    share = ellipsoid(p, centre, radii, 1.0, 0.15 * radius * rng.smooth(head.grid, 3.0))
     chi = torch.lerp(head.chi, torch.full_like(head.chi, 0.6), share)
     lesions = (share > 0.5).to(torch.int16) * head.mask
-    return replace(finish(chi, head.mask, head.white, head.labels, head.grid), lesions=lesions)
+    return replace(masked_head(chi, head.mask, head.white, head.labels, head.grid), lesions=lesions)
 
 
 def write_case(outputs: Outputs, folder: Path, head: Head, field: LocalField) -> None:

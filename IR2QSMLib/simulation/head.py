@@ -31,7 +31,7 @@ class Head:
     """Lesions by number, 0 elsewhere, int16: (x, y, z); None where the construction does not say."""
 
 
-def finish(chi: Tensor, mask: Tensor, white: Tensor, labels: Tensor, grid: Grid) -> Head:
+def masked_head(chi: Tensor, mask: Tensor, white: Tensor, labels: Tensor, grid: Grid) -> Head:
     """Mask the map and remove its mean."""
     mean = chi[mask].mean() if bool(mask.any()) else chi.new_zeros(())
     return Head(torch.where(mask, chi - mean, 0.0), mask, white * mask, labels * mask, grid)
@@ -46,14 +46,14 @@ def positions(grid: Grid, device: torch.device) -> Tensor:
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
-def sampled(maps: Tensor, index: Tensor) -> Tensor:
+def sample_trilinear(maps: Tensor, index: Tensor) -> Tensor:
     """Trilinear values of (c, x, y, z) at voxel indices (3, x, y, z); beyond the edge, the edge's."""
     size = torch.tensor(maps.shape[1:], device=maps.device).view(3, 1, 1, 1)
     where = (2.0 * index / (size - 1) - 1.0).flip(0).permute(1, 2, 3, 0)
     return grid_sample(maps[None], where[None], align_corners=True, padding_mode="border")[0]
 
 
-def ball(p: Tensor, centre: Tensor, radii: Tensor, softness: float, rough: Tensor | float = 0.0) -> Tensor:
+def ellipsoid(p: Tensor, centre: Tensor, radii: Tensor, softness: float, rough: Tensor | float = 0.0) -> Tensor:
     """Share of each voxel inside an ellipsoid with a soft, rough boundary: (x, y, z), 0 to 1.
 
     `p` (3, x, y, z), `centre` (3), `radii` (3) and `softness` in mm; `rough` moves the boundary, in mm.
@@ -65,14 +65,14 @@ def ball(p: Tensor, centre: Tensor, radii: Tensor, softness: float, rough: Tenso
     return torch.sigmoid(depth * (4.0 / softness))
 
 
-def inside_point(rng: RandomSource, mask: Tensor, p: Tensor) -> Tensor:
+def random_position(rng: RandomSource, mask: Tensor, p: Tensor) -> Tensor:
     """Position, out of `p` (3, x, y, z), of a random voxel of the mask: (3)."""
     found = mask.nonzero()
     x, y, z = found[rng.integer(0, len(found) - 1)].tolist()
     return p[:, x, y, z]
 
 
-def tubes(rng: RandomSource, mask: Tensor, grid: Grid, n: int, radius: tuple[float, float]) -> Tensor:
+def branching_tubes(rng: RandomSource, mask: Tensor, grid: Grid, n: int, radius: tuple[float, float]) -> Tensor:
     """Branching tubes, as veins are: share of each voxel inside one, (x, y, z).
 
     `n` walkers start in the mask, keep their direction with a random bend, thin out, and half of them branch
@@ -97,10 +97,10 @@ def tubes(rng: RandomSource, mask: Tensor, grid: Grid, n: int, radius: tuple[flo
             parents = torch.cat(points)[(rng.rand(n) * n * n_steps).long()]
             where, thickness = parents[:, :3], 0.7 * parents[:, 3]
             heading = torch.nn.functional.normalize(rng.normal(n, 3), dim=1)
-    return splat(torch.cat(points), grid)
+    return union_of_spheres(torch.cat(points), grid)
 
 
-def splat(points: Tensor, grid: Grid) -> Tensor:
+def union_of_spheres(points: Tensor, grid: Grid) -> Tensor:
     """Union of balls, (n, 4) of position [mm] and radius [mm], with soft edges: (x, y, z), 0 to 1."""
     size = torch.tensor(grid.voxel_size, dtype=torch.float32, device=points.device)
     reach = [int(min(4.0, float(points[:, 3].max()) / float(v) + 1.0)) for v in size]
@@ -129,13 +129,13 @@ def add_lesions(rng: RandomSource, chi: Tensor, p: Tensor, mask: Tensor, grid: G
     )
     for n, radii, strength, sign in counts:
         for _ in range(n):
-            centre = inside_point(rng, mask, p)
+            centre = random_position(rng, mask, p)
             r = torch.tensor([rng.loguniform(*radii) * rng.uniform(0.8, 1.25) for _ in range(3)], device=device)
             smallest = float(r.min())
             rough: Tensor | float = 0.0
             if smallest > 2.0:
                 rough = 0.3 * smallest * rng.smooth(grid, max(1.5, 0.5 * smallest))
-            share = ball(p, centre, r, rng.uniform(0.7, 2.0) * max(grid.voxel_size), rough)
+            share = ellipsoid(p, centre, r, rng.uniform(0.7, 2.0) * max(grid.voxel_size), rough)
             inner: Tensor | float = sign * rng.uniform(*strength)
             if smallest > 3.0:
                 inner = inner * (1.0 + 0.3 * rng.smooth(grid, 2.0)).clamp_min(0.2)

@@ -33,7 +33,7 @@ GHOST_SHIFT = (20.0, 60.0)
 """Least and largest distance of a ghost [mm]."""
 
 
-def with_mismatch(head: Head, fibres: Tensor, share: float, rng: RandomSource) -> LocalField:
+def field_with_mismatch(head: Head, fibres: Tensor, share: float, rng: RandomSource) -> LocalField:
     """The local field f = D∗χ + n of a head, n of the given share in its power.
 
     n = s·(√(2/3)·structure + √(1/3)·noise), each of unit power in the mask, s such that Σn² = share · Σf² there. The
@@ -69,7 +69,7 @@ def with_mismatch(head: Head, fibres: Tensor, share: float, rng: RandomSource) -
     parts = (
         (OFF_DIAGONAL, off_diagonal_field(head.chi - MYELIN * head.white, fibres, head.grid)),
         (TISSUE_SHIFT, tissue_shift(head, rng)),
-        (GHOSTS, ghosts(field, head.grid, rng.uniform(*GHOST_SHIFT))),
+        (GHOSTS, ghost_field(field, head.grid, rng.uniform(*GHOST_SHIFT))),
     )
     structure = sum((math.sqrt(weight) * _unit(part, mask) for weight, part in parts), torch.zeros_like(field))
     noise = _unit(rng.normal(*head.grid.shape), mask)
@@ -114,7 +114,7 @@ def tissue_shift(head: Head, rng: RandomSource) -> Tensor:
     return contrast * (1.0 + 0.5 * rng.smooth(head.grid, REGION))
 
 
-def ghosts(field: Tensor, grid: Grid, distance: float) -> Tensor:
+def ghost_field(field: Tensor, grid: Grid, distance: float) -> Tensor:
     """Both copies of the field that motion in step with the pulse leaves `distance` [mm] along the phase encoding (y).
 
     Periodic on the grid: (x, y, z) to the same.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.simulation.head import Head, finish, positions
+from IR2QSMLib.simulation.head import Head, masked_head, positions
 from IR2QSMLib.simulation.random_source import RandomSource
 
 CONTENTS = (-0.2, -0.1, -0.05, 0.05, 0.1, 0.2, 0.3, 0.4)
@@ -34,4 +34,4 @@ def draw_phantom(rng: RandomSource, grid: Grid) -> Head:
         inside = sphere | rod | cube
         chi = torch.where(inside, value, chi)
         labels[inside] = i + 1
-    return finish(chi, mask, torch.zeros_like(chi), labels, grid)
+    return masked_head(chi, mask, torch.zeros_like(chi), labels, grid)

@@ -16,9 +16,9 @@ from IR2QSMLib.core.volumes import LocalField, Phase, TotalField
 from IR2QSMLib.field.background import Removal, VSharp
 from IR2QSMLib.field.fieldmap import local_field
 from IR2QSMLib.physics.fourier import fft, frequencies, ifft
-from IR2QSMLib.simulation.fine import averaged, field_of, splined
-from IR2QSMLib.simulation.head import Head, finish
-from IR2QSMLib.simulation.heldout import FineHead
+from IR2QSMLib.simulation.oversampling import block_mean, free_space_field, upsample_spline
+from IR2QSMLib.simulation.head import Head, masked_head
+from IR2QSMLib.simulation.held_out import FineHead
 from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.surroundings import background
 
@@ -31,7 +31,7 @@ ANISOTROPY = 0.014
 
 
 @dataclass(frozen=True)
-class Disturbance:
+class ScanEffects:
     """What a scan holds besides isotropic susceptibility inside the brain."""
 
     microstructure: float = 0.003
@@ -48,7 +48,7 @@ class Disturbance:
     """Pieces of the mask's edge that are wrong by up to 4 mm: tissue left in, or brain cut off."""
 
 
-MEASURED = Disturbance(microstructure=0.008, surroundings=True, motion=0.001)
+REALISTIC_EFFECTS = ScanEffects(microstructure=0.008, surroundings=True, motion=0.001)
 """Everything at once: the truth then explains about two thirds of the local field, as in measured heads."""
 
 
@@ -82,12 +82,12 @@ class Scan:
     """What takes the background away."""
 
 
-def scan(head: FineHead, grid: Grid, rng: RandomSource, disturbance: Disturbance) -> Scan:
+def scan(head: FineHead, grid: Grid, rng: RandomSource, disturbance: ScanEffects) -> Scan:
     """Scan a head that was drawn for `grid`: signals are summed as complex numbers, so that strong sources dephase."""
     x, y, z = (round(v / f) for v, f in zip(grid.voxel_size, head.grid.voxel_size, strict=True))
     block = (x, y, z)
     to_grid = (max(1, x // 2), max(1, y // 2), max(1, z // 2))  # from the working grid
-    mask = _mask(rng, averaged(head.depth, to_grid), grid, disturbance)
+    mask = _mask(rng, block_mean(head.depth, to_grid), grid, disturbance)
     extra = _white_matter(head, disturbance) + disturbance.motion * rng.smooth(head.work, 12.0)
     chi = head.chi
     if disturbance.surroundings:
@@ -95,7 +95,7 @@ def scan(head: FineHead, grid: Grid, rng: RandomSource, disturbance: Disturbance
     else:
         inside = _repeated(mask, block)
         chi = torch.where(inside, chi - chi[inside].mean(), 0.0)
-    field = field_of(chi, head.grid).add_(splined(extra))
+    field = free_space_field(chi, head.grid).add_(upsample_spline(extra))
     decay = head.relaxation + RELAXIVITY * head.chi.abs()
     coil, offset = 0.2 * rng.smooth(head.work, 45.0), 1.5 * rng.smooth(head.work, 45.0)
     turn = 2.0 * math.pi * hz_per_ppm(B0)
@@ -110,17 +110,17 @@ def scan(head: FineHead, grid: Grid, rng: RandomSource, disturbance: Disturbance
             if gap not in steps:
                 steps = {gap: torch.exp(rate * gap)}
             signal, previous = signal * steps[gap], te
-            echoes[i, start // x : start // x + 8] = averaged(signal, block)
-    smooth = averaged(torch.polar(coil.exp(), offset), to_grid)
-    fibres = torch.nn.functional.normalize(torch.stack([averaged(c, to_grid) for c in head.fibres]), dim=0)
+            echoes[i, start // x : start // x + 8] = block_mean(signal, block)
+    smooth = block_mean(torch.polar(coil.exp(), offset), to_grid)
+    fibres = torch.nn.functional.normalize(torch.stack([block_mean(c, to_grid) for c in head.fibres]), dim=0)
     return Scan(
         echoes * smooth,
-        averaged(head.chi, block),
+        block_mean(head.chi, block),
         mask,
-        averaged(head.white, to_grid),
+        block_mean(head.white, to_grid),
         _majority(head.labels, block),
         _majority(head.lesions, block),
-        averaged(head.veins, block),
+        block_mean(head.veins, block),
         fibres,
         grid,
         VSharp() if disturbance.surroundings else NoBackground(),
@@ -135,14 +135,14 @@ def _repeated(mask: Tensor, block: tuple[int, int, int]) -> Tensor:
 
 def _majority(labels: Tensor, block: tuple[int, int, int]) -> Tensor:
     """The label that fills half of a block or more, else 0."""
-    out = torch.zeros_like(averaged(labels.float(), block), dtype=torch.int16)
+    out = torch.zeros_like(block_mean(labels.float(), block), dtype=torch.int16)
     for number in labels.unique().tolist():
         if number:
-            out[averaged((labels == number).float(), block) >= 0.5] = number
+            out[block_mean((labels == number).float(), block) >= 0.5] = number
     return out
 
 
-def _white_matter(head: FineHead, disturbance: Disturbance) -> Tensor:
+def _white_matter(head: FineHead, disturbance: ScanEffects) -> Tensor:
     """Field [ppm] on the working grid of anisotropic susceptibility, and of myelin's microstructure.
 
     δ = (b·v)/3 − (k·b)(k·v)/|k|², v = χ·b, for χ = Δχ·(n nᵀ − 1/3) (Liu 2010, doi 10.1002/mrm.22482), and a shift in
@@ -159,7 +159,7 @@ def _white_matter(head: FineHead, disturbance: Disturbance) -> Tensor:
     return field - disturbance.microstructure * head.white * (1.0 - along.square() - 2.0 / 3.0)
 
 
-def _mask(rng: RandomSource, depth: Tensor, grid: Grid, disturbance: Disturbance) -> Tensor:
+def _mask(rng: RandomSource, depth: Tensor, grid: Grid, disturbance: ScanEffects) -> Tensor:
     """A brain mask as extraction tools give it: its edge a little off, here and there a piece too much or too few."""
     off = disturbance.raggedness * rng.smooth(grid, 4.0)
     lump = rng.smooth(grid, 9.0)
@@ -177,7 +177,7 @@ def measure(scanned: Scan, power_snr: float, rng: RandomSource) -> tuple[Head, L
         raise ParameterInvalid(f"The power SNR is {power_snr:g}; expected a positive number, or infinity for no noise.")
     clean = _local(scanned, scanned.signal)
     if math.isinf(power_snr):
-        return truth_of(scanned, clean.mask), clean, math.inf
+        return head_in_mask(scanned, clean.mask), clean, math.inf
     noise = torch.complex(rng.normal(*scanned.signal.shape), rng.normal(*scanned.signal.shape))
     sigma = _first_guess(scanned, clean, power_snr)
     # The field's noise is nearly linear in the signal's, so two corrections are plenty.
@@ -189,12 +189,12 @@ def measure(scanned: Scan, power_snr: float, rng: RandomSource) -> tuple[Head, L
         if abs(achieved / power_snr - 1.0) < 0.05:
             break
         sigma *= math.sqrt(achieved / power_snr)
-    return truth_of(scanned, noisy.mask), noisy, achieved
+    return head_in_mask(scanned, noisy.mask), noisy, achieved
 
 
-def truth_of(scanned: Scan, mask: Tensor) -> Head:
+def head_in_mask(scanned: Scan, mask: Tensor) -> Head:
     """What a perfect map of the scan would be inside a mask, bool (x, y, z), with zero mean there."""
-    head = finish(scanned.chi, mask, scanned.white, scanned.labels, scanned.grid)
+    head = masked_head(scanned.chi, mask, scanned.white, scanned.labels, scanned.grid)
     return replace(head, veins=scanned.veins * mask, lesions=scanned.lesions * mask)
 
 

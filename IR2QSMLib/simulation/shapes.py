@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.simulation.head import Head, add_lesions, ball, finish, inside_point, positions, tubes
+from IR2QSMLib.simulation.head import Head, add_lesions, ellipsoid, masked_head, random_position, positions, branching_tubes
 from IR2QSMLib.simulation.random_source import RandomSource
 
 
@@ -16,7 +16,7 @@ def draw_shapes(rng: RandomSource, grid: Grid) -> Head:
     half = torch.tensor([0.5 * n * v for n, v in zip(grid.shape, grid.voxel_size, strict=True)], device=device)
     radii = half * torch.tensor([rng.uniform(0.6, 1.1) for _ in range(3)], device=device)
     rough = rng.uniform(0.0, 6.0) * rng.smooth(grid, rng.uniform(4.0, 20.0))
-    mask = ball(p, 0.1 * half * torch.tensor(rng.direction(), device=device), radii, 1.0, rough) > 0.5
+    mask = ellipsoid(p, 0.1 * half * torch.tensor(rng.direction(), device=device), radii, 1.0, rough) > 0.5
 
     chi = torch.zeros(grid.shape, device=device)
     for _ in range(rng.integer(2, 6)):
@@ -27,13 +27,13 @@ def draw_shapes(rng: RandomSource, grid: Grid) -> Head:
     white = torch.sigmoid(6.0 * rng.smooth(grid, rng.uniform(4.0, 12.0)))
     for _ in range(rng.integer(0, 12)):
         r = torch.tensor([rng.loguniform(1.5, 14.0) for _ in range(3)], device=device)
-        centre = inside_point(rng, mask, p)
-        share = ball(p, centre, r, rng.uniform(0.5, 2.0), rng.uniform(0.0, 1.0) * level)
+        centre = random_position(rng, mask, p)
+        share = ellipsoid(p, centre, r, rng.uniform(0.5, 2.0), rng.uniform(0.0, 1.0) * level)
         chi = chi + share * (rng.uniform(-0.1, 0.2) - chi)
     chi = chi + rng.loguniform(0.001, 0.02) * rng.rough(grid, rng.uniform(0.8, 2.5))
-    veins = tubes(rng, mask, grid, rng.integer(2, 50), (0.25, 2.0))
+    veins = branching_tubes(rng, mask, grid, rng.integer(2, 50), (0.25, 2.0))
     chi = chi + veins * (rng.uniform(-0.1, 0.4) - chi)
     chi = add_lesions(rng, chi, p, mask, grid)
     chi = chi * rng.uniform(0.5, 1.5)
     labels = torch.zeros(grid.shape, dtype=torch.int16, device=device)
-    return finish(chi, mask, white, labels, grid)
+    return masked_head(chi, mask, white, labels, grid)

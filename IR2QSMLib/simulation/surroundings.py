@@ -11,8 +11,8 @@ from IR2QSMLib.field.background import LaplacianBoundaryValue
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.fourier import blur, good_size
 from IR2QSMLib.simulation import anatomy
-from IR2QSMLib.simulation.fine import averaged, splined
-from IR2QSMLib.simulation.head import ball, positions, sampled
+from IR2QSMLib.simulation.oversampling import block_mean, upsample_spline
+from IR2QSMLib.simulation.head import ellipsoid, positions, sample_trilinear
 
 AIR, BONE = 9.4, -2.0
 """Susceptibility against water [ppm]: Schenck 1996, doi 10.1118/1.597854."""
@@ -42,12 +42,12 @@ def background(mni: Tensor, depth: Tensor, work: Grid) -> Tensor:
     shape = [good_size(n + 2 * room, 2) for n in inner]
     start = [(m - n) // 2 for m, n in zip(shape, inner, strict=True)]
     coarse = Grid((shape[0], shape[1], shape[2]), (step[0], step[1], step[2])).with_b0(work.b0_direction)
-    where = _continued(torch.stack([averaged(c, (2, 2, 2)) for c in mni]), coarse, start)
+    where = _continued(torch.stack([block_mean(c, (2, 2, 2)) for c in mni]), coarse, start)
     maps, zero = anatomy.maps()
-    below = sampled(maps[3:], where + zero.view(3, 1, 1, 1))[0]
+    below = sample_trilinear(maps[3:], where + zero.view(3, 1, 1, 1))[0]
     field = simulate_field(blur(_surroundings(where, below, step[0]), coarse, 0.85 * step[0]), coarse)
     box = tuple(slice(s, s + n) for s, n in zip(start, inner, strict=True))
-    return _shimmed(_harmonic_inside(splined(field[box]), depth > -3.0, work), depth > 0.0, work)
+    return _shimmed(_harmonic_inside(upsample_spline(field[box]), depth > -3.0, work), depth > 0.0, work)
 
 
 def _harmonic_inside(field: Tensor, brain: Tensor, work: Grid) -> Tensor:
@@ -72,7 +72,7 @@ def _continued(mni: Tensor, coarse: Grid, start: list[int]) -> Tensor:
     def straight(at: Tensor) -> Tensor:
         return torch.einsum("ij,ixyz->jxyz", affine[:3], at) + affine[3].view(3, 1, 1, 1)
 
-    return straight(index) + sampled(mni - straight(known), index)
+    return straight(index) + sample_trilinear(mni - straight(known), index)
 
 
 def _surroundings(p: Tensor, depth: Tensor, soft: float) -> Tensor:
@@ -83,11 +83,11 @@ def _surroundings(p: Tensor, depth: Tensor, soft: float) -> Tensor:
 
     x, y, z = p
     neck = torch.minimum(58.0 - ((0.9 * x) ** 2 + (y + 28.0) ** 2).sqrt(), -40.0 - z)
-    face = ball(p, torch.tensor([0.0, 42.0, -48.0]), torch.tensor([60.0, 52.0, 72.0]), 3.0)
+    face = ellipsoid(p, torch.tensor([0.0, 42.0, -48.0]), torch.tensor([60.0, 52.0, 72.0]), 3.0)
     head = torch.maximum(torch.maximum(share(depth + 14.0), share(neck)), face)
     air, mirrored = torch.zeros_like(x), torch.stack([x.abs(), y, z])
     for centre, radii in CAVITIES:
-        air = torch.maximum(air, ball(mirrored, torch.tensor(centre).float(), torch.tensor(radii).float(), 3.0))
+        air = torch.maximum(air, ellipsoid(mirrored, torch.tensor(centre).float(), torch.tensor(radii).float(), 3.0))
     air = air * share(-4.5 - depth)  # the skull's base keeps it off the brain
     bone = share(-3.0 - depth) * share(depth + 8.5) * share(z + 55.0)
     return -AIR * (head - air * head) + BONE * bone * (1.0 - air)

@@ -24,7 +24,7 @@ from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.weights import model_card, read_weights, weights_bytes
 from IR2QSMLib.physics.working_grid import WorkingGrid
 from IR2QSMLib.report.figure import table
-from IR2QSMLib.simulation.cases import Case, Drawn, draw_case
+from IR2QSMLib.simulation.cases import Case, SimulatedCase, draw_case
 
 _HEAD = Case(910, 40.0, shape=(96, 118, 96), voxel_size=(1.5, 1.5, 1.5), held_out=True)
 _FINE = Case(915, 40.0, shape=(144, 176, 144), held_out=True)
@@ -76,19 +76,19 @@ class Sample(NamedTuple):
 
 
 def samples_of(
-    name: str, drawn: Drawn, method: Learned, generator: torch.Generator, progress: Progress = silent
+    name: str, drawn: SimulatedCase, method: Learned, generator: torch.Generator, progress: Progress = silent
 ) -> list[Sample]:
     """What a method knows and how far it is off, in voxels drawn from each region of a case."""
     frame = WorkingGrid.around(drawn.field)
-    field = frame.prepare(drawn.field)
+    field = frame.to_working_grid(drawn.field)
     found = method(field, progress)
     head, inside = drawn.head, field.mask
     known = features(found.values, DataTerm.of(field)).cpu()
-    difference = (found.values[inside].cpu() - frame.bring(head.chi)[inside.cpu()]).double()
+    difference = (found.values[inside].cpu() - frame.volume_to_working_grid(head.chi)[inside.cpu()]).double()
     error = (difference - difference.mean()).abs().float()
     out = []
     for region, where in regions(head.mask, head.labels, head.veins, head.grid).items():
-        chosen = frame.bring(where)[inside.cpu()].nonzero()[:, 0]
+        chosen = frame.volume_to_working_grid(where)[inside.cpu()].nonzero()[:, 0]
         chosen = chosen[torch.randperm(len(chosen), generator=generator)[:N_VOXELS]]
         if len(chosen):
             out.append(Sample(name, region, known[:, chosen], error[chosen]))

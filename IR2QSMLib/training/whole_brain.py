@@ -23,14 +23,16 @@ from IR2QSMLib.physics.settings import SETTINGS
 from IR2QSMLib.simulation.acquisition import Discrepancy, acquire, draw_discrepancy
 from IR2QSMLib.simulation.brain import draw_brain
 from IR2QSMLib.simulation.cases import FIRST_TRAINING_SEED
-from IR2QSMLib.simulation.fine import averaged
-from IR2QSMLib.simulation.head import Head, finish
-from IR2QSMLib.simulation.heldout import draw_held_out
+from IR2QSMLib.simulation.oversampling import block_mean
+from IR2QSMLib.simulation.head import Head, masked_head
+from IR2QSMLib.simulation.held_out import draw_held_out
 from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.shapes import draw_shapes
 from IR2QSMLib.training.data import cut_slab, remove_background
 
-GRID = Grid((80, 96, 80), (SETTINGS.coarse, SETTINGS.coarse, SETTINGS.coarse))
+GRID = Grid(
+    (80, 96, 80), (SETTINGS.whole_brain_voxel_size, SETTINGS.whole_brain_voxel_size, SETTINGS.whole_brain_voxel_size)
+)
 """A head at the network's voxels, B0 along z."""
 ROUND = 24
 """Fields of a round."""
@@ -56,7 +58,7 @@ class Sample:
         """The same head mirrored: B0 stays along z."""
         if not axes:
             return self
-        return Sample(self.field.mapped(lambda x: x.flip(axes), self.field.grid), self.chi.flip(axes))
+        return Sample(self.field.map_volumes(lambda x: x.flip(axes), self.field.grid), self.chi.flip(axes))
 
 
 def draw_samples(rng: RandomSource, n: int = VIEWS) -> list[Sample]:
@@ -154,6 +156,6 @@ def _held_out(rng: RandomSource) -> Head:
     fine = draw_held_out(rng, GRID)
     x, y, z = (round(a / b) for a, b in zip(GRID.voxel_size, fine.grid.voxel_size, strict=True))
     work = (max(1, x // 2), max(1, y // 2), max(1, z // 2))
-    mask = averaged(fine.depth, work) > 1.0
+    mask = block_mean(fine.depth, work) > 1.0
     labels = torch.zeros(GRID.shape, dtype=torch.int16)
-    return finish(averaged(fine.chi, (x, y, z)), mask, averaged(fine.white, work), labels, GRID)
+    return masked_head(block_mean(fine.chi, (x, y, z)), mask, block_mean(fine.white, work), labels, GRID)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
-from scipy.ndimage import distance_transform_edt
 
 from IR2QSMLib.core.errors import MaskInvalid, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
@@ -30,21 +28,6 @@ def ball(radius: float) -> torch.Tensor:
     point = torch.zeros(GRID.shape, dtype=torch.bool)
     point[20, 18, 16] = True
     return distance_from(point, GRID, radius) <= radius
-
-
-@pytest.mark.parametrize("size", [(1.0, 1.0, 1.0), (0.7, 1.5, 3.0)])
-def test_distances_are_scipys_up_to_the_limit(size: tuple[float, float, float]) -> None:
-    grid = Grid((20, 17, 14), size)
-    region = torch.rand(grid.shape, generator=torch.Generator().manual_seed(0)) > 0.998
-    found = distance_from(region, grid, 6.0).numpy()
-    expected = distance_transform_edt(~region.numpy(), sampling=size)
-    np.testing.assert_allclose(found[expected <= 6.0], expected[expected <= 6.0], rtol=1e-5)
-    assert np.isinf(found[expected > 6.01]).all()
-
-
-def test_a_region_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(ParameterInvalid, match=r"shape \(3, 3, 3\); expected bool of the grid's \(40, 36, 32\)"):
-        distance_from(torch.zeros(3, 3, 3, dtype=torch.bool), GRID, 1.0)
 
 
 def test_blurring_keeps_a_lesions_moment_and_clipping_does_not() -> None:

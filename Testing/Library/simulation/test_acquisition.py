@@ -11,11 +11,11 @@ from torch import Tensor
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.simulation.acquisition import Discrepancy, acquire, draw_discrepancy
-from IR2QSMLib.simulation.head import Head, ball, finish, positions
+from IR2QSMLib.simulation.head import Head, ellipsoid, masked_head, positions
 from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.shapes import draw_shapes
 
-GRID = Grid((48, 48, 48), (1.5, 1.5, 1.5), b0_given=(0.0, 0.6, 0.8))
+GRID = Grid((48, 48, 48), (1.5, 1.5, 1.5), user_b0_direction=(0.0, 0.6, 0.8))
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +97,8 @@ def test_the_structure_follows_the_angle_between_fibres_and_b0(head: Head) -> No
 
 def test_an_edge_weight_makes_the_error_larger_at_the_rim() -> None:
     p = positions(GRID, torch.device("cpu"))
-    mask = ball(p, torch.zeros(3), torch.full((3,), 30.0), 0.5) > 0.5
-    head = finish(
+    mask = ellipsoid(p, torch.zeros(3), torch.full((3,), 30.0), 0.5) > 0.5
+    head = masked_head(
         RandomSource(1).smooth(GRID, 3.0) * 0.05, mask, torch.zeros(GRID.shape), torch.zeros(GRID.shape), GRID
     )
     radius = p.square().sum(0).sqrt()
@@ -115,9 +115,9 @@ def test_an_edge_weight_makes_the_error_larger_at_the_rim() -> None:
 
 def test_a_source_weight_makes_the_error_larger_at_veins() -> None:
     p = positions(GRID, torch.device("cpu"))
-    mask = ball(p, torch.zeros(3), torch.full((3,), 30.0), 0.5) > 0.5
+    mask = ellipsoid(p, torch.zeros(3), torch.full((3,), 30.0), 0.5) > 0.5
     vein = (p[0].square() + p[1].square()).sqrt() < 3.0
-    head = finish(0.4 * vein, mask, torch.zeros(GRID.shape), torch.zeros(GRID.shape), GRID)
+    head = masked_head(0.4 * vein, mask, torch.zeros(GRID.shape), torch.zeros(GRID.shape), GRID)
     here, away = mask & vein, mask & ~vein & (p[0].abs() > 10.0)
 
     def ratio(near: float) -> float:

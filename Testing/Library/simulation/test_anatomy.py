@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.simulation.anatomy import NUCLEI, fibres, lamina, levels, maps
-from IR2QSMLib.simulation.head import positions, sampled
+from IR2QSMLib.simulation.anatomy import NUCLEI, fibres, pallidum_lamina, levels, maps
+from IR2QSMLib.simulation.head import positions, sample_trilinear
 from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.vessels import veins
 
@@ -21,7 +21,7 @@ def space() -> tuple[Tensor, Tensor]:
     box = Grid((84, 110, 72))
     mni = positions(box, CPU) + torch.tensor([0.0, -24.0, -10.0]).view(3, 1, 1, 1)
     stacked, zero = maps()
-    return mni, sampled(stacked, mni + zero.view(3, 1, 1, 1))
+    return mni, sample_trilinear(stacked, mni + zero.view(3, 1, 1, 1))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_the_nuclei_are_where_the_template_is_grey(found: dict[str, Tensor], spa
 
 
 def test_the_lamina_parts_the_pallidum(found: dict[str, Tensor], space: tuple[Tensor, Tensor]) -> None:
-    inside = lamina(space[0])[found["pallidum"] > 0]
+    inside = pallidum_lamina(space[0])[found["pallidum"] > 0]
     assert 0.02 < float((inside > 0.5).float().mean()) < 0.4
 
 

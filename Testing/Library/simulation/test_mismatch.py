@@ -20,9 +20,9 @@ from IR2QSMLib.physics.cone import DiscrepancyShares, discrepancy_shares
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.working_grid import WorkingGrid
 from IR2QSMLib.simulation import seeds
-from IR2QSMLib.simulation.cases import CASES, Case, Drawn, draw_case
+from IR2QSMLib.simulation.cases import CASES, Case, SimulatedCase, draw_case
 from IR2QSMLib.simulation.head import Head
-from IR2QSMLib.simulation.mismatch import ghosts, off_diagonal_field, tissue_shift, with_mismatch
+from IR2QSMLib.simulation.mismatch import ghost_field, off_diagonal_field, tissue_shift, field_with_mismatch
 from IR2QSMLib.simulation.phantom import draw_phantom
 from IR2QSMLib.simulation.random_source import RandomSource
 
@@ -34,7 +34,7 @@ COARSE = Case(seeds.CHOOSE[0], math.inf, (72, 88, 72), (2.0, 2.0, 2.0), held_out
 GRID = Grid((48, 48, 48), (2.0, 2.0, 2.0))
 
 
-def shares_of(drawn: Drawn) -> DiscrepancyShares:
+def shares_of(drawn: SimulatedCase) -> DiscrepancyShares:
     head, values = drawn.head, drawn.field.values
     rest = values - torch.where(head.mask, simulate_field(head.chi, head.grid), 0.0)
     return discrepancy_shares(values, rest, head.mask, head.grid)
@@ -45,19 +45,19 @@ def outside(found: tuple[float, ...], spans: tuple[tuple[float, float], ...]) ->
     return [(low, value, high) for value, (low, high) in both if not low - 0.1 <= value <= high + 0.1]
 
 
-def best(drawn: Drawn, settings: dict[float, Method]) -> float:
+def best(drawn: SimulatedCase, settings: dict[float, Method]) -> float:
     """The setting of the highest XSIM."""
     frame = WorkingGrid.around(drawn.field)
-    field = frame.prepare(drawn.field)
+    field = frame.to_working_grid(drawn.field)
     mask = drawn.head.mask
 
     def score(method: Method) -> float:
-        return xsim(torch.where(mask, frame.restore(method(field, silent).values), 0.0), drawn.head.chi, mask)
+        return xsim(torch.where(mask, frame.to_original_grid(method(field, silent).values), 0.0), drawn.head.chi, mask)
 
     return max(settings, key=lambda setting: score(settings[setting]))
 
 
-def require_best_settings(drawn: Drawn) -> None:
+def require_best_settings(drawn: SimulatedCase) -> None:
     assert best(drawn, {t: TruncatedDivision(t) for t in THRESHOLDS}) >= 0.3
     assert 0.02 <= best(drawn, {s: Tikhonov(s) for s in REGULARISATIONS}) <= 0.05
 
@@ -95,18 +95,18 @@ def fibres_along(x: float, y: float, z: float) -> Tensor:
 def test_the_share_is_met_and_only_the_scale_depends_on_it(head: Head, share: float) -> None:
     fibres, clean = (
         fibres_along(0.6, 0.0, 0.8),
-        with_mismatch(head, fibres_along(0.6, 0.0, 0.8), 0.0, RandomSource(1)).values,
+        field_with_mismatch(head, fibres_along(0.6, 0.0, 0.8), 0.0, RandomSource(1)).values,
     )
     assert torch.equal(clean, torch.where(head.mask, simulate_field(head.chi, GRID), 0.0))
-    field = with_mismatch(head, fibres, share, RandomSource(1))
-    n, other = field.values - clean, with_mismatch(head, fibres, 0.5, RandomSource(1)).values - clean
+    field = field_with_mismatch(head, fibres, share, RandomSource(1))
+    n, other = field.values - clean, field_with_mismatch(head, fibres, 0.5, RandomSource(1)).values - clean
     assert float(n.square().sum() / field.values.square().sum()) == pytest.approx(share, rel=1e-4)
     assert torch.allclose(n / n.norm(), other / other.norm(), atol=1e-5)
     assert not bool(field.values[~head.mask].any())
     assert (
         float(
             torch.nn.functional.cosine_similarity(
-                n.flatten(), (with_mismatch(head, fibres, share, RandomSource(2)).values - clean).flatten(), dim=0
+                n.flatten(), (field_with_mismatch(head, fibres, share, RandomSource(2)).values - clean).flatten(), dim=0
             )
         )
         < 0.9
@@ -116,8 +116,8 @@ def test_the_share_is_met_and_only_the_scale_depends_on_it(head: Head, share: fl
 def test_a_third_of_the_discrepancy_is_white(head: Head) -> None:
     # Beyond what the head's smooth parts hold, the finest frequencies show the noise alone.
     grid = head.grid
-    n = with_mismatch(head, fibres_along(0.0, 0.0, 1.0), 0.4, RandomSource(1)).values
-    n = n - with_mismatch(head, fibres_along(0.0, 0.0, 1.0), 0.0, RandomSource(1)).values
+    n = field_with_mismatch(head, fibres_along(0.0, 0.0, 1.0), 0.4, RandomSource(1)).values
+    n = n - field_with_mismatch(head, fibres_along(0.0, 0.0, 1.0), 0.0, RandomSource(1)).values
     power = torch.fft.fftn(n).abs().square()
     k = torch.stack(torch.meshgrid(*(torch.fft.fftfreq(m) for m in grid.shape), indexing="ij")).abs().amin(0)
     white = float(power[k > 0.4].median()) / math.log(2.0) / float(power.mean())
@@ -127,7 +127,7 @@ def test_a_third_of_the_discrepancy_is_white(head: Head) -> None:
 @pytest.mark.parametrize("share", [-0.1, 1.0, math.nan])
 def test_a_share_that_there_cannot_be_is_refused(head: Head, share: float) -> None:
     with pytest.raises(ParameterInvalid, match="expected 0 or more and less than 1"):
-        with_mismatch(head, fibres_along(0.0, 0.0, 1.0), share, RandomSource(0))
+        field_with_mismatch(head, fibres_along(0.0, 0.0, 1.0), share, RandomSource(0))
 
 
 def test_the_off_diagonal_field_is_that_of_a_plane_wave() -> None:
@@ -156,7 +156,7 @@ def test_a_shift_in_place_has_no_field_elsewhere(head: Head) -> None:
 def test_ghosts_are_the_field_moved_both_ways_along_y() -> None:
     field = RandomSource(6).smooth(GRID, 3.0)
     expected = field.roll(5, 1) + field.roll(-5, 1)
-    assert torch.allclose(ghosts(field, GRID, 10.0), expected, atol=1e-4)
+    assert torch.allclose(ghost_field(field, GRID, 10.0), expected, atol=1e-4)
 
 
 def test_fitting_choosing_and_reporting_have_seeds_of_their_own() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.simulation.head import add_lesions, ball, finish, positions, splat, tubes
+from IR2QSMLib.simulation.head import add_lesions, ellipsoid, masked_head, positions, union_of_spheres, branching_tubes
 from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.shapes import draw_shapes
 
@@ -51,22 +51,22 @@ def test_positions_are_millimetres_from_the_centre() -> None:
 
 def test_a_ball_has_the_volume_of_its_ellipsoid_and_a_half_at_its_surface() -> None:
     grid = Grid((40, 40, 40), (0.5, 1.0, 1.0))
-    share = ball(positions(grid, CPU), torch.zeros(3), torch.tensor([6.0, 9.0, 12.0]), 0.5)
+    share = ellipsoid(positions(grid, CPU), torch.zeros(3), torch.tensor([6.0, 9.0, 12.0]), 0.5)
     assert float(share.sum()) * 0.5 == pytest.approx(4 / 3 * math.pi * 6 * 9 * 12, rel=0.02)
-    edge = ball(torch.tensor([6.0, 0.0, 0.0]).view(3, 1, 1, 1), torch.zeros(3), torch.tensor([6.0, 9.0, 12.0]), 0.5)
+    edge = ellipsoid(torch.tensor([6.0, 0.0, 0.0]).view(3, 1, 1, 1), torch.zeros(3), torch.tensor([6.0, 9.0, 12.0]), 0.5)
     assert float(edge) == pytest.approx(0.5, abs=1e-4)
 
 
 def test_a_rough_ball_moves_its_surface_by_that_much() -> None:
     grid = Grid((40, 40, 40))
-    share = ball(positions(grid, CPU), torch.zeros(3), torch.full((3,), 8.0), 0.5, 2.0)
+    share = ellipsoid(positions(grid, CPU), torch.zeros(3), torch.full((3,), 8.0), 0.5, 2.0)
     assert float(share.sum()) == pytest.approx(4 / 3 * math.pi * 10.0**3, rel=0.02)
 
 
 def test_a_splat_covers_its_balls_in_millimetres() -> None:
     grid = Grid((24, 24, 12), (1.0, 1.0, 2.0))
     points = torch.tensor([[8.0, 8.0, 8.0, 3.0], [8.0, 8.0, 8.0, 3.0], [18.0, 18.0, 16.0, 0.6]])
-    share = splat(points, grid)
+    share = union_of_spheres(points, grid)
     assert float(share[8, 8, 4]) > 0.95 and float(share[18, 18, 8]) > 0.7
     assert float(share[8, 8, 6]) < 0.3 < 0.5 < float(share[8, 8, 5])  # 4 mm and 2 mm from a centre of 3 mm
     assert float(share[2, 2, 1]) < 1e-3
@@ -74,14 +74,14 @@ def test_a_splat_covers_its_balls_in_millimetres() -> None:
 
 
 def test_a_splat_near_the_border_stays_inside() -> None:
-    share = splat(torch.tensor([[0.0, 0.0, 0.0, 2.0], [-9.0, 3.0, 3.0, 1.0]]), Grid((8, 8, 8)))
+    share = union_of_spheres(torch.tensor([[0.0, 0.0, 0.0, 2.0], [-9.0, 3.0, 3.0, 1.0]]), Grid((8, 8, 8)))
     assert float(share[0, 0, 0]) > 0.9
     assert not bool(share[5:].any()) and not bool(share[:, 6:].any())
 
 
 def test_tubes_are_thin_long_and_as_many_as_asked() -> None:
     mask = torch.ones(GRID.shape, dtype=torch.bool)
-    few, many = (tubes(RandomSource(1), mask, GRID, n, (0.4, 0.8)) for n in (2, 30))
+    few, many = (branching_tubes(RandomSource(1), mask, GRID, n, (0.4, 0.8)) for n in (2, 30))
     assert float(few.min()) >= 0.0 and float(many.max()) <= 1.0
     assert 0 < int((few > 0.5).sum()) < 0.2 * int((many > 0.5).sum())
     inside = torch.nn.functional.avg_pool3d((many > 0.5).float()[None], 5, 1, 2)[0]
@@ -101,5 +101,5 @@ def test_lesions_come_now_and_then_and_are_strong_and_local() -> None:
 
 def test_finishing_an_empty_mask_gives_an_empty_head() -> None:
     ones = torch.ones(GRID.shape)
-    head = finish(ones, torch.zeros(GRID.shape, dtype=torch.bool), ones, ones.to(torch.int16), GRID)
+    head = masked_head(ones, torch.zeros(GRID.shape, dtype=torch.bool), ones, ones.to(torch.int16), GRID)
     assert not bool(head.chi.any()) and not bool(head.labels.any())

@@ -11,12 +11,12 @@ import torch
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.dipole import DipoleOp, simulate_field
 from IR2QSMLib.physics.fourier import blur
-from IR2QSMLib.simulation.fine import averaged, field_of, refined, splined, upsampled
+from IR2QSMLib.simulation.oversampling import block_mean, free_space_field, refined_grid, upsample_spline, upsample_linear
 
 
 def test_a_refined_grid_fills_the_same_extent() -> None:
     grid = Grid((4, 6, 8), (2.0, 3.0, 1.0), origin=(5.0, -7.0, 1.0))
-    fine = refined(grid, 2)
+    fine = refined_grid(grid, 2)
     assert fine.shape == (8, 12, 16) and fine.voxel_size == (1.0, 1.5, 0.5)
     for index in ((-0.5, -0.5, -0.5), (3.5, 5.5, 7.5)):  # outer corners of voxels
         fine_index = [2 * i + 0.5 for i in index]
@@ -25,15 +25,15 @@ def test_a_refined_grid_fills_the_same_extent() -> None:
 
 def test_blocks_are_averaged_as_complex_numbers() -> None:
     phase = torch.tensor([0.0, math.pi, 0.5, 0.5]).view(4, 1, 1)
-    out = averaged(torch.polar(torch.ones(4, 1, 1), phase), (2, 1, 1)).flatten()
+    out = block_mean(torch.polar(torch.ones(4, 1, 1), phase), (2, 1, 1)).flatten()
     assert abs(complex(out[0])) < 1e-6  # opposite phases cancel
     assert complex(out[1]) == pytest.approx(complex(math.cos(0.5), math.sin(0.5)), abs=1e-6)
 
 
 def test_a_ramp_survives_going_up_and_down() -> None:
     x = torch.arange(10.0).view(10, 1, 1).expand(10, 6, 4).contiguous()
-    for up in (upsampled, splined):
-        assert torch.allclose(averaged(up(x), (2, 2, 2))[2:-2], x[2:-2], atol=0.02)
+    for up in (upsample_linear, upsample_spline):
+        assert torch.allclose(block_mean(up(x), (2, 2, 2))[2:-2], x[2:-2], atol=0.02)
 
 
 @pytest.mark.parametrize("factor", [2, 4])
@@ -46,8 +46,8 @@ def test_a_spline_holds_a_smooth_field(factor: int) -> None:
         c = torch.cos(2.0 * math.pi * t)
         return c.view(-1, 1, 1) * c.view(1, -1, 1) + 0.3 * c.view(1, 1, -1)
 
-    assert float((splined(wave(axis), factor) - wave(fine)).abs().max()) < 1e-3
-    assert float((upsampled(wave(axis), factor) - wave(fine)).abs().max()) > 5e-3
+    assert float((upsample_spline(wave(axis), factor) - wave(fine)).abs().max()) < 1e-3
+    assert float((upsample_linear(wave(axis), factor) - wave(fine)).abs().max()) > 5e-3
 
 
 @pytest.mark.parametrize(("b0", "bound"), [((0.0, 0.0, 1.0), 0.004), ((0.0, 0.5, 0.866), 0.02)])
@@ -64,5 +64,5 @@ def test_the_field_is_that_of_a_doubled_grid(b0: tuple[float, float, float], bou
     def error(field: torch.Tensor) -> float:
         return float((field - expected)[inner].norm() / expected[inner].norm())
 
-    assert error(field_of(chi, grid)) < bound
+    assert error(free_space_field(chi, grid)) < bound
     assert error(DipoleOp(grid)(chi)) > 0.1  # what the periodic copies would add

@@ -17,8 +17,8 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.fourier import blur
 from IR2QSMLib.simulation import anatomy
 from IR2QSMLib.simulation.anatomy import CSF, GREY, NUCLEI, WHITE, Tissue
-from IR2QSMLib.simulation.fine import refined, upsampled
-from IR2QSMLib.simulation.head import positions, sampled, splat
+from IR2QSMLib.simulation.oversampling import refined_grid, upsample_linear
+from IR2QSMLib.simulation.head import positions, sample_trilinear, union_of_spheres
 from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.vessels import veins
 
@@ -64,10 +64,10 @@ def draw_held_out(rng: RandomSource, grid: Grid, *, bleeds: bool = False, haemor
     `bleeds` adds microbleeds and a calcified nodule, `haemorrhage` [cm³] one of 0.6 ppm. Raises PackageMissing without
     nilearn.
     """
-    work = work_grid(grid)
+    work = isotropic_grid(grid)
     mni = place(rng, work, positions(work, rng.device))
     maps, zero = anatomy.maps()
-    grey, white, t1, depth = sampled(maps.to(rng.device), mni + zero.to(rng.device).view(3, 1, 1, 1))
+    grey, white, t1, depth = sample_trilinear(maps.to(rng.device), mni + zero.to(rng.device).view(3, 1, 1, 1))
     inside = depth > 0.0
     csf = torch.where(inside, (1.0 - grey - white).clamp(0.0, 1.0), 1.0)
     direction = anatomy.fibres(mni, blur(depth.clamp(-5.0, 20.0), work, 2.0))
@@ -77,24 +77,24 @@ def draw_held_out(rng: RandomSource, grid: Grid, *, bleeds: bool = False, haemor
     chi, density, relaxation = (torch.zeros_like(shares[0]) for _ in range(3))
     for tissue, share, weight in zip((GREY, WHITE, CSF), shares, (grey, white, csf), strict=True):
         inner = _inside(rng, tissue, t1, weight * inside, work) + texture[tissue.name]
-        chi.addcmul_(share, upsampled(inner))
+        chi.addcmul_(share, upsample_linear(inner))
         density.add_(share, alpha=tissue.signal)
         relaxation.add_(share, alpha=tissue.relaxation)
     labels = _add_nuclei(rng, chi, mni, (grey, white, t1, texture["nuclei"]), work)
     share = _veins(rng, mni, depth, white, csf, work)
     chi.lerp_(torch.tensor(rng.uniform(*BLOOD)), share)
-    fine = refined(work)
+    fine = refined_grid(work)
     lesions = torch.zeros(fine.shape, dtype=torch.int16)
     for body in _bodies(rng, bleeds, haemorrhage):
         body.put(rng, chi, density, lesions, mni, fine)
-    surface = upsampled(depth)
+    surface = upsample_linear(depth)
     density.mul_(torch.where(surface > -3.0, 1.0, torch.where(surface > -9.0, 0.08, 0.5)))
     chi.mul_(((surface > -1.0) | (share > 0.01)).float())
     # Blood and tissue far outside the skull are no part of the head that is drawn.
     return FineHead(chi, density, relaxation, share, labels, lesions, fine, white * inside, direction, depth, mni, work)
 
 
-def work_grid(grid: Grid) -> Grid:
+def isotropic_grid(grid: Grid) -> Grid:
     """Isotropic voxels of the smallest size of `grid`, over its extent."""
     v = min(grid.voxel_size)
     shape = [round(n * s / v) for n, s in zip(grid.shape, grid.voxel_size, strict=True)]
@@ -123,7 +123,7 @@ def _shares(rng: RandomSource, work: Grid, tissues: tuple[Tensor, Tensor, Tensor
 
     A boundary wanders by a fraction of a millimetre about the template's, which is an average over 152 people.
     """
-    logits = [upsampled(5.0 * (torch.log(p + 0.03) + 0.25 * rng.smooth(work, 1.6))) for p in tissues]
+    logits = [upsample_linear(5.0 * (torch.log(p + 0.03) + 0.25 * rng.smooth(work, 1.6))) for p in tissues]
     return torch.softmax(torch.stack(logits), dim=0)
 
 
@@ -141,7 +141,7 @@ def _texture(rng: RandomSource, work: Grid, direction: Tensor) -> dict[str, Tens
     grid = torch.stack(torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in work.shape), indexing="ij"))
     along = noise.clone()
     for step in (-4.0, -2.0, 2.0, 4.0):  # mm along the fibre
-        along += sampled(noise[None], grid + direction * (step / work.voxel_size[0]))[0]
+        along += sample_trilinear(noise[None], grid + direction * (step / work.voxel_size[0]))[0]
     bundles = along / along.std() + 0.8 * rng.smooth(work, 2.2)
     cortex = noise / noise.std() + rng.smooth(work, 1.8) + 0.7 * rng.smooth(work, 4.0)
     grain = rng.smooth(work, 0.6 * work.voxel_size[0])
@@ -159,7 +159,7 @@ def _add_nuclei(rng: RandomSource, chi: Tensor, mni: Tensor, maps: tuple[Tensor,
     grey, white, t1, texture = maps
     labels = torch.zeros(chi.shape, dtype=torch.int16)
     found = anatomy.levels(mni, grey, white)
-    wander, parted = 0.35 * rng.smooth(work, 2.0), anatomy.lamina(mni)
+    wander, parted = 0.35 * rng.smooth(work, 2.0), anatomy.pallidum_lamina(mni)
     side = torch.sign(mni[0])
     for number, nucleus in enumerate(NUCLEI, start=1):
         lean = rng.uniform(-0.06, 0.06)
@@ -171,9 +171,9 @@ def _add_nuclei(rng: RandomSource, chi: Tensor, mni: Tensor, maps: tuple[Tensor,
         inner = inner + texture
         if nucleus.name == "pallidum":
             inner = inner - 0.07 * parted
-        share = torch.sigmoid(upsampled(level) * (8.0 / work.voxel_size[0]))
+        share = torch.sigmoid(upsample_linear(level) * (8.0 / work.voxel_size[0]))
         at = tuple(slice(2 * s.start, 2 * s.stop) for s in box)
-        chi[at] = torch.lerp(chi[at], upsampled(inner[box]), share)
+        chi[at] = torch.lerp(chi[at], upsample_linear(inner[box]), share)
         labels[at] = torch.where(share > 0.5, torch.tensor(number, dtype=torch.int16), labels[at])
     return labels
 
@@ -190,21 +190,21 @@ def _box(inside: Tensor) -> tuple[slice, slice, slice] | None:
 def _veins(rng: RandomSource, mni: Tensor, depth: Tensor, white: Tensor, csf: Tensor, work: Grid) -> Tensor:
     """Share of veins on the fine grid: thin ones drawn there, the thickest on `work`."""
     points = veins(rng, mni, depth, white, csf)
-    fine = refined(work)
+    fine = refined_grid(work)
     thin, thick = points[points[:, 3] < THICK].clone(), points[points[:, 3] >= THICK].clone()
     thin[:, :3] = (thin[:, :3] + 0.25) * work.voxel_size[0]  # the first fine voxel's centre is a quarter before
     thick[:, :3] = thick[:, :3] * work.voxel_size[0]
-    out = upsampled(splat(thick, work)) if len(thick) else torch.zeros(fine.shape)
+    out = upsample_linear(union_of_spheres(thick, work)) if len(thick) else torch.zeros(fine.shape)
     # A vein thinner than a voxel fills the part of it that its cross-section is.
     for low, high in ((0.0, 0.35), (0.35, 0.6), (0.6, THICK)):
         part = thin[(thin[:, 3] >= low) & (thin[:, 3] < high)]
         if len(part):
-            out = torch.maximum(out, splat(part, fine))
+            out = torch.maximum(out, union_of_spheres(part, fine))
     return out
 
 
 @dataclass(frozen=True)
-class Body:
+class Lesion:
     """A lesion: a lump of one susceptibility with a lobed boundary."""
 
     number: int
@@ -225,7 +225,7 @@ class Body:
         if box is None:
             return
         at = tuple(slice(2 * s.start, 2 * s.stop) for s in box)
-        local = upsampled(r[box])
+        local = upsample_linear(r[box])
         patch = Grid((local.shape[0], local.shape[1], local.shape[2]), fine.voxel_size)
         level = self.radius * (1.0 + self.lobes * rng.smooth(patch, 0.7 * self.radius)) - local
         # The boundary is moved until the volume is what was asked for, as far as voxels allow.
@@ -237,18 +237,18 @@ class Body:
         lesions[at] = torch.where(level > 0, torch.tensor(self.number, dtype=torch.int16), lesions[at])
 
 
-def _bodies(rng: RandomSource, bleeds: bool, haemorrhage: float) -> list[Body]:
+def _bodies(rng: RandomSource, bleeds: bool, haemorrhage: float) -> list[Lesion]:
     """The pineal gland and choroid plexus, calcified in most adults, and what the case asks for."""
     # Calcium's susceptibility and the frequency of the two: Deistung 2013, doi 10.1016/j.neuroimage.2012.09.055;
     # Chen 2014, doi 10.1148/radiol.13122640.
-    out = [Body(0, (0.0, -31.0, 3.0), 1.8, -0.25)]
-    out += [Body(0, (side * 22.0, -40.0, 6.0), rng.uniform(1.2, 2.2), -0.15) for side in (-1.0, 1.0)]
+    out = [Lesion(0, (0.0, -31.0, 3.0), 1.8, -0.25)]
+    out += [Lesion(0, (side * 22.0, -40.0, 6.0), rng.uniform(1.2, 2.2), -0.15) for side in (-1.0, 1.0)]
     if bleeds:
         places = ((-30, 20, 18), (34, -10, 30), (-14, -20, 6), (40, -52, 4), (-24, -64, 24), (-27, 2, -2))
         for i, where in enumerate(places):
             x, y, z = (c + rng.uniform(-2.0, 2.0) for c in where)
-            out.append(Body(2 + i, (x, y, z), rng.uniform(0.9, 2.0), rng.uniform(0.4, 0.9), 0.1))
-        out.append(Body(1, (28.0, 24.0, 14.0), 3.2, -0.5))
+            out.append(Lesion(2 + i, (x, y, z), rng.uniform(0.9, 2.0), rng.uniform(0.4, 0.9), 0.1))
+        out.append(Lesion(1, (28.0, 24.0, 14.0), 3.2, -0.5))
     if haemorrhage > 0.0:
-        out.append(Body(1, (-28.0, -10.0, 12.0), (3000.0 * haemorrhage / (4.0 * math.pi)) ** (1.0 / 3.0), 0.6))
+        out.append(Lesion(1, (-28.0, -10.0, 12.0), (3000.0 * haemorrhage / (4.0 * math.pi)) ** (1.0 / 3.0), 0.6))
     return out

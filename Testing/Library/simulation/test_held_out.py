@@ -14,14 +14,14 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.simulation.anatomy import NUCLEI, maps
 from IR2QSMLib.simulation.cases import CASES, Case, draw_case, simulate
-from IR2QSMLib.simulation.head import positions, sampled
-from IR2QSMLib.simulation.heldout import FineHead, draw_held_out, place, work_grid
+from IR2QSMLib.simulation.head import positions, sample_trilinear
+from IR2QSMLib.simulation.held_out import FineHead, draw_held_out, place, isotropic_grid
 from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.scan import (
     ANISOTROPY,
     ECHO_TIMES,
-    MEASURED,
-    Disturbance,
+    REALISTIC_EFFECTS,
+    ScanEffects,
     NoBackground,
     Scan,
     _white_matter,
@@ -31,7 +31,7 @@ from IR2QSMLib.simulation.scan import (
 from IR2QSMLib.simulation.surroundings import background
 
 GRID = Grid((48, 60, 48), (3.0, 3.0, 3.0))
-QUIET = Disturbance(microstructure=0.0, raggedness=0.0, lumps=0.0)
+QUIET = ScanEffects(microstructure=0.0, raggedness=0.0, lumps=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_it_is_drawn_at_twice_the_resolution_and_repeats(head: FineHead) -> None
 
 def test_slices_thick_along_one_axis_are_drawn_isotropically() -> None:
     grid = Grid((48, 60, 24), (3.0, 3.0, 6.0), origin=(1.0, 2.0, 3.0))
-    work = work_grid(grid)
+    work = isotropic_grid(grid)
     assert work.shape == (48, 60, 48) and work.voxel_size == (3.0, 3.0, 3.0)
     assert work.point((0, 0, 0.5)) == pytest.approx(grid.point((0, 0, 0)))
 
@@ -168,11 +168,11 @@ def test_a_sphere_of_parallel_fibres_has_no_field_of_its_own_inside(head: FineHe
     white = (r < 10.0).float()
     along = torch.tensor([0.6, 0.0, 0.8]).view(3, 1, 1, 1).expand(3, 64, 64, 64)
     sphere = replace(head, work=grid, white=white, fibres=along)
-    field = _white_matter(sphere, Disturbance(microstructure=0.0))
+    field = _white_matter(sphere, ScanEffects(microstructure=0.0))
     inside, around = field[r < 7.0], field[(r > 12.0) & (r < 16.0)]
     assert float(inside.abs().mean()) < 0.03 * ANISOTROPY
     assert float(around.abs().max()) > 0.1 * ANISOTROPY
-    shifted = _white_matter(sphere, Disturbance(microstructure=0.01))[r < 7.0].mean() - inside.mean()
+    shifted = _white_matter(sphere, ScanEffects(microstructure=0.01))[r < 7.0].mean() - inside.mean()
     assert float(shifted) == pytest.approx(-0.01 * (1.0 - 0.64 - 2.0 / 3.0), rel=1e-3)
 
 
@@ -180,7 +180,7 @@ def test_the_background_is_harmonic_in_the_brain_and_shimmed() -> None:
     grid = Grid((96, 116, 96), (1.5, 1.5, 1.5))
     mni = place(RandomSource(7), grid, positions(grid, torch.device("cpu")))
     stacked, zero = maps()
-    depth = sampled(stacked[3:], mni + zero.view(3, 1, 1, 1))[0]
+    depth = sample_trilinear(stacked[3:], mni + zero.view(3, 1, 1, 1))[0]
     field = background(mni, depth, grid)
     brain = depth > 0.0
     assert abs(float(field[brain].mean())) < 0.02 and 0.05 < float(field[brain].std()) < 1.0
@@ -201,7 +201,7 @@ def test_the_background_is_harmonic_in_the_brain_and_shimmed() -> None:
 
 
 def test_the_measured_like_head_has_surroundings_and_loses_its_rim() -> None:
-    assert MEASURED.surroundings and CASES["held-out brain, as measured"].surroundings
+    assert REALISTIC_EFFECTS.surroundings and CASES["held-out brain, as measured"].surroundings
     case = Case(7, 40.0, (48, 60, 48), (3.0, 3.0, 3.0), held_out=True)
     plain, measured = draw_case(case), draw_case(replace(case, surroundings=True))
     assert plain.power_snr == pytest.approx(40.0, rel=0.06)

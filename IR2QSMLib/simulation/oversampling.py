@@ -12,7 +12,7 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.dipole import DipoleOp, simulate_field
 
 
-def refined(grid: Grid, factor: int = 2) -> Grid:
+def refined_grid(grid: Grid, factor: int = 2) -> Grid:
     """The grid of the same extent whose voxels are `factor` times smaller."""
     shift = [0.5 / factor - 0.5] * 3
     x, y, z = (n * factor for n in grid.shape)
@@ -20,19 +20,19 @@ def refined(grid: Grid, factor: int = 2) -> Grid:
     return replace(grid, shape=(x, y, z), voxel_size=(dx, dy, dz), origin=grid.point(shift))
 
 
-def upsampled(x: Tensor, factor: int = 2) -> Tensor:
+def upsample_linear(x: Tensor, factor: int = 2) -> Tensor:
     """Trilinear values of (x, y, z) on the refined grid; for tissues, which have edges."""
     return interpolate(x[None, None], scale_factor=factor, mode="trilinear", align_corners=False)[0, 0]
 
 
-def averaged(x: Tensor, block: tuple[int, int, int]) -> Tensor:
+def block_mean(x: Tensor, block: tuple[int, int, int]) -> Tensor:
     """Means over blocks of voxels, real or complex: (x, y, z) to (x, y, z) / `block`."""
     if x.is_complex():
-        return torch.complex(averaged(x.real.contiguous(), block), averaged(x.imag.contiguous(), block))
+        return torch.complex(block_mean(x.real.contiguous(), block), block_mean(x.imag.contiguous(), block))
     return avg_pool3d(x[None, None], block)[0, 0]
 
 
-def splined(x: Tensor, factor: int = 2) -> Tensor:
+def upsample_spline(x: Tensor, factor: int = 2) -> Tensor:
     """Cubic B-spline interpolation of (x, y, z) on the refined grid; for fields, which are smooth."""
     for axis in range(3):
         matrix = _spline(x.shape[axis], factor).to(x)
@@ -57,7 +57,7 @@ def _spline(n: int, factor: int) -> Tensor:
     return weights(fine) @ torch.linalg.inv(weights(torch.arange(n, dtype=torch.float64)))
 
 
-def field_of(chi: Tensor, grid: Grid, factor: int = 4) -> Tensor:
+def free_space_field(chi: Tensor, grid: Grid, factor: int = 4) -> Tensor:
     """Relative field shift [ppm] of a map [ppm] in empty space without doubling its grid: (x, y, z) to the same.
 
     The periodic field on the grid as it is, plus what a doubled grid of voxels `factor` times as large says that the
@@ -65,10 +65,10 @@ def field_of(chi: Tensor, grid: Grid, factor: int = 4) -> Tensor:
     a coarse grid and a spline hold it. The map has to be empty near the grid's faces, by about two coarse voxels.
     """
     coarse = replace(
-        refined(grid, 1),
+        refined_grid(grid, 1),
         shape=tuple(n // factor for n in grid.shape),  # type: ignore[arg-type]
         voxel_size=tuple(v * factor for v in grid.voxel_size),  # type: ignore[arg-type]
     )
-    small = averaged(chi, (factor, factor, factor))
+    small = block_mean(chi, (factor, factor, factor))
     copies = simulate_field(small, coarse) - DipoleOp(coarse, chi.device)(small)
-    return DipoleOp(grid, chi.device)(chi).add_(splined(copies, factor))
+    return DipoleOp(grid, chi.device)(chi).add_(upsample_spline(copies, factor))
