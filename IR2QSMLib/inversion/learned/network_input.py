@@ -46,14 +46,21 @@ class NetworkInput:
         `first_map` χ₁ [ppm], (x, y, z), is the data term's own where none is given. The sharper map is that of the
         geometric mean of λ and its least value.
         """
-        channels = []
-        if self.reads != "first":
-            channels.append(term.field.values)
-        if self.reads == "three":
-            channels.append(term.sharper_map())
-        if self.reads != "field":
-            channels.append(term.first_map if first_map is None else first_map)
-        return torch.stack(channels)
+        sharper_map = term.sharper_map() if self.has_sharper_map else None
+        first_map = term.first_map if first_map is None else first_map
+        return torch.stack(self.channels(term.field.values, sharper_map, first_map))
+
+    @property
+    def has_sharper_map(self) -> bool:
+        """Whether the sharper map is one of the channels."""
+        return self.reads == "three"
+
+    def channels(self, field: Tensor, sharper_map: Tensor | None, first_map: Tensor) -> list[Tensor]:
+        """Those of the three that the network gets, in the order of its channels; all of one shape [ppm]."""
+        chosen = [] if self.reads == "first" else [field]
+        if self.has_sharper_map and sharper_map is not None:
+            chosen.append(sharper_map)
+        return chosen if self.reads == "field" else [*chosen, first_map]
 
 
 def require_fit(reads: NetworkInput, config: Config) -> None:
