@@ -51,7 +51,7 @@ class Echo:
 
     def on(self, other: Echo) -> Echo:
         """The same on the grid of `other`, its axes put in the same order and sense; raises GridMismatch."""
-        axes, reversed_axes = self.grid.turns_onto(other.grid, self.name, other.name)
+        axes, reversed_axes = self.grid.reorientation_onto(other.grid, self.name, other.name)
         if axes == (0, 1, 2) and not reversed_axes:
             return self
         return replace(self, grid=other.grid, read=lambda: self.read().permute(axes).flip(reversed_axes))
@@ -117,7 +117,7 @@ def orientation(grid: Grid) -> str:
     return ("sagittal", "coronal", "axial")[axis] + (f", {tilt:.1f}° off" if tilt > 0.05 else "")
 
 
-def assembled(
+def assemble_acquisition(
     echoes: Sequence[Echo],
     *,
     echo_times: Sequence[float] | None = None,

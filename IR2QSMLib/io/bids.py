@@ -39,12 +39,12 @@ TYPES = {
     "imaginary": {"I", "IMAGINARY"},
 }
 """Values of a header's image type."""
-HARMONIC_ESTIMATED, DIRECTION = "HarmonicPartRecovered", "B0_dir"
+HARMONIC_ESTIMATED_KEY, B0_DIRECTION_KEY = "HarmonicPartRecovered", "B0_dir"
 """In a local field's sidecar, whether the part that background removal takes too much is an estimate; in any field's,
 B0's direction in voxel axes, where a user gave it."""
 
 
-def kind_of(image_type: Sequence[str]) -> str | None:
+def kind_from_image_type(image_type: Sequence[str]) -> str | None:
     """The kind of image that a header's image type states, or None where it states none."""
     words = {str(v).strip().upper() for v in image_type}
     return next((kind for kind in ("phase", "real", "imaginary", "magnitude") if words & TYPES[kind]), None)
@@ -78,14 +78,14 @@ def read_field(path: Path) -> tuple[Tensor, Grid]:
     GridInvalid.
     """
     values, grid = read_volume(path)
-    direction = sidecar(path).get(DIRECTION)
+    direction = read_sidecar(path).get(B0_DIRECTION_KEY)
     if isinstance(direction, list):
         numbers = [x for x in map(_number, direction) if x is not None]
         grid = grid.with_b0(numbers) if len(numbers) == 3 else grid
     return values, grid
 
 
-def sidecar(path: Path) -> dict[str, Any]:
+def read_sidecar(path: Path) -> dict[str, Any]:
     """The JSON beside an image, empty where there is none; raises FileUnreadable when it is no JSON object."""
     stem = re.sub(r"\.(nii(\.gz)?|nrrd|nhdr|mha|mhd)$", "", path.name, flags=re.IGNORECASE)
     beside = path.with_name(f"{stem}.json")
@@ -122,7 +122,7 @@ def bids_echoes(folder: Path) -> tuple[list[Echo], list[str]]:
     """
     files = [p for p in folder.rglob("*") if p.name.lower().endswith((".nii", ".nii.gz"))]
     files = [p for p in files if not p.name.startswith("._")]  # macOS's notes on files of other disks
-    kinds = {p: stated_kind(p) for p in sorted(files, key=_in_order)}
+    kinds = {p: image_kind(p) for p in sorted(files, key=_in_order)}
     scans: dict[str, list[Path]] = {}
     for path, kind in kinds.items():
         if kind is not None:
@@ -161,7 +161,7 @@ def _scan_of(path: Path) -> str:
     return re.sub(rf"_({'|'.join(ENDINGS)})$", "", stem, flags=re.IGNORECASE)
 
 
-def stated_kind(path: Path) -> str | None:
+def image_kind(path: Path) -> str | None:
     """What an image's name, or the sidecar beside it, says it is; None where neither does."""
     name = path.name.lower()
     part = re.search(r"(?:^|_)part-([a-z]+)", name)
@@ -170,14 +170,14 @@ def stated_kind(path: Path) -> str | None:
     words = re.sub(r"\.(nii(\.gz)?|nrrd|nhdr|mha|mhd)$", "", name).split("_")
     if words[-1] in ENDINGS:
         return ENDINGS[words[-1]]
-    image_type = sidecar(path).get("ImageType")
-    return kind_of(image_type) if isinstance(image_type, list) else None
+    image_type = read_sidecar(path).get("ImageType")
+    return kind_from_image_type(image_type) if isinstance(image_type, list) else None
 
 
 def _echoes_of(path: Path, kind: str | None) -> list[Echo]:
     values, grid = read_echoes(path)
-    header = sidecar(path)
-    kind = stated_kind(path) or kind
+    header = read_sidecar(path)
+    kind = image_kind(path) or kind
     if kind is None:
         raise FileUnreadable(f"{path.name} does not say whether it is phase or magnitude; name it, or give it alone.")
     times = header.get("EchoTime")

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from IR2QSMLib.core.errors import FileUnreadable
 from IR2QSMLib.io.acquisition import KINDS
-from IR2QSMLib.io.bids import kind_of
+from IR2QSMLib.io.bids import kind_from_image_type
 
 GE_KIND = (0x0043, 0x102F)
 """GE's private number of the kind of image: 0 magnitude, 1 phase, 2 real, 3 imaginary."""
@@ -145,7 +145,7 @@ def _kind(component: Any, header: Dataset, manufacturer: str, image_type: tuple[
             value = value[0]
         if 0 <= int(value) < len(GE_KINDS):
             return GE_KINDS[int(value)]
-    return kind_of(image_type)
+    return kind_from_image_type(image_type)
 
 
 def _number(value: Any) -> float | None:

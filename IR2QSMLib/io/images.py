@@ -13,7 +13,7 @@ from torch import Tensor
 
 from IR2QSMLib.core.errors import FileUnreadable, GridInvalid, GridMismatch, MaskInvalid, ParameterInvalid
 from IR2QSMLib.core.grid import AXES, Grid
-from IR2QSMLib.io.nifti import nifti_data, require_geometry, sheared, with_non_finite
+from IR2QSMLib.io.nifti import read_stored_values, require_geometry, restore_non_finite, sheared
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
@@ -54,8 +54,8 @@ def read_image(path: Path | str) -> sitk.Image:
         reader.ReadImageInformation()
         if image_format == "NiftiImageIO":
             require_geometry(path, reader)
-            stored = nifti_data(path, reader)
-            return with_non_finite(reader.Execute(), stored)
+            stored_values = read_stored_values(path)
+            return restore_non_finite(reader.Execute(), stored_values)
         return reader.Execute()
     except RuntimeError as error:
         if "orthonormal" in str(error):
@@ -80,7 +80,7 @@ def has_orientation(path: Path | str) -> bool:
     return not codes or any(int(code) > 0 for code in codes)
 
 
-def in_template(path: Path | str) -> bool:
+def is_in_template_space(path: Path | str) -> bool:
     """Whether ITK reads a NIfTI file in Talairach's or the MNI's space (code 3 or 4), where B0 may be anywhere.
 
     Code 2, "aligned", says nothing: nibabel gives it to every image that it makes of an array.
@@ -133,7 +133,7 @@ def read_volume_on(path: Path | str, grid: Grid, name: str) -> Tensor:
     Its axes may be stored in another order or sense. Raises FileUnreadable; GridInvalid; GridMismatch.
     """
     values, own_grid = read_volume(path)
-    axes, reversed_axes = own_grid.turns_onto(grid, Path(path).name, name)
+    axes, reversed_axes = own_grid.reorientation_onto(grid, Path(path).name, name)
     return values.permute(axes).flip(reversed_axes).contiguous()
 
 
@@ -240,7 +240,7 @@ def _values_on(path: Path | str, grid: Grid, grid_name: str) -> np.ndarray:
     """The voxels (x, y, z) of a mask or label map on `grid`."""
     name = Path(path).name
     array, own_grid = _array_of(read_image(path), name)
-    axes, reversed_axes = own_grid.turns_onto(grid, name, grid_name)
+    axes, reversed_axes = own_grid.reorientation_onto(grid, name, grid_name)
     return np.ascontiguousarray(np.flip(array.transpose(axes), reversed_axes))
 
 

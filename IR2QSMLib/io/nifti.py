@@ -1,80 +1,103 @@
-"""What NIfTI-1 files say and store that ITK, which reads them, would pass over or mend by itself."""
+"""Checks of NIfTI-1 files that ITK, which reads the images, does not make; headers are parsed by nibabel."""
 
 from __future__ import annotations
 
 import math
 import re
-import struct
 import zlib
 from gzip import GzipFile
 from io import BufferedReader
 from itertools import product
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import SimpleITK as sitk
+from nibabel.quaternions import mat2quat, quat2mat
 
 from IR2QSMLib.core.errors import FileUnreadable, GridInvalid
 from IR2QSMLib.core.grid import AXES
 
+MAX_COSINE_ERROR = 1e-3
+"""Largest deviation of the direction cosines from orthonormal ones."""
+ROUNDING_ERROR = 1e-6
+"""Of 1 − b² − c² − d² of a quaternion in single precision, whose own is 1.2e-7; writers add to it."""
 
-def nifti_data(path: Path, reader: sitk.ImageFileReader) -> np.ndarray:
-    """The voxels as a NIfTI file stores them, flat: floats as they are, all other types as bytes.
 
-    Raises FileUnreadable unless all bytes that the header promises are there; ITK fills up with zeros. `reader` has
-    read the image information of `path`.
+def read_header(path: Path) -> nibabel.Nifti1Header:
+    """The header of a NIfTI-1 file as it is, without nibabel's repairs; of a pair, that of the .hdr file."""
+    header_files = [path.with_name(re.sub(r"\.img(\.gz)?$", suffix, path.name)) for suffix in (".hdr", ".hdr.gz")]
+    with _open_unpacked(next((file for file in header_files if file.is_file()), path)) as stream:
+        return nibabel.Nifti1Header(stream.read(nibabel.Nifti1Header.sizeof_hdr), check=False)
+
+
+def read_stored_values(path: Path) -> np.ndarray:
+    """The voxels as a NIfTI-1 file stores them, in its byte order: floats as floats, all other types as bytes.
+
+    Returns
+    -------
+    numpy.ndarray
+        One axis, in the order of the file.
+
+    Raises
+    ------
+    FileUnreadable
+        Unless all bytes that the header promises are in the file; ITK would fill up with zeros.
     """
-    n_voxels = math.prod(int(reader.GetMetaData(f"dim[{i + 1}]")) for i in range(int(reader.GetMetaData("dim[0]"))))
-    n_bytes = n_voxels * int(reader.GetMetaData("bitpix")) // 8
-    data, start = path, int(float(reader.GetMetaData("vox_offset")))
-    if reader.GetMetaData("nifti_type") != "1":  # a pair: the voxels are in the .img beside the .hdr
-        pair = [path.with_name(re.sub(r"\.(hdr|img)(\.gz)?$", end, path.name)) for end in (".img", ".img.gz")]
-        data, start = next((p for p in pair if p.is_file()), path), 0
+    header = read_header(path)
+    n_voxels = math.prod(int(n) for n in header["dim"][1 : 1 + int(header["dim"][0])])
+    n_bytes = n_voxels * int(header["bitpix"]) // 8
+    data_file, start = path, int(header["vox_offset"])
+    if header["magic"] != b"n+1":  # a pair: the voxels are in the .img file beside the .hdr file
+        data_files = [path.with_name(re.sub(r"\.(hdr|img)(\.gz)?$", end, path.name)) for end in (".img", ".img.gz")]
+        data_file, start = next((file for file in data_files if file.is_file()), path), 0
     try:
-        with _unpacked(data) as stream:
+        with _open_unpacked(data_file) as stream:
             content = stream.read()  # to its end, where gzip keeps the checksum
     except (EOFError, OSError, zlib.error):
         content = b""
     if len(content) < start + n_bytes:
         raise FileUnreadable(
-            f"{data.name} is truncated or damaged: the {start + n_bytes:,} bytes that its header promises cannot all "
-            "be read; copy or export it again."
+            f"{data_file.name} is truncated or damaged: the {start + n_bytes:,} bytes that its header promises cannot "
+            "all be read; copy or export it again."
         )
-    kind = {"16": "f4", "64": "f8"}.get(reader.GetMetaData("datatype"), "u1")
-    dtype = np.dtype(_header(path)[1] + kind)
+    dtype = header.get_data_dtype()
+    if dtype.kind != "f":
+        dtype = np.dtype(np.uint8)
     return np.frombuffer(content, dtype, n_bytes // dtype.itemsize, start)
 
 
-def _unpacked(path: Path) -> GzipFile | BufferedReader:
+def _open_unpacked(path: Path) -> GzipFile | BufferedReader:
+    """Open a file, unpacking it where it is gzipped, whatever its name."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     return GzipFile(path) if packed else path.open("rb")
 
 
-def _header(path: Path) -> tuple[bytes, str]:
-    """The header, which of a pair is the .hdr beside the .img, and the byte order of the file."""
-    pair = [path.with_name(re.sub(r"\.img(\.gz)?$", end, path.name)) for end in (".hdr", ".hdr.gz")]
-    with _unpacked(next((p for p in pair if p.is_file()), path)) as stream:
-        header = stream.read(348)
-    return header, "<" if header[:4] == struct.pack("<i", 348) else ">"
+def restore_non_finite(image: sitk.Image, stored: np.ndarray) -> sitk.Image:
+    """The image with NaN and infinity where the file has them; ITK reads them from NIfTI as zeros.
 
-
-def with_non_finite(image: sitk.Image, stored: np.ndarray) -> sitk.Image:
-    """Put back the NaN and infinity that ITK turns into zeros as it reads NIfTI."""
-    n = image.GetNumberOfComponentsPerPixel()
+    Parameters
+    ----------
+    image
+        As ITK read it.
+    stored
+        From `read_stored_values`.
+    """
+    n_components = image.GetNumberOfComponentsPerPixel()
     if np.isfinite(stored).all():
         return image
     array = sitk.GetArrayFromImage(image)
-    stored = stored.reshape(n, -1).T  # NIfTI keeps the values of a voxel as volumes, ITK side by side
-    bad = ~np.isfinite(stored)
-    array.reshape(-1, n)[bad] = stored[bad]
-    mended = sitk.GetImageFromArray(array, isVector=n > 1)
-    mended.CopyInformation(image)
-    return mended
+    stored = stored.reshape(n_components, -1).T  # NIfTI stores component by component, ITK voxel by voxel
+    non_finite = ~np.isfinite(stored)
+    array.reshape(-1, n_components)[non_finite] = stored[non_finite]
+    restored = sitk.GetImageFromArray(array, isVector=n_components > 1)
+    restored.CopyInformation(image)
+    return restored
 
 
 def sheared(name: str) -> GridInvalid:
-    """What is raised for axes that are not at right angles."""
+    """The error for an image `name` whose axes are not at right angles."""
     return GridInvalid(
         f"{name} has axes that are not at right angles (its sform is sheared or degenerate); resample it to an "
         "orthogonal grid first."
@@ -82,64 +105,71 @@ def sheared(name: str) -> GridInvalid:
 
 
 def require_geometry(path: Path, reader: sitk.ImageFileReader) -> None:
-    """Refuse headers that ITK would mend by itself: it takes the qform for a sheared sform, pixdim for its scale.
+    """Refuse a header whose geometry is contradictory.
 
-    Of a qform and an sform it takes the latter where its code is 1, the scanner's coordinates before aligned ones. Both
-    may differ where their codes do; two that differ under one code contradict each other.
+    ITK would silently take the qform for a sheared sform, and pixdim for the sform's scale. Of a qform and an sform it
+    takes the sform where its code is 1 (scanner coordinates). The two may differ where their codes differ; under one
+    code they must agree.
+
+    Parameters
+    ----------
+    path
+        A NIfTI-1 or Analyze file.
+    reader
+        Has read the image information of `path`.
+
+    Raises
+    ------
+    GridInvalid
+        For Analyze images, a voxel size of 0, a sheared sform, and an sform that contradicts pixdim or the qform.
     """
-    name = path.name
-    if reader.GetMetaData("nifti_type") == "0":
+    name, header = path.name, read_header(path)
+    if header["magic"] not in (b"n+1", b"ni1"):
         raise GridInvalid(f"{name} is an Analyze 7.5 image, which does not say left from right; convert it to NIfTI.")
-    header, order = _header(path)
-    pixdim = np.frombuffer(header, order + "f4", 4, 76)
-    for axis, v, _ in zip(AXES, pixdim[1:], reader.GetSize(), strict=False):
-        if v == 0:
+    for axis, size, _ in zip(AXES, header["pixdim"][1:4], reader.GetSize(), strict=False):
+        if size == 0:
             raise GridInvalid(f"{name} gives no voxel size along {axis} (pixdim is 0); set it in the header.")
-    if int(reader.GetMetaData("sform_code")) <= 0:
+    if int(header["sform_code"]) <= 0:
         return
-    stored = np.frombuffer(header, order + "f4", 18, 256).astype(float)  # b, c, d, offsets; rows of the sform
-    sform, origin = stored[6:].reshape(3, 4)[:, :3], stored[9::4]
-    size = np.linalg.norm(sform, axis=0)
-    if not np.all(np.isfinite(size)) or not np.all(size > 0):
+    sform = header.get_sform()
+    voxel_size = np.linalg.norm(sform[:3, :3], axis=0)
+    if not np.all(np.isfinite(voxel_size)) or not np.all(voxel_size > 0):
         raise sheared(name)
-    cosines = sform / size
-    if np.abs(cosines.T @ cosines - np.eye(3)).max() > 1e-3:
+    cosines = sform[:3, :3] / voxel_size
+    if np.abs(cosines.T @ cosines - np.eye(3)).max() > MAX_COSINE_ERROR:
         raise sheared(name)
-    for axis, v, w in zip(AXES, size, reader.GetSpacing(), strict=False):
-        if abs(v - w) > 1e-3 * w:
+    for axis, by_sform, by_pixdim in zip(AXES, voxel_size, reader.GetSpacing(), strict=False):
+        if abs(by_sform - by_pixdim) > 1e-3 * by_pixdim:
             raise GridInvalid(
-                f"{name} has voxels of {v:g} mm along {axis} by its sform and {w:g} mm by its pixdim; "
+                f"{name} has voxels of {by_sform:g} mm along {axis} by its sform and {by_pixdim:g} mm by its pixdim; "
                 "correct its header first."
             )
-    codes = {kind: int(reader.GetMetaData(f"{kind}_code")) for kind in ("sform", "qform")}
-    if codes["qform"] != codes["sform"]:
+    if int(header["qform_code"]) != int(header["sform_code"]):
         return
     corners = np.array(list(product(*((0, n - 1) for n in (*reader.GetSize(), 1)[:3]))))
     with np.errstate(all="ignore"):
-        qform = _qform(stored[:3], pixdim, cosines) * size
-        apart = float(np.abs(corners @ (qform - sform).T + stored[3:6] - origin).max())
-    if not apart <= 0.1 * size.min():
+        qform = _qform_cosines(header, cosines) * voxel_size
+        qform_origin = np.array([float(header[f"qoffset_{axis}"]) for axis in AXES])
+        distance = float(np.abs(corners @ (qform - sform[:3, :3]).T + qform_origin - sform[:3, 3]).max())
+    if not distance <= 0.1 * voxel_size.min():
         raise GridInvalid(
-            f"{name} says twice where it lies: its sform and its qform, both of code {codes['qform']}, are up to "
-            f"{apart:.2f} mm apart, which leaves its place and B0 in doubt. Correct one of them, or set the code of "
-            "the wrong one to 0."
+            f"{name} says twice where it lies: its sform and its qform, both of code {int(header['qform_code'])}, are "
+            f"up to {distance:.2f} mm apart, which leaves its place and B0 in doubt. Correct one of them, or set the "
+            "code of the wrong one to 0."
         )
 
 
-def _qform(quaternion: np.ndarray, pixdim: np.ndarray, sform: np.ndarray) -> np.ndarray:
-    """Direction cosines (3, 3) of the qform, from its b, c, d and the sign in `pixdim`, beside those of the sform."""
-    sign = -1.0 if pixdim[0] < 0 else 1.0
-    b, c, d = quaternion
-    square = 1.0 - quaternion @ quaternion
-    a = math.sqrt(max(0.0, square))
-    if square < 0.1:  # near half a turn little of a is left in single precision; the sform may know it better
-        x, y, z = (sform * (1.0, 1.0, sign)).T
-        known = float(quaternion @ (y[2] - z[1], z[0] - x[2], x[1] - y[0])) / (4.0 * (1.0 - square))
-        a = known if abs(known * known - square) < 1e-6 else a
-    return np.array(
-        [
-            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-        ]
-    ) * (1.0, 1.0, sign)
+def _qform_cosines(header: nibabel.Nifti1Header, sform_cosines: np.ndarray) -> np.ndarray:
+    """Direction cosines (3, 3) of the qform.
+
+    The header stores b, c and d of the quaternion in single precision. For rotations by nearly 180° this leaves few
+    digits of a = √(1 − b² − c² − d²): within the rounding error, a is taken as near to the sform's as possible.
+    """
+    flip_z = (1.0, 1.0, -1.0 if header["pixdim"][0] < 0 else 1.0)
+    bcd = np.array([float(header[f"quatern_{letter}"]) for letter in "bcd"])
+    a_squared = 1.0 - float(bcd @ bcd)
+    lowest_a, highest_a = (math.sqrt(max(0.0, a_squared + error)) for error in (-ROUNDING_ERROR, ROUNDING_ERROR))
+    sform_a, *sform_bcd = mat2quat(sform_cosines * flip_z)
+    a = np.clip(sform_a * np.sign(sform_bcd @ bcd), lowest_a, highest_a)
+    cosines: np.ndarray = quat2mat((a, *bcd)) * flip_z
+    return cosines

@@ -18,7 +18,7 @@ from torch import Tensor
 from IR2QSMLib.core.errors import Cancelled, FileUnreadable, OutputUnwritable
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.images import image_of
-from IR2QSMLib.io.nifti import nifti_data
+from IR2QSMLib.io.nifti import read_stored_values
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 TWO_FILE_SUFFIXES = (".nhdr", ".mhd", ".hdr", ".img")
@@ -86,10 +86,7 @@ class Outputs:
         def write(temporary: Path) -> None:
             sitk.WriteImage(image, str(temporary), useCompression=True)
             if ".nii" in temporary.suffixes:  # ITK does not notice when the disk is full while it writes NIfTI
-                reader = sitk.ImageFileReader()
-                reader.SetFileName(str(temporary))
-                reader.ReadImageInformation()
-                nifti_data(temporary, reader)
+                read_stored_values(temporary)
 
         suffix = next(s for s in VOLUME_SUFFIXES if Path(path).name.lower().endswith(s))
         self._add(Path(path), suffix, write)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, ParameterInvalid
-from IR2QSMLib.io.acquisition import Acquisition, Echo, assembled
+from IR2QSMLib.io.acquisition import Acquisition, Echo, assemble_acquisition
 from IR2QSMLib.io.bids import bids_echoes, file_echoes
 from IR2QSMLib.io.dicom import dicom_echoes
 
@@ -23,7 +23,7 @@ def find_acquisition(
     """The acquisition in a folder of DICOM or of NIfTI with sidecars, or in these phase and magnitude images.
 
     A folder with NIfTI files is taken for BIDS, any other for DICOM; `series` are the numbers of the DICOM series
-    that are meant where there are several. Raises as `assembled` does, and FileUnreadable.
+    that are meant where there are several. Raises as `assemble_acquisition` does, and FileUnreadable.
     """
     echoes, notes = echoes_in([source] if isinstance(source, Path) else list(source), series)
     if magnitude:
@@ -35,7 +35,7 @@ def find_acquisition(
         echoes += given
         if not all(e.echo_time is not None for e in echoes):  # a magnitude may lack the sidecar that the phase has
             echoes = _with_times_of_phase(echoes)
-    return assembled(echoes, echo_times=echo_times, b0=b0, notes=notes)
+    return assemble_acquisition(echoes, echo_times=echo_times, b0=b0, notes=notes)
 
 
 def echoes_in(paths: Sequence[Path], series: Sequence[int] | None = None) -> tuple[list[Echo], list[str]]:

@@ -51,7 +51,7 @@ def install(phase=False, ask=True, on_begin=None):
     lacking = missing(phase)
     if not lacking:
         return False
-    size = _("Together they are less than {n} MB.").format(n=30 if phase else 2)
+    size = _("Together they are less than {n} MB.").format(n=30 if phase else 5)
     if TORCH in lacking:
         size = _(
             "The PyTorch extension chooses the build of torch and adds torchvision: some 250 MB for a processor, "

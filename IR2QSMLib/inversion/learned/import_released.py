@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
+from IR2QSMLib.io.checkpoints import read_checkpoint, read_keras
 from IR2QSMLib.io.outputs import Outputs
-from IR2QSMLib.io.weights import model_card, read_checkpoint, read_keras, weights_bytes
+from IR2QSMLib.io.weights import model_card, weights_bytes
 from IR2QSMLib.networks.registry import kind_of
 from IR2QSMLib.networks.released import any_from_released
 

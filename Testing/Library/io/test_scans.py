@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, GridInvalid, GridMismatch, IR2QSMError, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.field.scanner import Conversion
-from IR2QSMLib.io.acquisition import Echo, assembled, orientation
+from IR2QSMLib.io.acquisition import Echo, assemble_acquisition, orientation
 from IR2QSMLib.io.bids import read_echoes
 from IR2QSMLib.io.images import read_image
 from IR2QSMLib.io.scans import find_acquisition
@@ -318,7 +318,7 @@ def test_any_set_of_headers_is_an_acquisition_or_a_sentence(
         for kind, te, b, f, n in headers
     ]
     try:
-        found = assembled(echoes, echo_times=times, b0=b0)
+        found = assemble_acquisition(echoes, echo_times=times, b0=b0)
     except IR2QSMError as error:
         assert str(error).endswith(".") and len(str(error)) > 30
     else:
