@@ -91,13 +91,13 @@ def preprocess(args: argparse.Namespace, kind: str, progress: Progress) -> Prepr
 def require_intermediates_apart(inputs: list[Path], folder: Path) -> None:
     """Raise OutputUnwritable for a folder that cannot be, or in which an intermediate would replace an input."""
     from IR2QSMLib.pipeline.preprocessed import files_in
-    from IR2QSMLib.pipeline.result import require_apart
+    from IR2QSMLib.pipeline.result import refuse_overwriting
 
     if folder.exists() and not folder.is_dir():
         raise OutputUnwritable(
             f"{folder.name} is a file; give a folder for the local field and the rest.", option="output"
         )
-    require_apart(inputs, files_in(folder))
+    refuse_overwriting(inputs, files_in(folder))
 
 
 def describe_field(field: PreprocessedField, console: Console) -> None:

@@ -45,16 +45,16 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.inversion.registry import METHODS, method
     from IR2QSMLib.io.outputs import check_writable
     from IR2QSMLib.pipeline.reconstruct import reconstruct
-    from IR2QSMLib.pipeline.result import require_apart, sidecar_of
+    from IR2QSMLib.pipeline.result import refuse_overwriting, sidecar_path
 
     keep_freed_memory()
     maps = {"uncertainty": args.uncertainty, "mask": args.mask_output, "unexplained": args.unexplained}
     written = [p for p in (args.output, *maps.values()) if p is not None]
     for path in written:
         check_writable(path)
-    check_writable(sidecar_of(args.output), (".json",))
+    check_writable(sidecar_path(args.output), (".json",))
     inputs = input_files(args)
-    require_apart(inputs, [*written, sidecar_of(args.output)])
+    refuse_overwriting(inputs, [*written, sidecar_path(args.output)])
     if args.keep is not None:
         require_intermediates_apart(inputs, args.keep)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class IR2QSMError(Exception):
     """Base class of every error that a user can cause or mend.
@@ -23,6 +26,16 @@ class IR2QSMError(Exception):
     def kind(self) -> str:
         """Name of the error as the worker's protocol reports it."""
         return type(self).__name__
+
+
+@contextmanager
+def errors_naming(option: str) -> Iterator[None]:
+    """Errors that are raised inside mean that option, unless they name one themselves."""
+    try:
+        yield
+    except IR2QSMError as error:
+        error.option = error.option or option
+        raise
 
 
 class GridMismatch(IR2QSMError):

@@ -21,7 +21,7 @@ from IR2QSMLib.io.outputs import Outputs, check_writable
 from IR2QSMLib.pipeline.inputs import REFERENCES, LoadedField, load_inputs
 from IR2QSMLib.pipeline.metadata import FieldMetadata
 from IR2QSMLib.pipeline.reconstruct import reconstruct
-from IR2QSMLib.pipeline.result import Result, require_apart, sidecar_of
+from IR2QSMLib.pipeline.result import Result, refuse_overwriting, sidecar_path
 from IR2QSMLib.report.figure import WINDOW, Panel, figure, require_matplotlib
 from IR2QSMLib.report.page import page
 
@@ -143,11 +143,11 @@ def compare(
     paths = {name: folder / f"chi_{_slug(name)}.nii.gz" for name in chosen}
     shown = {kind: folder / f"comparison.{kind}" for kind in ("png", "tsv", "html")}
     _require_names([*chosen, *others], list(paths.values()))
-    written = [*paths.values(), *map(sidecar_of, paths.values()), *shown.values()]
+    written = [*paths.values(), *map(sidecar_path, paths.values()), *shown.values()]
     for path in written:
         check_writable(path, ())
-    beside = [Path(v) for v in metadata.beside.values() if isinstance(v, Path | str)]
-    require_apart([field, mask, *beside, *options.files()], written)
+    beside = [Path(v) for v in metadata.optional_volumes.values() if isinstance(v, Path | str)]
+    refuse_overwriting([field, mask, *beside, *options.files()], written)
     loaded = load_inputs(field, mask, metadata=metadata)
     setup = ComparisonSetup.of(loaded, options.reference, options.labels, options.white_matter)
     given = {name: setup.map_of(path) for name, path in {**({TRUTH: truth} if truth else {}), **others}.items()}

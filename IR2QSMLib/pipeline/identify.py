@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from IR2QSMLib.core.errors import FieldInvalid, GridInvalid, IR2QSMError
+from IR2QSMLib.core.errors import FieldInvalid, GridInvalid, IR2QSMError, errors_naming
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.field.scaling import detect_scaling, recognised
-from IR2QSMLib.io.bids import read_echoes, sidecar, stated_kind
+from IR2QSMLib.io.bids import image_kind, read_echoes, read_sidecar
 from IR2QSMLib.io.images import read_labels
 
 PLAUSIBLE_PPM = (0.003, 0.5)
@@ -29,14 +29,30 @@ ADVICE = {
 def inspect(image: Path, mask: Path | None = None, series: Sequence[int] | None = None) -> dict[str, Any]:
     """Kind, unit, range, grid and problems of an image, and the labels of a mask that goes with it.
 
-    A folder is inspected as a scan: its echoes with their times, B0, how its phase is read, and what is missing;
-    `series` says which DICOM series are meant.
-    Raises FileUnreadable or GridInvalid when the image itself cannot be read; what is wrong with the mask or with
-    the two together is listed under "problems".
+    Parameters
+    ----------
+    image
+        Image file; or the folder of a scan, of which its echoes with their times, B0, how its phase is read, and what
+        is missing are listed.
+    mask
+        Image file.
+    series
+        Numbers of the DICOM series meant.
+
+    Returns
+    -------
+    dict
+        For JSON. What is wrong with the mask, or with the two together, stands under "problems".
+
+    Raises
+    ------
+    FileUnreadable, GridInvalid
+        When the image itself cannot be read.
     """
     if image.is_dir():
         return _inspect_scan(image, series)
-    echoes, grid = read_echoes(image)
+    with errors_naming("image"):
+        echoes, grid = read_echoes(image)
     n_echoes = len(echoes)
     problems: list[str] = []
     finite = torch.isfinite(echoes)
@@ -44,46 +60,46 @@ def inspect(image: Path, mask: Path | None = None, series: Sequence[int] | None 
     if n_bad:
         problems.append(f"{n_bad} values are NaN or infinite.")
     inside = finite & (echoes != 0)
-    labels: dict[str, int] = {}
+    label_counts: dict[str, int] = {}
     if mask is not None:
         try:
-            found = read_labels(mask, grid, image.name)
-            numbers, counts = found[found != 0].unique(return_counts=True)
-            labels = {str(n): c for n, c in zip(numbers.tolist(), counts.tolist(), strict=True)}
-            if labels:
-                inside = finite & (found != 0)
+            labels = read_labels(mask, grid, image.name)
+            numbers, counts = labels[labels != 0].unique(return_counts=True)
+            label_counts = {str(n): c for n, c in zip(numbers.tolist(), counts.tolist(), strict=True)}
+            if label_counts:
+                inside = finite & (labels != 0)
             else:
                 problems.append(f"The mask '{mask.name}' is empty.")
         except IR2QSMError as error:
             problems.append(str(error))
-    seen, header = echoes[inside], sidecar(image)
+    values, header = echoes[inside], read_sidecar(image)
     # A mask says where a field counts; the wraps by which a phase is known may lie outside.
     kind, unit = classify(echoes)
     if kind not in ("empty", "wrapped phase"):
-        kind, unit = classify(seen)
-    if stated_kind(image) == "phase" or (n_echoes > 1 and kind not in ("empty", "wrapped phase", "magnitude")):
+        kind, unit = classify(values)
+    if image_kind(image) == "phase" or (n_echoes > 1 and kind not in ("empty", "wrapped phase", "magnitude")):
         kind, unit = "wrapped phase", None if kind != "wrapped phase" else unit
-    more: dict[str, Any] = {"n_echoes": n_echoes} if n_echoes > 1 else {}
+    acquisition: dict[str, Any] = {"n_echoes": n_echoes} if n_echoes > 1 else {}
     if header:
-        more |= {"echo_time_s": header.get("EchoTime"), "b0_t": header.get("MagneticFieldStrength")}
+        acquisition |= {"echo_time_s": header.get("EchoTime"), "b0_t": header.get("MagneticFieldStrength")}
     if kind == "wrapped phase":
-        more["scaling"] = _scaling(echoes, problems)
+        acquisition["scaling"] = _scaling(echoes, problems)
     return {
         "image": image.name,
         "kind": kind,
         "unit": unit,
-        "range": [float(seen.min()), float(seen.max())] if seen.numel() else [0.0, 0.0],
+        "range": [float(values.min()), float(values.max())] if values.numel() else [0.0, 0.0],
         "shape": list(grid.shape),
         "voxel_size_mm": list(grid.voxel_size),
         "b0_direction": list(grid.b0_direction),
-        "mask_labels": labels,
+        "mask_labels": label_counts,
         "problems": problems,
-        **more,
+        **acquisition,
     }
 
 
 def _scaling(stored: Tensor, problems: list[str]) -> str | None:
-    """How stored numbers would become radians, as a sentence; None where that cannot be told."""
+    """How stored numbers would become radians, as a sentence; None where that is not known."""
     try:
         return str(detect_scaling(stored))
     except IR2QSMError as error:
@@ -92,48 +108,60 @@ def _scaling(stored: Tensor, problems: list[str]) -> str | None:
 
 
 def _inspect_scan(folder: Path, series: Sequence[int] | None) -> dict[str, Any]:
-    from IR2QSMLib.io.acquisition import assembled
+    from IR2QSMLib.io.assembly import assemble_acquisition
     from IR2QSMLib.io.scans import echoes_in
 
     images: list[dict[str, Any]] = []
     try:
         echoes, notes = echoes_in([folder], series)
-        images = [e.row(e.echo_time, e.b0) for e in echoes]
-        found = assembled(echoes, notes=notes)
+        images = [e.table_row(e.echo_time, e.b0) for e in echoes]
+        scan = assemble_acquisition(echoes, notes=notes)
     except IR2QSMError as error:
         return {"image": folder.name, "kind": "unknown", "unit": None, "images": images, "problems": [str(error)]}
-    problems = list(found.notes)
+    problems = list(scan.notes)
     return {
         "image": folder.name,
         "kind": "scan",
         "unit": None,
-        "echo_times_s": list(found.echo_times),
-        "b0_t": found.b0,
-        "manufacturer": found.manufacturer or None,
-        "shape": list(found.grid.shape),
-        "voxel_size_mm": list(found.grid.voxel_size),
-        "b0_direction": list(found.grid.b0_direction),
-        "scaling": _scaling(found.part("phase"), problems) if "phase" in found.kinds else None,
-        "images": found.rows(),
+        "echo_times_s": list(scan.echo_times),
+        "b0_t": scan.b0,
+        "manufacturer": scan.manufacturer or None,
+        "shape": list(scan.grid.shape),
+        "voxel_size_mm": list(scan.grid.voxel_size),
+        "b0_direction": list(scan.grid.b0_direction),
+        "scaling": _scaling(scan.values_of("phase"), problems) if "phase" in scan.kinds else None,
+        "images": scan.table(),
         "problems": problems,
     }
 
 
 def classify(values: Tensor) -> tuple[str, str | None]:
-    """What values (..., x, y, z) seem to be and in which unit: a guess from their range, to be confirmed by a person.
+    """What values seem to be and in which unit: a guess from their range, to be confirmed by a person.
 
     Local fields spread to about 0.05 ppm, which is 2 to 15 Hz and a fraction of a radian; total fields ten times as
     far; wrapped phase fills its range and jumps. Zero and what is not finite is background.
+
+    Parameters
+    ----------
+    values
+        In any unit: (..., x, y, z).
+
+    Returns
+    -------
+    kind
+        "wrapped phase", "local field", "total field", "magnitude" or "empty".
+    unit
+        "ppm", "hz" or "rad" of a field, "rad" or "scanner units" of a phase, else None.
     """
     phase = recognised(values)
     if phase is not None:
         return "wrapped phase", "rad" if phase.slope == 1.0 else "scanner units"
-    seen = values[torch.isfinite(values) & (values != 0)]
-    if seen.numel() == 0:
+    foreground = values[torch.isfinite(values) & (values != 0)]
+    if foreground.numel() == 0:
         return "empty", None
-    if float(seen.min()) >= 0.0:
+    if float(foreground.min()) >= 0.0:
         return "magnitude", None
-    top = float(seen.abs().float().kthvalue(max(1, int(0.99 * seen.numel())))[0])
+    top = _percentile_99(foreground)
     if top <= 0.3:
         return "local field", "ppm"
     if top <= 1.0:
@@ -145,15 +173,20 @@ def classify(values: Tensor) -> tuple[str, str | None]:
 
 def require_plausible(local: LocalField, source: str, unit: str | None) -> None:
     """Raise FieldInvalid unless a local field [ppm] is as strong as a head's; `source` is a key of `ADVICE`."""
-    inside = local.values[local.mask].abs()
-    top = float(inside.kthvalue(max(1, int(0.99 * inside.numel())))[0])
+    top = _percentile_99(local.values[local.mask])
     low, high = PLAUSIBLE_PPM
     if not low <= top <= high:
-        read = "Made of the phase" if source == "phase" else f"Read in {unit}"
+        origin = "Made of the phase" if source == "phase" else f"Read in {unit}"
         raise FieldInvalid(
-            f"{read}, the field's 99th percentile is {top:.3g} ppm; a local field's lies between {low:g} and "
-            f"{high:g} ppm. {ADVICE[source]}"
+            f"{origin}, the field's 99th percentile is {top:.3g} ppm; a local field's lies between {low:g} and "
+            f"{high:g} ppm. {ADVICE[source]}",
+            option="phase_range" if source == "phase" else "units",
         )
+
+
+def _percentile_99(values: Tensor) -> float:
+    """Of the absolute values."""
+    return float(values.abs().float().kthvalue(max(1, int(0.99 * values.numel())))[0])
 
 
 def detect_input(source: Path) -> str:
@@ -161,10 +194,11 @@ def detect_input(source: Path) -> str:
 
     A total field is never guessed: in another unit a local field looks the same. Raises FileUnreadable.
     """
-    if source.is_dir() or (source.is_file() and stated_kind(source) in ("phase", "real")):
+    if source.is_dir() or (source.is_file() and image_kind(source) in ("phase", "real")):
         return "phase"
     try:
-        values, _ = read_echoes(source)
+        with errors_naming("field"):
+            values, _ = read_echoes(source)
     except GridInvalid:  # what a field must be, reading it as one says better
         return "local-field"
     return "phase" if len(values) > 1 or recognised(values) is not None else "local-field"

@@ -9,23 +9,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import pad
 
-from IR2QSMLib.core.errors import FieldInvalid, GridMismatch, MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.errors import FieldInvalid, GridMismatch, MaskInvalid, ParameterInvalid, errors_naming
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.units import ppm_per_unit
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.io.bids import read_field
 from IR2QSMLib.io.images import binary_mask, has_orientation, read_labels, read_mask, read_volume_on, require_size
-from IR2QSMLib.physics.distance import distance_from
 from IR2QSMLib.pipeline import plausibility
 from IR2QSMLib.pipeline.identify import require_plausible
-from IR2QSMLib.pipeline.metadata import PPM, FieldMetadata, Volume
+from IR2QSMLib.pipeline.metadata import DEFAULT_METADATA, FieldMetadata, Volume
 from IR2QSMLib.pipeline.preprocessed import PreprocessedField
 
 REFERENCES = ("mean", "none")
-LEAST_RIM = 0.01
+SMALLEST_ZERO_RIM = 0.01
 """Share of the mask from which on voxels at its edge whose field is exactly 0 are taken for voxels without a field."""
 
 
@@ -42,15 +42,16 @@ class LoadedField:
     b0_source: str
     """Who says where B0 points."""
     warnings: tuple[str, ...] = ()
+    """One sentence each."""
     preprocessing: dict[str, Any] | None = None
-    """How the field was made of a phase or a total field, if it was."""
+    """How phase or total field became the local field; None for a field that came as a local one."""
 
 
 def load_inputs(
     field: Volume | PreprocessedField | LoadedField,
     mask: Volume | None = None,
     grid: Grid | None = None,
-    metadata: FieldMetadata = PPM,
+    metadata: FieldMetadata = DEFAULT_METADATA,
 ) -> LoadedField:
     """Read a local field, its mask and the volumes beside it, and convert them to ppm.
 
@@ -66,6 +67,11 @@ def load_inputs(
     metadata
         The field's unit, B0, and the volumes beside it.
 
+    Returns
+    -------
+    LoadedField
+        The field [ppm], finite, zero outside its mask; its provenance and warnings.
+
     Raises
     ------
     FieldInvalid, FileUnreadable, GridInvalid, GridMismatch, MaskInvalid, ParameterInvalid
@@ -74,54 +80,59 @@ def load_inputs(
     if isinstance(field, LoadedField):
         return field
     if isinstance(field, PreprocessedField):
-        return _of_preprocessed(field, mask, grid, metadata)
-    metadata, sources, disagreements = metadata.completed(field)
+        return _load_preprocessed(field, mask, grid, metadata)
+    metadata, sources, metadata_warnings = metadata.with_sidecar(field)
     unit = metadata.unit or "ppm"
     scale = ppm_per_unit(unit, metadata.b0, metadata.echo_time)
     local = _read_field_and_mask(field, mask, grid, metadata.mask_labels)
     if metadata.b0_direction is not None:
         local = replace(local, grid=local.grid.with_b0(metadata.b0_direction))
-    local, warnings = drop_non_finite(local, metadata.non_finite)
-    local, rim = drop_zero_rim(local)
-    local = replace(local, **_read_beside(metadata.beside, local.grid, name_of(field)))
+    local, non_finite_warnings = drop_non_finite(local, metadata.non_finite)
+    local, rim_warnings = drop_zero_rim(local)
+    local = replace(local, **_read_optional_volumes(metadata, local.grid, volume_name(field)))
     local = replace(local, values=local.values * scale, echo_spacing=metadata.echo_time, b0=metadata.b0)
     if local.noise is not None:
         local = replace(local, noise=local.noise * scale)
     require_plausible(local, "local field", unit)
     path = Path(field) if isinstance(field, Path | str) else None
-    b0_source, unsure = _b0_source(name_of(field), local.grid, path is None or has_orientation(path))
+    b0_source, b0_warnings = _b0_source(volume_name(field), local.grid, path is None or has_orientation(path))
     if b0_source == "image orientation" and path is not None:
-        unsure += plausibility.check_orientation(path, local.grid)
-    names = {"field": name_of(field), "mask": name_of(mask)}
-    units = {"unit": unit, "b0_t": metadata.b0, "echo_time_s": metadata.echo_time, "stated_by": sources}
-    beside = {name: name_of(volume) for name, volume in metadata.beside.items()}
-    warnings = [*disagreements, *warnings, *rim, *plausibility.check_field(local), *unsure]
-    return LoadedField(local, name_of(field), {**names, **units, **beside}, b0_source, tuple(warnings))
+        b0_warnings += plausibility.check_orientation(path, local.grid)
+    provenance = {
+        "field": volume_name(field),
+        "mask": volume_name(mask),
+        "unit": unit,
+        "b0_t": metadata.b0,
+        "echo_time_s": metadata.echo_time,
+        "stated_by": sources,
+        **_optional_volume_names(metadata),
+    }
+    field_warnings = plausibility.check_field(local)
+    warnings = (*metadata_warnings, *non_finite_warnings, *rim_warnings, *field_warnings, *b0_warnings)
+    return LoadedField(local, volume_name(field), provenance, b0_source, warnings)
 
 
-def _of_preprocessed(
+def _load_preprocessed(
     field: PreprocessedField, mask: Volume | None, grid: Grid | None, metadata: FieldMetadata
 ) -> LoadedField:
-    own = {"mask": mask, "grid": grid}
-    own |= {k: getattr(metadata, k) for k in ("b0", "echo_time", "b0_direction", "mask_labels")}
-    doubled = [name for name, value in own.items() if value is not None]
-    if doubled:
+    """The field as it is, with the volumes beside it; refuses what it has of its own."""
+    repeatable = {"mask": mask, "grid": grid, "unit": None if metadata.unit == "ppm" else metadata.unit}
+    repeatable |= {k: getattr(metadata, k) for k in ("b0", "echo_time", "b0_direction", "mask_labels")}
+    repeated = [name for name, value in repeatable.items() if value is not None]
+    if repeated:
         raise ParameterInvalid(
-            f"{' and '.join(doubled)} came beside a preprocessed field, which has its own; say it to preprocess_phase "
-            f"or "
-            "preprocess_total_field, or leave it out.",
-            option=doubled[0],
+            f"{' and '.join(repeated)} came beside a preprocessed field, which has its own; say it to "
+            "preprocess_phase or preprocess_total_field, or leave it out.",
+            option=repeated[0],
         )
-    local = replace(field.local, **_read_beside(metadata.beside, field.local.grid, field.name))
-    b0_source, unsure = _b0_source(field.name, local.grid, field.oriented)
-    names = {"field": field.name, "mask": field.notes.get("mask_image")}
-    beside = {name: name_of(volume) for name, volume in metadata.beside.items()}
-    return LoadedField(
-        local, field.name, {**names, **beside}, b0_source, (*field.warnings, *unsure), preprocessing=field.notes
-    )
+    local = replace(field.local, **_read_optional_volumes(metadata, field.local.grid, field.name))
+    b0_source, b0_warnings = _b0_source(field.name, local.grid, field.oriented)
+    provenance = {"field": field.name, "mask": field.notes.get("mask_image"), **_optional_volume_names(metadata)}
+    warnings = (*field.warnings, *b0_warnings)
+    return LoadedField(local, field.name, provenance, b0_source, warnings, preprocessing=field.notes)
 
 
-def name_of(volume: Volume | None) -> str:
+def volume_name(volume: Volume | None) -> str:
     """What messages and provenance call a volume: its file's name, or 'array'."""
     return Path(volume).name if isinstance(volume, Path | str) else "array"
 
@@ -133,7 +144,7 @@ def as_tensor(array: Tensor | np.ndarray) -> Tensor:
     return torch.as_tensor(array).detach().cpu()
 
 
-def read_volume(volume: Volume, grid: Grid, name: str) -> Tensor:
+def volume_on_grid(volume: Volume, grid: Grid, name: str) -> Tensor:
     """A volume on the grid of the image `name`, float32 (x, y, z); raises FileUnreadable, GridInvalid, GridMismatch."""
     if isinstance(volume, Path | str):
         return read_volume_on(volume, grid, name)
@@ -168,23 +179,20 @@ def drop_zero_rim(local: LocalField) -> tuple[LocalField, list[str]]:
     steps, as of whole numbers, has a 0 of its own and stays as it is.
     """
     zero, n_mask = local.mask & (local.values == 0.0), int(local.mask.sum())
-    others = local.values[local.mask & ~zero]
-    if int(zero.sum()) <= LEAST_RIM * n_mask or len(others.unique()) < 0.5 * len(others):
+    non_zero = local.values[local.mask & ~zero]
+    in_steps = len(non_zero.unique()) < 0.5 * len(non_zero)
+    if in_steps or int(zero.sum()) <= SMALLEST_ZERO_RIM * n_mask:
         return local, []
     one_voxel = (1,) * 6  # the image's end is an edge, too
     outside, zero = pad(~local.mask, one_voxel, value=True), pad(zero, one_voxel, value=False)
-    x, y, z = outside.shape
-    n_outside, cubes = -1, Grid((x, y, z))
-    while (n := int(outside.sum())) > n_outside:
-        n_outside, outside = n, outside | (zero & distance_from(outside, cubes, 1.0).isfinite())
+    outside = torch.from_numpy(ndimage.binary_propagation(outside.numpy(), mask=(outside | zero).numpy()))
     mask = local.mask & ~outside[1:-1, 1:-1, 1:-1]
     n_lost = n_mask - int(mask.sum())
-    if not LEAST_RIM * n_mask < n_lost < n_mask:
+    if not SMALLEST_ZERO_RIM * n_mask < n_lost < n_mask:
         return local, []
     warning = (
         f"In {n_lost} of the mask's {n_mask} voxels, from its edge on, the field is exactly 0, as background removal "
-        f"leaves "
-        "it where it cannot tell: they were left out of the mask."
+        "leaves it where it cannot tell: they were left out of the mask."
     )
     return replace(local, mask=mask), [warning]
 
@@ -195,7 +203,8 @@ def reference_region(reference: str | Volume, loaded: LoadedField) -> Tensor | N
     if isinstance(reference, str) and reference in REFERENCES:
         return local.mask if reference == "mean" else None
     if isinstance(reference, Path | str):
-        region = read_labels(reference, local.grid, loaded.name) != 0
+        with errors_naming("reference"):
+            region = read_labels(reference, local.grid, loaded.name) != 0
     else:
         region = as_tensor(reference) != 0
         if tuple(region.shape) != local.grid.shape:
@@ -215,22 +224,25 @@ def _read_field_and_mask(
     field: Volume, mask: Volume | None, grid: Grid | None, labels: Sequence[int] | None
 ) -> LocalField:
     """A field, still in its own unit, with its mask."""
-    name = name_of(field)
+    name = volume_name(field)
     if mask is None:
         raise MaskInvalid(
             f"The field {name} came without a mask; give the mask in which it was measured.", option="mask"
         )
     if isinstance(field, Path | str):
-        values, grid = read_field(Path(field))
+        with errors_naming("field"):
+            values, grid = read_field(Path(field))
     elif grid is None:
         raise ParameterInvalid("The field is an array without a grid; give grid=Grid(shape, voxel_size, ...).")
     else:
         values = as_tensor(field).to(torch.float32)
         if tuple(values.shape) != grid.shape:
             raise GridMismatch(f"The field has shape {tuple(values.shape)} and its grid {grid.shape}; expected one.")
-    require_size(grid, name)
+    with errors_naming("field"):
+        require_size(grid, name)
     if isinstance(mask, Path | str):
-        inside = read_mask(mask, grid, name, labels)
+        with errors_naming("mask"):
+            inside = read_mask(mask, grid, name, labels)
     else:
         inside = as_tensor(mask)
         if tuple(inside.shape) != grid.shape:
@@ -242,21 +254,29 @@ def _read_field_and_mask(
     return LocalField(values, inside, grid)
 
 
-def _read_beside(volumes: dict[str, Volume], grid: Grid, name: str) -> dict[str, Any]:
+def _read_optional_volumes(metadata: FieldMetadata, grid: Grid, name: str) -> dict[str, Any]:
     """The volumes beside field and mask, on the same grid: the ventricles as bool."""
-    tensors = {key: read_volume(volume, grid, name) for key, volume in volumes.items()}
-    return {key: values != 0 if key == "csf" else values for key, values in tensors.items()}
+    tensors: dict[str, Any] = {}
+    for key, volume in metadata.optional_volumes.items():
+        with errors_naming(key):
+            values = volume_on_grid(volume, grid, name)
+        tensors[key] = values != 0 if key == "csf" else values
+    return tensors
+
+
+def _optional_volume_names(metadata: FieldMetadata) -> dict[str, str]:
+    """What the provenance calls the volumes beside field and mask."""
+    return {key: volume_name(volume) for key, volume in metadata.optional_volumes.items()}
 
 
 def _b0_source(name: str, grid: Grid, oriented: bool) -> tuple[str, list[str]]:
     """Who says where B0 points, and a warning when nobody does."""
-    if grid.b0_given is not None:
+    if grid.user_b0_direction is not None:
         return "given", []
     if oriented:
         return "image orientation", []
     warning = (
-        f"{name} states no orientation (no qform, sform or space directions): B0 was taken along its third axis; say "
-        f"it "
-        "with --b0-direction."
+        f"{name} states no orientation (no qform, sform or space directions): B0 was taken along its third axis; "
+        "say it with --b0-direction."
     )
     return "assumed: the third voxel axis", [warning]

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from IR2QSMLib.core.choices import NON_FINITE
 from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.units import FIELD_UNITS, field_unit
-from IR2QSMLib.io.bids import sidecar
+from IR2QSMLib.io.bids import read_sidecar
 
 Volume = Path | str | Tensor | np.ndarray
 """An image file, or an array (x, y, z) that comes with a Grid."""
-NON_FINITE = ("refuse", "mask")
-SAME = 1e-3
-"""Relative difference up to which two values of B0 or of an echo time are the same."""
+RELATIVE_TOLERANCE = 1e-3
+"""Relative difference up to which two values of B0 or of an echo time are the same: sidecars round them."""
+_DESCRIPTIONS = {"unit": "the unit", "b0": "B0 [T]", "echo_time": "the echo time [s]"}
 
 
 @dataclass(frozen=True)
@@ -38,70 +39,92 @@ class FieldMetadata:
     non_finite: str = "refuse"
     """What NaN and Inf inside the mask do: "refuse" raises, "mask" leaves the voxels out of the mask."""
     magnitude: Volume | None = None
+    """Magnitude image, arbitrary unit: (x, y, z)."""
     noise: Volume | None = None
-    """Standard error of the field, in `unit`."""
+    """Standard error of the field, in `unit`: (x, y, z)."""
     csf: Volume | None = None
-    """Ventricles: voxels that are not 0."""
+    """Ventricles, voxels that are not 0: (x, y, z)."""
 
     def __post_init__(self) -> None:
         if self.non_finite not in NON_FINITE:
             raise ParameterInvalid(
-                f"Non-finite values are to be '{self.non_finite}'; expected refuse or mask.", option="non_finite"
+                f"Non-finite values are to be '{self.non_finite}'; expected {' or '.join(NON_FINITE)}.",
+                option="non_finite",
             )
 
     @property
-    def beside(self) -> dict[str, Volume]:
+    def optional_volumes(self) -> dict[str, Volume]:
         """The volumes beside field and mask, by name."""
         volumes = {"magnitude": self.magnitude, "noise": self.noise, "csf": self.csf}
         return {name: volume for name, volume in volumes.items() if volume is not None}
 
-    def completed(self, field: Volume) -> tuple[FieldMetadata, dict[str, str], list[str]]:
-        """The same with unit, B0 and echo time of the JSON beside the field, where the user left them out.
+    def with_sidecar(self, field: Volume) -> tuple[FieldMetadata, dict[str, str], list[str]]:
+        """Take unit, B0 and echo time from the JSON beside the field where the user left them out.
 
-        Returns also who said each of them, and a warning where the user and the JSON disagree: the user is believed.
-        Raises ParameterInvalid when the JSON names a unit that is none of a field.
+        Parameters
+        ----------
+        field
+            Image file; an array has no JSON.
+
+        Returns
+        -------
+        metadata
+            With a unit, which is ppm where neither the user nor the JSON says one.
+        sources
+            Who said unit, B0 and echo time: "user", "JSON" or "default".
+        warnings
+            One sentence for each value in which user and JSON differ; the user's is used.
+
+        Raises
+        ------
+        ParameterInvalid
+            When the JSON names a unit that is none of a field.
+        FileUnreadable
+            When the JSON is none.
         """
-        header = sidecar(Path(field)) if isinstance(field, Path | str) else {}
-        stated = {"unit": _unit_of(header, field, self.unit), "b0": _number(header.get("MagneticFieldStrength"))}
-        stated["echo_time"] = _number(header.get("EchoTime"))
+        header = read_sidecar(Path(field)) if isinstance(field, Path | str) else {}
+        in_header = {
+            "unit": _unit_in(header, field, self.unit),
+            "b0": _positive_number(header.get("MagneticFieldStrength")),
+            "echo_time": _positive_number(header.get("EchoTime")),
+        }
         values: dict[str, Any] = {}
-        sources, warnings = {}, []
-        for name, value in stated.items():
-            own = getattr(self, name)
-            values[name] = value if own is None else own
-            sources[name] = "user" if own is not None else "JSON" if value is not None else "default"
-            if own is not None and value is not None and not _same(own, value):
+        sources: dict[str, str] = {}
+        warnings: list[str] = []
+        for name, header_value in in_header.items():
+            user_value = getattr(self, name)
+            values[name] = header_value if user_value is None else user_value
+            sources[name] = "user" if user_value is not None else "JSON" if header_value is not None else "default"
+            if user_value is not None and header_value is not None and not _agree(user_value, header_value):
                 warnings.append(
-                    f"The JSON of {Path(str(field)).name} says that {_WORDS[name]} is {value}; {own} was said and is "
-                    f"used."
+                    f"The JSON of {Path(str(field)).name} says that {_DESCRIPTIONS[name]} is {header_value}; "
+                    f"{user_value} was said and is used."
                 )
         values["unit"] = values["unit"] or "ppm"
         return replace(self, **values), sources, warnings
 
 
-PPM = FieldMetadata()
+DEFAULT_METADATA = FieldMetadata()
 """Nothing is said: what the file's JSON says, else ppm."""
-_WORDS = {"unit": "the unit", "b0": "B0 [T]", "echo_time": "the echo time [s]"}
 
 
-def _unit_of(header: dict[str, Any], field: Volume, said: str | None) -> str | None:
+def _unit_in(header: dict[str, Any], field: Volume, user_unit: str | None) -> str | None:
     text = header.get("Units")
     if not isinstance(text, str) or not text.strip():
         return None
     unit = field_unit(text)
-    if unit is None and said is None:
+    if unit is None and user_unit is None:
         raise ParameterInvalid(
             f"The JSON of {Path(str(field)).name} says Units '{text}', which is no unit of a field; say it with "
-            f"--units "
-            f"({', '.join(FIELD_UNITS)}).",
+            f"--units ({', '.join(FIELD_UNITS)}).",
             option="units",
         )
     return unit
 
 
-def _number(value: Any) -> float | None:
+def _positive_number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
 
 
-def _same(a: Any, b: Any) -> bool:
-    return bool(a == b) if isinstance(a, str) else abs(a - b) <= SAME * abs(b)
+def _agree(a: Any, b: Any) -> bool:
+    return bool(a == b) if isinstance(a, str) else abs(a - b) <= RELATIVE_TOLERANCE * abs(b)

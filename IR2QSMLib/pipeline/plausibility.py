@@ -12,13 +12,13 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.field.checks import MOST_BACKGROUND, residual_background, touched_sides
 from IR2QSMLib.field.sign import sign_flipped
-from IR2QSMLib.io.images import in_template
+from IR2QSMLib.io.images import is_in_template_space
 
 FINEST, COARSEST = 0.4, 4.0
 """Edges [mm] of a voxel, as a cube, between which scans of human heads are."""
 LARGEST_CHI = 1.0
 """|χ| [ppm] that only blood, metal and faults of the field exceed."""
-STRONG = 1e-3
+LARGEST_SHARE_BEYOND = 1e-3
 """Share of the mask that may exceed it."""
 MOST_MASK_LOST = 0.2
 """Share of the mask that background removal may take without a warning."""
@@ -28,39 +28,39 @@ maps with visible streaks 1.5 and more (docs/experiments/2026-11-30-mismatch-axi
 
 
 def check_sign(local: LocalField, source: str, advice: str = "see --flip-sign") -> list[str]:
-    """Whether a local field [ppm] seems turned, as its `source`, the phase or the field, then is."""
+    """Whether the sign of a local field [ppm] seems flipped, and with it that of its `source`: "phase" or "field"."""
     if not sign_flipped(local):
         return []
     return [f"Veins and deep grey matter seem to be diamagnetic: the sign of the {source} may be turned; {advice}."]
 
 
 def check_field(local: LocalField) -> list[str]:
-    """Whether a local field [ppm] is turned, or is none, or was measured in no human head: one sentence each.
+    """Whether the sign of a local field [ppm] is flipped, it is a total field, or no head has such voxels.
 
-    The first two are asked of whole brains alone: a part of one may have few veins, and a smooth field of its own.
+    Sign and background are checked only in whole brains: a part of one may have few veins, and a smooth field.
     """
-    said = []
-    whole = not touched_sides(local.mask)
-    if whole:
-        said += check_sign(local, "field", "turn it if veins are dark in the map")
-    background = residual_background(local) if whole else 0.0
+    warnings = []
+    is_whole_brain = not touched_sides(local.mask)
+    if is_whole_brain:
+        warnings += check_sign(local, "field", "turn it if veins are dark in the map")
+    background = residual_background(local) if is_whole_brain else 0.0
     if background > MOST_BACKGROUND:
-        said.append(
+        warnings.append(
             f"{100 * background:.2g} % of the local field's power is smooth background: if it is a total field, say so "
             "with --input total-field."
         )
     x, y, z = local.grid.voxel_size
     if not FINEST <= (x * y * z) ** (1 / 3) <= COARSEST:
-        said.append(
+        warnings.append(
             f"The voxels are {x:.2g} × {y:.2g} × {z:.2g} mm: all methods but tkd, and the networks most of all, have "
             "lengths that suit human heads; if the size is right, compare with tkd."
         )
-    return said
+    return warnings
 
 
 def check_orientation(image: Path, grid: Grid) -> list[str]:
     """Whether B0's direction is that of a template and not the scanner's."""
-    if grid.b0_given is not None or not in_template(image):
+    if grid.user_b0_direction is not None or not is_in_template_space(image):
         return []
     return [
         f"{image.name} lies in a template's space (code 3 or 4), not the scanner's: B0 may have been along "
@@ -69,7 +69,7 @@ def check_orientation(image: Path, grid: Grid) -> list[str]:
 
 
 def check_map(chi: Tensor, mask: Tensor) -> list[str]:
-    """Whether a map [ppm] holds what no tissue has; raises FieldInvalid for what is no number."""
+    """Whether a map [ppm] reaches beyond any tissue; raises FieldInvalid for NaN and infinity. Both (x, y, z)."""
     inside = chi[mask].abs()
     if not bool(inside.isfinite().all()):
         raise FieldInvalid(
@@ -77,7 +77,7 @@ def check_map(chi: Tensor, mask: Tensor) -> list[str]:
             "spikes in it and take them out of the mask."
         )
     share = float((inside > LARGEST_CHI).float().mean())
-    if share <= STRONG and float(inside.max()) <= 5.0 * LARGEST_CHI:
+    if share <= LARGEST_SHARE_BEYOND and float(inside.max()) <= 5.0 * LARGEST_CHI:
         return []
     return [
         f"The map reaches {float(inside.max()):.3g} ppm, beyond {LARGEST_CHI:g} ppm in {100 * share:.2g} % of the "
@@ -96,13 +96,12 @@ def check_streaks(index: Sequence[float | None]) -> list[str]:
     ]
 
 
-def check_mask_kept(before: Tensor, after: Tensor) -> list[str]:
+def check_mask_loss(before: Tensor, after: Tensor) -> list[str]:
     """Whether background removal took more than a fifth of the mask; both bool (x, y, z)."""
     n_before, n_after = int(before.sum()), int(after.sum())
     if n_after >= (1.0 - MOST_MASK_LOST) * n_before:
         return []
     return [
         f"Background removal left {n_after} of the mask's {n_before} voxels ({100 * n_after / max(1, n_before):.0f} "
-        f"%): look "
-        "at the mask; another --background, such as lbv, keeps more."
+        "%): look at the mask; another --background, such as lbv, keeps more."
     ]

@@ -1,16 +1,17 @@
-"""From what a user has, the phase of a scanner or a total field, to the local field that an inversion is given."""
+"""The phase of a scanner, or a total field, to the local field that an inversion takes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from IR2QSMLib.core.devices import choose_device
-from IR2QSMLib.core.errors import FieldInvalid, ParameterInvalid
+from IR2QSMLib.core.errors import FieldInvalid, ParameterInvalid, errors_naming
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.units import ppm_per_unit
 from IR2QSMLib.core.volumes import LocalField, TotalField
@@ -25,8 +26,8 @@ from IR2QSMLib.io.bids import read_field
 from IR2QSMLib.io.images import has_orientation, read_mask
 from IR2QSMLib.pipeline import plausibility
 from IR2QSMLib.pipeline.identify import require_plausible
-from IR2QSMLib.pipeline.inputs import drop_non_finite, name_of, read_volume
-from IR2QSMLib.pipeline.metadata import PPM, FieldMetadata
+from IR2QSMLib.pipeline.inputs import drop_non_finite, volume_name, volume_on_grid
+from IR2QSMLib.pipeline.metadata import DEFAULT_METADATA, FieldMetadata
 from IR2QSMLib.pipeline.preprocessed import PreprocessedField
 
 BACKGROUNDS: dict[str, Removal] = {"v-sharp": VSharp(), "pdf": ProjectionOntoDipoles(), "lbv": LaplacianBoundaryValue()}
@@ -35,28 +36,37 @@ UNWRAPPINGS: dict[str, Unwrapping] = {"path": PathUnwrapping(), "laplacian": Lap
 
 @dataclass(frozen=True)
 class PreprocessingOptions:
-    """What is done to a phase, by the names of the command line; raises ParameterInvalid for one there is not."""
+    """How phase or a total field becomes a local field, by the command line's names; raises ParameterInvalid."""
 
     conversion: Conversion = Conversion()
+    """Stored numbers to radians, and the sign."""
     unwrapping: str = "path"
+    """A key of `UNWRAPPINGS`."""
     background: str = "v-sharp"
+    """A key of `BACKGROUNDS`."""
     recover: int | None = None
-    """Steps that recover the part of the local field that the removal takes, 0 for none. None is the usual number, but
-    none for a single echo, whose phase offset would be taken for sources inside."""
+    """Steps that estimate the part of the local field which background removal takes, 0 for none. None is the default
+    number, but 0 for a single echo, whose phase offset would be taken for sources inside."""
 
     def __post_init__(self) -> None:
-        for name, known in ((self.unwrapping, UNWRAPPINGS), (self.background, BACKGROUNDS)):
-            if name not in known:
-                raise ParameterInvalid(f"There is no step '{name}'; expected one of {', '.join(known)}.")
+        names: dict[str, tuple[str, Mapping[str, Any]]] = {
+            "unwrapping": (self.unwrapping, UNWRAPPINGS),
+            "background": (self.background, BACKGROUNDS),
+        }
+        for option, (name, choices) in names.items():
+            if name not in choices:
+                raise ParameterInvalid(
+                    f"There is no step '{name}'; expected one of {', '.join(choices)}.", option=option
+                )
         if self.recover is not None and self.recover < 0:
-            raise ParameterInvalid(f"There are {self.recover} steps of recovery; expected 0 or more.")
+            raise ParameterInvalid(f"There are {self.recover} steps of recovery; expected 0 or more.", option="recover")
 
     def removal(self, n_echoes: int | None = None) -> Removal:
-        """The background removal with the recovery around it, for so many echoes, or None for a total field."""
-        own = BACKGROUNDS[self.background]
-        usual = 0 if n_echoes == 1 else Recovered.n_steps
-        n_steps = usual if self.recover is None else self.recover
-        return Recovered(own, n_steps) if n_steps else own
+        """The background removal, with the recovery around it, of so many echoes; of a total field they are None."""
+        removal = BACKGROUNDS[self.background]
+        default_steps = 0 if n_echoes == 1 else Recovered.n_steps
+        n_steps = default_steps if self.recover is None else self.recover
+        return Recovered(removal, n_steps) if n_steps else removal
 
 
 def preprocess_phase(
@@ -69,19 +79,44 @@ def preprocess_phase(
     device: str = "auto",
     progress: Progress = silent,
 ) -> PreprocessedField:
-    """Phase to local field [ppm] by the named steps; without a mask one is made from the magnitude.
+    """Phase to local field [ppm]: conversion, unwrapping, fit over the echoes, background removal.
 
-    Raises what reading, conversion and the steps raise.
+    Parameters
+    ----------
+    acquisition
+        Echoes of phase and magnitude, their times and B0.
+    mask
+        Image file; without one a mask is made from the magnitude.
+    mask_labels
+        Labels of a mask that is not binary which belong to it.
+    steps
+        Sign, unwrapping and background removal.
+    b0_direction
+        In voxel axes; None is the patient's z axis.
+    device
+        "auto", "cpu", "cuda" or "mps".
+    progress
+        Called with the fraction done and the stage.
+
+    Returns
+    -------
+    PreprocessedField
+        The local field [ppm] with everything that was computed before it.
+
+    Raises
+    ------
+    FieldInvalid, FileUnreadable, GridInvalid, GridMismatch, MaskInvalid, ParameterInvalid
+        What came, what was expected and what to do.
     """
     progress(0.0, "reading")
     if b0_direction is not None:
         acquisition = replace(acquisition, grid=acquisition.grid.with_b0(b0_direction))
     name = acquisition.echoes[0].name
-    inside = None if mask is None else read_mask(mask, acquisition.grid, name, mask_labels)
-    phase, decided, warnings = steps.conversion(acquisition, inside)
-    used = choose_device(device)
+    with errors_naming("mask"):
+        mask_values = None if mask is None else read_mask(mask, acquisition.grid, name, mask_labels)
+    phase, conversion_notes, warnings = steps.conversion(acquisition, mask_values)
     maps = local_field(
-        phase.to(used.kind),
+        phase.to(choose_device(device).kind),
         unwrapping=UNWRAPPINGS[steps.unwrapping],
         background=steps.removal(phase.n_echoes),
         progress=progress,
@@ -105,47 +140,53 @@ def preprocess_phase(
     warnings += maps.warnings
     if mask is None:
         warnings.append("The mask was made from the magnitude; a brain mask of your own is better.")
-    warnings += [*plausibility.check_sign(local, "phase"), *plausibility.check_mask_kept(maps.total.mask, local.mask)]
+    warnings += [*plausibility.check_sign(local, "phase"), *plausibility.check_mask_loss(maps.total.mask, local.mask)]
     notes = {
         "input": "phase",
-        "images": acquisition.rows(),
+        "images": acquisition.table(),
         "echo_times_s": list(times),
         "b0_t": acquisition.b0,
         "sources": acquisition.sources,
         "mask_image": None if mask is None else mask.name,
-        **decided,
+        **conversion_notes,
         **maps.notes,
     }
-    intermediates = {k: v.cpu() for k, v in intermediates.items()}
-    return PreprocessedField(local, intermediates, name, notes, warnings, all(e.oriented for e in acquisition.echoes))
+    intermediates = {key: volume.cpu() for key, volume in intermediates.items()}
+    return PreprocessedField(
+        local, intermediates, name, notes, warnings, all(e.has_orientation for e in acquisition.echoes)
+    )
 
 
 def preprocess_total_field(
     total: Path,
     mask: Path,
     *,
-    metadata: FieldMetadata = PPM,
+    metadata: FieldMetadata = DEFAULT_METADATA,
     steps: PreprocessingOptions = PreprocessingOptions(),
     device: str = "auto",
     progress: Progress = silent,
 ) -> PreprocessedField:
-    """A total field to the local field [ppm]; PDF needs the field's standard error, `metadata.noise`.
+    """A total field to the local field [ppm] by background removal.
 
-    Voxels of NaN or infinity leave the mask. Where no direction of B0 is said, that of the field's sidecar holds, if it
-    has one.
+    Voxels of NaN or infinity leave the mask. PDF needs the field's standard error, `metadata.noise`.
 
     Parameters
     ----------
     total, mask
         Image files on one grid.
     metadata
-        Unit, B0 and echo time of the field; its noise; its magnitude, which goes on to the methods that use it.
+        Unit, B0 and its direction, echo time; noise; magnitude, which goes on to the methods that use it.
     steps
         Sign and background removal.
     device
         "auto", "cpu", "cuda" or "mps".
     progress
         Called with the fraction done and the stage.
+
+    Returns
+    -------
+    PreprocessedField
+        The local field [ppm] with everything that was computed before it.
 
     Raises
     ------
@@ -155,25 +196,29 @@ def preprocess_total_field(
         What came, what was expected and what to do.
     """
     progress(0.0, "reading")
-    metadata, sources, warnings = metadata.completed(total)
+    metadata, sources, warnings = metadata.with_sidecar(total)
     unit = metadata.unit or "ppm"
     scale = ppm_per_unit(unit, metadata.b0, metadata.echo_time) * (-1.0 if steps.conversion.flip_sign else 1.0)
-    values, grid = read_field(total)
-    inside = read_mask(mask, grid, total.name, metadata.mask_labels)
+    with errors_naming("field"):
+        values, grid = read_field(total)
+    with errors_naming("mask"):
+        inside = read_mask(mask, grid, total.name, metadata.mask_labels)
     if metadata.b0_direction is not None:
         grid = grid.with_b0(metadata.b0_direction)
-    finite, unusable = drop_non_finite(LocalField(values, inside, grid), "mask", total.name)
+    finite, non_finite_warnings = drop_non_finite(LocalField(values, inside, grid), "mask", total.name)
     values, inside = finite.values * scale, finite.mask
     sigma = None
     if metadata.noise is not None:
-        sigma = read_volume(metadata.noise, grid, total.name)
+        with errors_naming("noise"):
+            sigma = volume_on_grid(metadata.noise, grid, total.name)
         sigma = torch.where(inside, sigma.abs() * abs(scale), 0.0)
         if not bool(torch.isfinite(sigma).all()):
             raise FieldInvalid(
-                f"The noise {name_of(metadata.noise)} holds NaN or infinity in the mask; expected finite numbers.",
+                f"The noise {volume_name(metadata.noise)} holds NaN or infinity in the mask; expected finite numbers.",
                 option="noise",
             )
-    magnitude = None if metadata.magnitude is None else read_volume(metadata.magnitude, grid, total.name)
+    with errors_naming("magnitude"):
+        magnitude = None if metadata.magnitude is None else volume_on_grid(metadata.magnitude, grid, total.name)
 
     centred = TotalField(torch.where(inside, values - values[inside].median(), 0.0), inside, grid, sigma)
     removal = steps.removal()
@@ -181,11 +226,11 @@ def preprocess_total_field(
     require_plausible(local, "total field", unit)
     local = replace(local, noise=sigma, magnitude=magnitude, echo_spacing=metadata.echo_time, b0=metadata.b0)
 
-    warnings += [*unusable, *plausibility.check_orientation(total, grid)]
+    warnings += [*non_finite_warnings, *plausibility.check_orientation(total, grid)]
     sides = touched_sides(inside)
     if sides:
         warnings.append(f"The mask touches the edge of the image ({', '.join(sides)}); the field there is uncertain.")
-    warnings += [*plausibility.check_sign(local, "field"), *plausibility.check_mask_kept(inside, local.mask)]
+    warnings += [*plausibility.check_sign(local, "field"), *plausibility.check_mask_loss(inside, local.mask)]
     notes = {
         "input": "total field",
         "image": total.name,
@@ -199,6 +244,6 @@ def preprocess_total_field(
         "residual_background": residual_background(local),
         "n_voxels": {"mask": int(inside.sum()), "effective_mask": int(local.mask.sum())},
     }
-    beside = {"noise": sigma, "magnitude": magnitude}
-    intermediates = {"totalfield": values, "inputmask": inside, **{k: x for k, x in beside.items() if x is not None}}
+    intermediates = {"totalfield": values, "inputmask": inside}
+    intermediates |= {k: x for k, x in (("noise", sigma), ("magnitude", magnitude)) if x is not None}
     return PreprocessedField(local, intermediates, total.name, notes, warnings, has_orientation(total))

@@ -1,4 +1,4 @@
-"""A local field with everything that was made before it, as it is handed to the pipeline and written down."""
+"""A local field with everything that was computed before it, and its files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from IR2QSMLib.core.version import __version__
 from IR2QSMLib.core.volumes import LocalField
-from IR2QSMLib.io.bids import DIRECTION, HARMONIC_ESTIMATED
+from IR2QSMLib.io.bids import B0_DIRECTION_KEY, HARMONIC_ESTIMATED_KEY
 from IR2QSMLib.io.outputs import Outputs
 
 SOFTWARE = {"name": "ir2qsm", "version": __version__}
@@ -26,17 +26,18 @@ def files_in(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class PreprocessedField:
-    """A local field with everything that was made before it, as `reconstruct` takes it."""
+    """A local field with everything that was computed before it, as `reconstruct` takes it."""
 
     local: LocalField
     """[ppm], with magnitude, noise, echo spacing and B0 where they are known."""
     intermediates: dict[str, Tensor]
-    """The volumes made before it by the names of their files, those of `NAMES`, fields and noise in ppm: (x, y, z)."""
+    """The volumes before it by the names of their files, those of `NAMES`; fields and noise [ppm]: (x, y, z)."""
     name: str
-    """Of the input."""
+    """Name of the input, for messages and the provenance."""
     notes: dict[str, Any]
     """What was decided, for the provenance."""
     warnings: list[str] = field(default_factory=list)
+    """One sentence each."""
     oriented: bool = True
     """Whether the input says how it lies in the patient."""
 
@@ -50,9 +51,9 @@ class PreprocessedField:
         for name, values in volumes.items():
             outputs.volume(paths[name], values, self.local.grid)
         about: dict[str, Any] = {"Units": "ppm", "Software": SOFTWARE}
-        if self.local.grid.b0_given is not None:
-            about[DIRECTION] = list(self.local.grid.b0_given)
-        local = {"Quantity": "Local field", HARMONIC_ESTIMATED: self.local.harmonic_estimated}
+        if self.local.grid.user_b0_direction is not None:
+            about[B0_DIRECTION_KEY] = list(self.local.grid.user_b0_direction)
+        local = {"Quantity": "Local field", HARMONIC_ESTIMATED_KEY: self.local.harmonic_estimated}
         outputs.json(folder / "localfield.json", about | local)
         if "totalfield" in self.intermediates:
             outputs.json(folder / "totalfield.json", about | {"Quantity": "Total field"})

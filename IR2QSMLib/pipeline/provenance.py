@@ -1,4 +1,4 @@
-"""What the sidecar of a map says of how it came about."""
+"""The JSON beside a map: how it came about."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from IR2QSMLib.core.devices import Device
 from IR2QSMLib.inversion.registry import Method, describe
 from IR2QSMLib.physics.cone import BANDS
-from IR2QSMLib.pipeline.inputs import REFERENCES, LoadedField, name_of
+from IR2QSMLib.pipeline.inputs import REFERENCES, LoadedField, volume_name
 from IR2QSMLib.pipeline.metadata import Volume
 from IR2QSMLib.pipeline.preprocessed import SOFTWARE
 
@@ -31,17 +31,16 @@ def provenance(
     seconds: Mapping[str, float],
     warnings: Sequence[str],
 ) -> dict[str, Any]:
-    """The JSON beside a map: inputs, method with its decisions, reference, geometry, quality, device, versions,
-    warnings.
+    """The JSON beside a map: inputs, method, reference, geometry, cone index, device, versions, warnings.
 
     Parameters
     ----------
     loaded
         The field that was inverted.
     method, notes
-        The method with its parameters, and what it decided for itself.
+        The method with its parameters, and what it chose itself, such as an automatic λ.
     reference
-        The region as it was asked for, and the mean [ppm] that was subtracted.
+        "mean", "none", or the volume of the region; and the mean [ppm] that was subtracted.
     cone_index
         Of the map, band by band of `physics.cone.BANDS`.
     mask
@@ -49,19 +48,24 @@ def provenance(
     margin
         Around the mask's box [voxels].
     device, seconds
-        What ran the method, and the time of each stage [s].
+        Where the method ran, and the time of each stage [s].
     warnings
         One sentence each.
+
+    Returns
+    -------
+    dict
+        For JSON.
     """
-    asked, zero = reference
+    region, subtracted = reference
     grid = loaded.local.grid
-    named = isinstance(asked, str) and asked in REFERENCES
+    region_name = region if isinstance(region, str) and region in REFERENCES else volume_name(region)
     return {
         "Units": "ppm",
         "Quantity": "Magnetic susceptibility",
         "Software": SOFTWARE,
         "Method": {**describe(method), **notes},
-        "Reference": {"region": asked if named else name_of(asked), "subtracted_ppm": zero},
+        "Reference": {"region": region_name, "subtracted_ppm": subtracted},
         "Inputs": loaded.provenance,
         **({"Field": loaded.preprocessing} if loaded.preprocessing is not None else {}),
         "B0Direction": {"voxel_axes": list(grid.b0_direction), "source": loaded.b0_source},

@@ -59,10 +59,9 @@ def reconstruct(
     progress
         Called with the fraction done and the stage; may raise Cancelled.
     **metadata
-        The fields of `FieldMetadata`: `unit` ("ppm", "ppb", "hz", "rad", "rad/s", "t"; by default what the file's JSON
-        says,
-        else ppm), `b0` [T], `echo_time` [s], `b0_direction` in voxel axes, `mask_labels`, `non_finite`, and the volumes
-        `magnitude`, `noise` (in `unit`) and `csf` for methods that use them.
+        The fields of `FieldMetadata`: `unit` ("ppm", "ppb", "hz", "rad", "rad/s", "t"; by default what the file's
+        JSON says, else ppm), `b0` [T], `echo_time` [s], `b0_direction` in voxel axes, `mask_labels`, `non_finite`, and
+        the volumes `magnitude`, `noise` (in `unit`) and `csf` for methods that use them.
 
     Returns
     -------
@@ -79,58 +78,57 @@ def reconstruct(
     progress(0.0, "reading")
     chosen = method_named(method) if isinstance(method, str) else method
     if margin < 0:
-        raise ParameterInvalid(f"The margin is {margin} voxels; expected 0 or more.")
+        raise ParameterInvalid(f"The margin is {margin} voxels; expected 0 or more.", option="margin")
     loaded = load_inputs(field, mask, grid, FieldMetadata(**metadata))
     region = reference_region(reference, loaded)
-    wanted = choose_device(device)
+    chosen_device = choose_device(device)
 
     watch.stage("inversion")
-    inverted = invert(chosen, loaded.local, margin, wanted, part_of(progress, 0.05, 0.95))
-    if region is not None and inverted.narrowed:
-        region = reference_region(reference, replace(loaded, local=replace(loaded.local, mask=inverted.mask)))
+    inverted = invert(chosen, loaded.local, margin, chosen_device, part_of(progress, 0.05, 0.95))
+    maps, valid = inverted.maps, inverted.mask
+    if region is not None and maps.mask is not None:
+        region = reference_region(reference, replace(loaded, local=replace(loaded.local, mask=valid)))
 
     watch.stage("reference")
     progress(0.96, "reference")
-    chi, zero = apply_reference(inverted.susceptibility.values, inverted.mask, region)
+    chi, subtracted = apply_reference(maps.values, valid, region)
     # About the mean in the mask, so that the choice of the reference does not count.
-    index = cone_index(chi - chi[inverted.mask].mean(), inverted.mask, loaded.local.grid)
-    warnings = [*loaded.warnings, *inverted.warnings, *plausibility.check_streaks(index)]
+    index = cone_index(chi - chi[valid].mean(), valid, loaded.local.grid)
 
     watch.stage(None)
     record = provenance(
         loaded,
         chosen,
-        inverted.susceptibility.notes,
-        reference=(reference, zero),
+        maps.notes,
+        reference=(reference, subtracted),
         cone_index=index,
-        mask=inverted.mask,
+        mask=valid,
         margin=margin,
         device=inverted.device,
         seconds=watch.seconds,
-        warnings=warnings,
+        warnings=[*loaded.warnings, *inverted.warnings, *plausibility.check_streaks(index)],
     )
     progress(1.0, "done")
-    maps = inverted.susceptibility
-    return Result(chi, inverted.mask, maps.uncertainty, loaded.local.grid, record, maps.unexplained)
+    return Result(chi, valid, maps.uncertainty, loaded.local.grid, record, maps.unexplained)
 
 
 @dataclass(frozen=True)
-class Inverted:
-    """A method's map on the field's own grid, before the reference."""
+class UnreferencedMaps:
+    """A method's maps on the field's own grid, before the reference."""
 
-    susceptibility: Susceptibility
+    maps: Susceptibility
+    """χ, and what else the method gives [ppm]; with a mask if the method gave its own."""
     mask: Tensor
     """Where χ is valid, bool: (x, y, z)."""
     device: Device
+    """Where the method ran."""
     warnings: tuple[str, ...] = ()
-
-    @property
-    def narrowed(self) -> bool:
-        """Whether the method gave its own mask."""
-        return self.susceptibility.mask is not None
+    """One sentence each."""
 
 
-def invert(method: Method, local: LocalField, margin: int, device: Device, progress: Progress = silent) -> Inverted:
+def invert(
+    method: Method, local: LocalField, margin: int, device: Device, progress: Progress = silent
+) -> UnreferencedMaps:
     """Run a method on its working grid, on the CPU when the device's memory does not even hold a tile.
 
     Parameters
@@ -145,6 +143,11 @@ def invert(method: Method, local: LocalField, margin: int, device: Device, progr
         Where to run.
     progress
         Called with the fraction done and the stage.
+
+    Returns
+    -------
+    UnreferencedMaps
+        On the grid of `local`, zero outside its mask.
 
     Raises
     ------
@@ -172,12 +175,12 @@ def invert(method: Method, local: LocalField, margin: int, device: Device, progr
     if maps.notes.get("tile") is not None:
         warnings.append(f"The volume was inverted in blended tiles of {maps.notes['tile']} voxels.")
 
-    def restored(values: Tensor | None) -> Tensor | None:
+    def to_original_grid(values: Tensor | None) -> Tensor | None:
         return None if values is None else working_grid.to_original_grid(values.cpu())
 
     values = torch.where(local.mask, working_grid.to_original_grid(maps.values.cpu()), 0.0)
     warnings += plausibility.check_map(values, local.mask)
-    uncertainty, unexplained, mask = map(restored, (maps.uncertainty, maps.unexplained, maps.mask))
+    uncertainty, unexplained, mask = map(to_original_grid, (maps.uncertainty, maps.unexplained, maps.mask))
     if mask is not None and not bool((mask == local.mask).all()):
         warnings.append(f"The map covers {int(mask.sum())} of the mask's {int(local.mask.sum())} voxels.")
     maps = replace(
@@ -187,12 +190,29 @@ def invert(method: Method, local: LocalField, margin: int, device: Device, progr
         unexplained=None if unexplained is None else unexplained * local.mask,
         mask=mask,
     )
-    return Inverted(maps, local.mask if mask is None else mask, device, tuple(warnings))
+    return UnreferencedMaps(maps, local.mask if mask is None else mask, device, tuple(warnings))
 
 
 def apply_reference(chi: Tensor, mask: Tensor, region: Tensor | None) -> tuple[Tensor, float]:
-    """χ [ppm] of zero mean in `region`, zero outside the mask, and the mean that was subtracted; all (x, y, z)."""
+    """Subtract the mean in a region, as the field does not know the zero of χ.
+
+    Parameters
+    ----------
+    chi
+        χ [ppm]: (x, y, z).
+    mask
+        Where χ is valid, bool: (x, y, z).
+    region
+        Where χ is to have zero mean, bool (x, y, z); None changes nothing.
+
+    Returns
+    -------
+    chi
+        χ [ppm], zero outside the mask: (x, y, z).
+    subtracted
+        The mean [ppm].
+    """
     if region is None:
         return chi, 0.0
-    zero = float(chi[region].double().mean())
-    return torch.where(mask, chi - zero, 0.0), zero
+    mean = float(chi[region].double().mean())
+    return torch.where(mask, chi - mean, 0.0), mean
