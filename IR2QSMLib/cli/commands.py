@@ -1,8 +1,9 @@
-"""What every command of `ir2qsm` has: its place in the parser, progress, cancellation, a device."""
+"""What the commands of `ir2qsm` share: the parser, its errors, progress, cancellation, answers."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,18 +31,37 @@ class Command:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are errors like any other."""
+    """A parser whose errors are those of the library, and name their option."""
 
     def error(self, message: str) -> NoReturn:
-        named = re.search(r"--([a-z][a-z0-9-]*)", message)
-        option = named[1].replace("-", "_") if named else None
-        raise ParameterInvalid(f"{message}; see: {self.prog} --help.", option=option)
+        raise ParameterInvalid(f"{message}; see: {self.prog} --help.", option=_option_in(message))
+
+
+def _option_in(message: str) -> str | None:
+    """The option that argparse complains of: the long name of a flag, or that of a positional argument."""
+    named = re.search(r"(?:argument|required:) (?:-\w/)?(?:--)?([A-Za-z][\w-]*)", message)
+    named = named or re.search(r"--([a-z][\w-]*)", message)
+    return named[1].lower().replace("-", "_") if named else None
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Progress and cancellation, which every command has."""
     parser.add_argument("--progress", choices=MODES, default="bar")
     parser.add_argument("--cancel-file", type=Path, metavar="PATH", help="the run ends when this file appears")
+
+
+def add_json_option(parser: argparse.ArgumentParser) -> None:
+    """The choice between an answer for people and one for programs."""
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def answer_as_asked(args: argparse.Namespace, console: Console, answer: dict[str, Any]) -> Answer:
+    """The answer for the worker's protocol with `--json`; else it is printed line by line."""
+    if args.json:
+        return answer
+    for key, value in answer.items():
+        console.say(f"{key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+    return None
 
 
 def make_folder(path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from IR2QSMLib.cli.commands import Answer, Command, make_folder
-from IR2QSMLib.cli.options import add_field_metadata, metadata_of
+from IR2QSMLib.cli.options import add_field_metadata, field_metadata
 from IR2QSMLib.core.errors import ParameterInvalid
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
         window=tuple(args.window),
         device=args.device,
     )
-    metadata = metadata_of(args)
+    metadata = field_metadata(args)
     make_folder(args.output)
     with console.outputs as outputs:
         answer = compare(outputs, args.output, args.field, args.mask, metadata, options, console.progress)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IR2QSMLib.cli.commands import Answer, Command, make_folder
-from IR2QSMLib.cli.options import add_input_options, input_files, input_kind, metadata_of
+from IR2QSMLib.cli.options import add_input_options, field_metadata, input_files, input_kind
 from IR2QSMLib.core.errors import MaskInvalid, OutputUnwritable, ParameterInvalid
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def preprocess(args: argparse.Namespace, kind: str, progress: Progress) -> Prepr
             raise MaskInvalid(
                 f"The field {args.field.name} came without a mask; give that in which it was measured.", option="mask"
             )
-        return preprocess_total_field(args.field, args.mask, metadata=metadata_of(args), **common)
+        return preprocess_total_field(args.field, args.mask, metadata=field_metadata(args), **common)
     if args.noise is not None:
         raise ParameterInvalid(
             "--noise goes with a field; of phase it is found from the echoes. Leave it out.", option="noise"

@@ -1,84 +1,22 @@
-"""What this installation is: versions, devices that ran a kernel, weights."""
+"""`ir2qsm info`: versions, methods with their options, devices that work, and weights."""
 
 from __future__ import annotations
 
-import json
-import platform
-from dataclasses import asdict
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+import argparse
+from typing import TYPE_CHECKING
 
-import torch
+from IR2QSMLib.cli.commands import Answer, Command, add_json_option, answer_as_asked
 
-from IR2QSMLib.core.devices import devices, half_precision
-from IR2QSMLib.core.errors import WeightsInvalid
-from IR2QSMLib.core.options import Option, number_or_auto
-from IR2QSMLib.core.units import FIELD_UNITS, TE_RANGE
-from IR2QSMLib.core.version import __version__
-from IR2QSMLib.inversion.learned.tiles import TILES
-from IR2QSMLib.inversion.registry import METHODS, Entry
-from IR2QSMLib.io.weights import models_folder, read_weights
+if TYPE_CHECKING:
+    from IR2QSMLib.cli.console import Console
 
 
-def information() -> dict[str, Any]:
-    """Versions, methods that can run and cannot, devices (each probed with a kernel), bundled weights: for JSON."""
-    return {
-        "version": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "simpleitk": version("SimpleITK"),
-        "numpy": version("numpy"),
-        "units": FIELD_UNITS,
-        "echo_time_range_s": TE_RANGE,
-        "tiles": TILES,
-        "methods": {name: _method(entry) for name, entry in METHODS.items()},
-        "devices": [
-            {**asdict(d), "bfloat16": d.problem is None and half_precision(d.kind) is not None} for d in devices()
-        ],
-        "weights": _weights(),
-    }
+def _run(args: argparse.Namespace, console: Console) -> Answer:
+    from IR2QSMLib.cli.installation import information
+
+    return answer_as_asked(args, console, information())
 
 
-def _method(entry: Entry) -> dict[str, Any]:
-    try:
-        problem = entry.problem
-    except WeightsInvalid as error:  # an installation without any weights
-        problem = str(error)
-    about = {
-        "sentence": entry.sentence,
-        "citation": entry.citation,
-        "needs": entry.needs,
-        "options": {name: _option(*declared) for name, declared in entry.options.items()},
-        "volumes": entry.volumes,
-        "outputs": entry.outputs,
-        "available": problem is None,
-    }
-    return about if problem is None else {**about, "problem": problem}
-
-
-def _option(option: Option, default: Any) -> dict[str, Any]:
-    """One option of a method, for a panel to offer."""
-    kinds = {float: "number", int: "whole number", Path: "file", str: "word", number_or_auto: "number or auto"}
-    return {
-        "help": option.help,
-        "kind": "flag" if option.flag else kinds.get(option.parse, "word"),
-        "choices": option.choices,
-        "default": default,
-    }
-
-
-def _weights() -> list[dict[str, Any]]:
-    try:
-        files = sorted(models_folder().glob("*.safetensors"))
-    except WeightsInvalid as error:
-        return [{"problem": str(error)}]
-    found: list[dict[str, Any]] = []
-    for path in files:
-        try:
-            weights = read_weights(path)
-            config = json.dumps(weights.header.get("config"))
-            found.append({"name": weights.name, "sha256": weights.sha256, "config": config})
-        except WeightsInvalid as error:
-            found.append({"name": path.name, "problem": str(error)})
-    return found
+COMMAND = Command(
+    "info", "list versions, methods with their options, devices that work, and weights", add_json_option, _run
+)

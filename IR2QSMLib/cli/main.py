@@ -7,31 +7,52 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from IR2QSMLib.cli import benchmark, compare, fieldmap, import_weights, inspect, reconstruct, simulate, train
+from IR2QSMLib.cli import (
+    benchmark,
+    calibrate,
+    compare,
+    demo,
+    fieldmap,
+    import_weights,
+    info,
+    inspect,
+    reconstruct,
+    simulate,
+    train,
+)
 from IR2QSMLib.cli.commands import Answer, Parser, add_common_options
 from IR2QSMLib.cli.console import MODES, Console
 from IR2QSMLib.core.version import __version__
 
-COMMANDS = {
-    command.name: command
-    for command in (
-        reconstruct.COMMAND,
-        fieldmap.COMMAND,
-        compare.COMMAND,
-        simulate.SIMULATE,
-        simulate.DEMO,
-        benchmark.COMMAND,
-        train.TRAIN,
-        train.CALIBRATE,
-        import_weights.COMMAND,
-        inspect.INSPECT,
-        inspect.INFO,
-    )
-}
+MODULES = (
+    reconstruct,
+    fieldmap,
+    compare,
+    simulate,
+    demo,
+    benchmark,
+    train,
+    calibrate,
+    import_weights,
+    inspect,
+    info,
+)
+COMMANDS = {module.COMMAND.name: module.COMMAND for module in MODULES}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0 done, 2 bad input, 3 cancelled, 1 our fault."""
+    """Run a command.
+
+    Parameters
+    ----------
+    argv
+        The words after `ir2qsm`; None takes those of the process.
+
+    Returns
+    -------
+    int
+        The exit code: 0 done, 1 a fault of the program, 2 bad input, 3 cancelled.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks χ and λ still gets the help
     words = sys.argv[1:] if argv is None else list(argv)
@@ -40,18 +61,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser(command: str | None) -> Parser:
-    """The parser of all commands, with the options of the one that is to run: those of methods load torch."""
+    """The parser of all commands, with the options only of the one that is to run: those of methods load torch."""
     top = Parser("ir2qsm", description="Susceptibility maps. Research software, not for diagnosis.")
     top.add_argument("--version", action="version", version=f"ir2qsm {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND", dest="command", parser_class=Parser)
-    for name, spec in COMMANDS.items():
-        description = f"{spec.sentence[0].upper()}{spec.sentence[1:]}."
-        p = commands.add_parser(name, help=spec.sentence, description=description)
+    for name, entry in COMMANDS.items():
+        description = f"{entry.sentence[0].upper()}{entry.sentence[1:]}."
+        p = commands.add_parser(name, help=entry.sentence, description=description)
         add_common_options(p)
-        if spec.device:
+        if entry.device:
             p.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps")
         if name == command:
-            spec.add_options(p)
+            entry.add_options(p)
     return top
 
 

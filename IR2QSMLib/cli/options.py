@@ -1,8 +1,9 @@
-"""Options that several commands have: what a field is, what comes before a local field, and those of the methods."""
+"""Options that several commands share: of the field, of the preprocessing, and of the methods."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 PHASE_ONLY = ("echoes", "series", "phase_range", "bipolar", "unwrapping")
 PREPROCESSING = ("flip_sign", "background", "recover", "keep")
-"""Options of what comes before a local field."""
+"""Options of the preprocessing, which a local field does not need."""
 
 
 def add_field_metadata(p: argparse.ArgumentParser, *, one_magnitude: bool = True) -> None:
@@ -36,7 +37,7 @@ def add_field_metadata(p: argparse.ArgumentParser, *, one_magnitude: bool = True
         help="in voxel axes; default: the patient's superior-inferior axis",
     )
     p.add_argument("--mask-labels", type=int, nargs="+", metavar="N", help="labels of the mask that belong to it")
-    magnitude = "medi: its edges are spared"
+    magnitude = "medi: χ may be uneven across its edges"
     if one_magnitude:
         p.add_argument("--magnitude", type=Path, metavar="FILE", help=magnitude)
     else:
@@ -55,8 +56,8 @@ def add_field_metadata(p: argparse.ArgumentParser, *, one_magnitude: bool = True
     p.add_argument("--reference", default="mean", metavar="mean|none|LABELMAP", help="region whose mean χ is zero")
 
 
-def metadata_of(args: argparse.Namespace) -> FieldMetadata:
-    """The metadata of a field that the arguments give; raises ParameterInvalid for several echo times or magnitudes."""
+def field_metadata(args: argparse.Namespace) -> FieldMetadata:
+    """The metadata of a field from the arguments; raises ParameterInvalid for several echo times or magnitudes."""
     from IR2QSMLib.pipeline.metadata import FieldMetadata
 
     if args.te is not None and len(args.te) > 1:
@@ -82,7 +83,7 @@ def metadata_of(args: argparse.Namespace) -> FieldMetadata:
 
 
 def add_input_options(p: argparse.ArgumentParser) -> None:
-    """The field, the mask, and what comes before a local field."""
+    """The input, its mask, and the preprocessing of phase and total fields."""
     p.add_argument(
         "field",
         type=Path,
@@ -121,17 +122,17 @@ def add_input_options(p: argparse.ArgumentParser) -> None:
 
 
 def input_kind(args: argparse.Namespace) -> str:
-    """What the input is, as the user says or, with 'auto', as it looks; refuses options that do not go with it."""
+    """What the input is, by the user or, with 'auto', by its values; refuses options that do not go with it."""
     from IR2QSMLib.pipeline.identify import detect_input
 
     kind: str = args.input
     if kind == "auto":
         kind = "phase" if args.echoes else detect_input(args.field)
-    unfit = {"total-field": PHASE_ONLY, "local-field": (*PHASE_ONLY, *PREPROCESSING)}.get(kind, ())
-    for name in unfit:
+    excluded = {"total-field": PHASE_ONLY, "local-field": (*PHASE_ONLY, *PREPROCESSING)}.get(kind, ())
+    for name in excluded:
         if getattr(args, name):
             raise ParameterInvalid(
-                f"--{name.replace('_', '-')} does not go with a {kind.replace('-', ' ')}, as which {args.field.name} "
+                f"{_flag(name)} does not go with a {kind.replace('-', ' ')}, as which {args.field.name} "
                 "was taken; say otherwise with --input.",
                 option="input",
             )
@@ -156,14 +157,14 @@ def input_files(args: argparse.Namespace) -> list[Path]:
 def add_method_options(p: argparse.ArgumentParser, methods: dict[str, Entry]) -> None:
     """The options of all methods, as their dataclasses declare them: each once, with the methods that have it."""
     for name in dict.fromkeys(option for entry in methods.values() for option in entry.options):
-        owners = {m: entry.options[name] for m, entry in methods.items() if name in entry.options}
-        texts: dict[str, list[str]] = {}
+        owners = {method: entry.options[name] for method, entry in methods.items() if name in entry.options}
+        methods_by_help: dict[str, list[str]] = {}
         for method, (option, default) in owners.items():
-            shown = method if default in (None, False) else f"{method} ({default:g})" if _is_number(default) else method
-            texts.setdefault(option.help, []).append(shown)
+            with_default = f"{method} ({default:g})" if _is_number(default) else method
+            methods_by_help.setdefault(option.help, []).append(with_default)
         option = next(iter(owners.values()))[0]
-        flags = [f"--{n.replace('_', '-')}" for n in (name, *option.old_names)]
-        text = "; ".join(f"{', '.join(who)}: {what}" for what, who in texts.items())
+        flags = [_flag(n) for n in (name, *option.old_names)]
+        text = "; ".join(f"{', '.join(names)}: {help_text}" for help_text, names in methods_by_help.items())
         if option.flag:
             p.add_argument(*flags, action="store_true", default=None, help=text)
         else:
@@ -171,22 +172,28 @@ def add_method_options(p: argparse.ArgumentParser, methods: dict[str, Entry]) ->
 
 
 def method_parameters(args: argparse.Namespace, methods: dict[str, Entry]) -> dict[str, Any]:
-    """What the arguments say of the chosen method's parameters; raises ParameterInvalid for those of another one."""
+    """The chosen method's parameters that the arguments set; raises ParameterInvalid for those of another method."""
     names = dict.fromkeys(option for entry in methods.values() for option in entry.options)
     chosen = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    own = methods[args.method].options
-    require_owned([name for name in chosen if name not in own], args.method, methods, lambda e: tuple(e.options))
+    refuse_other_methods(list(chosen), args.method, methods, lambda entry: entry.options)
     return chosen
 
 
-def require_owned(names: list[str], method: str, methods: dict[str, Entry], of: Any) -> None:
-    """Raise ParameterInvalid for options that the method has not; `of` lists those of an entry."""
-    if not names:
+def refuse_other_methods(
+    names: list[str], method: str, methods: dict[str, Entry], accepted: Callable[[Entry], Iterable[str]]
+) -> None:
+    """Raise ParameterInvalid for options of other methods; `accepted` lists the options that a method has."""
+    foreign = [name for name in names if name not in accepted(methods[method])]
+    if not foreign:
         return
-    owners = [name for name, entry in methods.items() if set(names) <= set(of(entry))]
+    owners = [name for name, entry in methods.items() if set(foreign) <= set(accepted(entry))]
     listed = " or ".join(filter(None, [", ".join(owners[:-1]), owners[-1] if owners else ""]))
-    flags = " and ".join(f"--{name.replace('_', '-')}" for name in names)
-    raise ParameterInvalid(f"{flags} belongs to --method {listed}, not to {method}.", option=names[0])
+    flags = " and ".join(map(_flag, foreign))
+    raise ParameterInvalid(f"{flags} belongs to --method {listed}, not to {method}.", option=foreign[0])
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _is_number(value: Any) -> bool:

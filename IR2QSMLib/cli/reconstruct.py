@@ -11,19 +11,19 @@ from IR2QSMLib.cli.fieldmap import describe_field, preprocess, require_intermedi
 from IR2QSMLib.cli.options import (
     add_input_options,
     add_method_options,
+    field_metadata,
     input_files,
     input_kind,
-    metadata_of,
     method_parameters,
-    require_owned,
+    refuse_other_methods,
 )
 from IR2QSMLib.core.choices import METHOD_NAMES
 
 if TYPE_CHECKING:
     from IR2QSMLib.cli.console import Console
 
-MADE_OF = {"phase": ("magnitude", "noise"), "total-field": ("magnitude", "noise")}
-"""Volumes that what comes before a local field uses itself, whatever the method."""
+USED_BEFORE = {"phase": ("magnitude", "noise"), "total-field": ("magnitude", "noise"), "local-field": ()}
+"""Volumes that the preprocessing of an input takes, whatever the method."""
 
 
 def _add_options(p: argparse.ArgumentParser) -> None:
@@ -49,22 +49,21 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
 
     keep_freed_memory()
     maps = {"uncertainty": args.uncertainty, "mask": args.mask_output, "unexplained": args.unexplained}
-    written = [p for p in (args.output, *maps.values()) if p is not None]
-    for path in written:
+    results = [path for path in (args.output, *maps.values()) if path is not None]
+    for path in results:
         check_writable(path)
     check_writable(sidecar_path(args.output), (".json",))
     inputs = input_files(args)
-    refuse_overwriting(inputs, [*written, sidecar_path(args.output)])
+    refuse_overwriting(inputs, [*results, sidecar_path(args.output)])
     if args.keep is not None:
         require_intermediates_apart(inputs, args.keep)
 
     kind = input_kind(args)
     parameters = method_parameters(args, METHODS)
-    volumes = [n for n in ("magnitude", "noise", "csf") if n not in MADE_OF.get(kind, ()) and getattr(args, n)]
-    entry = METHODS[args.method]
-    require_owned([n for n in volumes if n not in entry.volumes], args.method, METHODS, lambda e: e.volumes)
-    outputs_asked = [n for n in ("uncertainty", "unexplained") if maps[n] is not None]
-    require_owned([n for n in outputs_asked if n not in entry.outputs], args.method, METHODS, lambda e: e.outputs)
+    volumes = [n for n in ("magnitude", "noise", "csf") if n not in USED_BEFORE[kind] and getattr(args, n)]
+    refuse_other_methods(volumes, args.method, METHODS, lambda entry: entry.volumes)
+    optional_maps = [n for n in ("uncertainty", "unexplained") if maps[n] is not None]
+    refuse_other_methods(optional_maps, args.method, METHODS, lambda entry: entry.outputs)
 
     common: dict[str, Any] = {
         "method": method(args.method, **parameters),
@@ -73,7 +72,7 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
     }
     field = None
     if kind == "local-field":
-        metadata = vars(metadata_of(args))
+        metadata = vars(field_metadata(args))
         result = reconstruct(args.field, args.mask, progress=console.progress, **common, **metadata)
     else:
         field = preprocess(args, kind, part_of(console.progress, 0.0, 0.5))
@@ -89,7 +88,7 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
         sidecar = result.add_to(outputs, args.output, **maps)
         console.progress(1.0, "written")
     paths = {"chi": args.output, **maps, "provenance": sidecar}
-    if "unexplained" not in entry.outputs:
+    if "unexplained" not in METHODS[args.method].outputs:
         del paths["unexplained"]
     answer = {name: None if path is None else str(path) for name, path in paths.items()}
     answer["warnings"] = result.provenance["Warnings"]

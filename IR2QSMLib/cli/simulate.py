@@ -1,4 +1,4 @@
-"""`ir2qsm simulate` and `ir2qsm demo`: a simulated head as files, and with maps, a figure and a table."""
+"""`ir2qsm simulate`: a simulated head as files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from IR2QSMLib.cli.console import Console
 
 
-def _add_simulate_options(p: argparse.ArgumentParser) -> None:
+def _add_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     p.add_argument("--seed", type=int, default=0, help="one head a seed; below 1000000 none was trained on")
     p.add_argument("--snr", type=float, default=40.0, help="power SNR of the field; inf for none")
@@ -24,15 +24,15 @@ def _add_simulate_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--phantom", action="store_true", help="a geometric phantom in place of a brain")
 
 
-def _simulate(args: argparse.Namespace, console: Console) -> Answer:
+def _run(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.simulation.cases import Case, simulate, write_case
 
     if not args.snr > 0.0:
-        raise ParameterInvalid(f"The power SNR is {args.snr:g}; expected a positive number, or inf.")
+        raise ParameterInvalid(f"The power SNR is {args.snr:g}; expected a positive number, or inf.", option="snr")
     if not 0 <= args.seed < 2**63:
-        raise ParameterInvalid(f"The seed is {args.seed}; expected a whole number from 0 to 2^63 - 1.")
+        raise ParameterInvalid(f"The seed is {args.seed}; expected a whole number from 0 to 2^63 - 1.", option="seed")
     if not math.isfinite(args.tilt):
-        raise ParameterInvalid(f"The tilt is {args.tilt:g} degrees; expected a finite number.")
+        raise ParameterInvalid(f"The tilt is {args.tilt:g} degrees; expected a finite number.", option="tilt")
     case = Case(args.seed, args.snr, tuple(args.shape), tuple(args.voxel_size), args.tilt, args.phantom)
     console.progress(0.0, "simulating")
     head, field = simulate(case)
@@ -43,20 +43,4 @@ def _simulate(args: argparse.Namespace, console: Console) -> Answer:
     return {"folder": str(args.output), "warnings": []}
 
 
-def _add_demo_options(p: argparse.ArgumentParser) -> None:
-    p.add_argument("-o", "--output", type=Path, default=Path("demo"), metavar="FOLDER")
-
-
-def _demo(args: argparse.Namespace, console: Console) -> Answer:
-    from IR2QSMLib.evaluation.demo import demo
-
-    make_folder(args.output)
-    console.say(demo(args.output, args.device, console.progress))
-    console.say(f"Maps and the figure demo.png are in the folder '{args.output}'.")
-    return {"folder": str(args.output), "warnings": []}
-
-
-SIMULATE = Command("simulate", "simulate a head: field, mask and true χ", _add_simulate_options, _simulate)
-DEMO = Command(
-    "demo", "simulate a brain and reconstruct it: maps, a figure, a table", _add_demo_options, _demo, device=True
-)
+COMMAND = Command("simulate", "simulate a head: field, mask and true χ", _add_options, _run)

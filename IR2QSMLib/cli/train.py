@@ -1,4 +1,4 @@
-"""The command line's training and calibration: options, and the runs that they describe."""
+"""`ir2qsm train`: a network on simulated heads."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import argparse
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from IR2QSMLib.cli.commands import Command
+from IR2QSMLib.cli.commands import Answer, Command
 from IR2QSMLib.core.choices import NETWORK_NAMES
 from IR2QSMLib.core.errors import ParameterInvalid
 
@@ -19,7 +19,7 @@ SIZES = ("width", "feature_noise", "dropout", "unit")
 """Options that are settings of the network; without one, a network is as published."""
 
 
-def _add_train_options(p: argparse.ArgumentParser) -> None:
+def _add_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("folder", type=Path, nargs="?", help="folder of a new run")
     p.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a run; its recipe is in its folder")
     p.add_argument("--minutes", type=float, required=True, help="time of the whole run, over all its sittings")
@@ -30,8 +30,8 @@ def _add_train_options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--reads",
         choices=("field", "first", "both", "three", "tikhonov"),
-        help="what the network is "
-        "given: the field, the first map, both, or both and a sharper map (three); both, whole-brain: three",
+        help="the network's input: the field, the first map, both, or both and a sharper map (three); default: both, "
+        "of whole-brain: three",
     )
     p.add_argument(
         "--whole-brain",
@@ -64,7 +64,7 @@ def _add_train_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--seed", type=int, default=0)
 
 
-def _train(args: argparse.Namespace, console: Console) -> dict[str, Any] | None:
+def _run(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.core.devices import choose_device
     from IR2QSMLib.inversion.learned.network_input import NetworkInput
     from IR2QSMLib.networks.registry import sized
@@ -115,33 +115,4 @@ def _train(args: argparse.Namespace, console: Console) -> dict[str, Any] | None:
     return {"folder": str(run.folder), "warnings": []}
 
 
-def _add_calibrate_options(p: argparse.ArgumentParser) -> None:
-    p.add_argument("weights", type=Path, help="a network that gives an uncertainty, calibrated before or not")
-    p.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FILE", help="safetensors file; its card goes beside it"
-    )
-
-
-def _calibrate(args: argparse.Namespace, console: Console) -> dict[str, Any]:
-    from IR2QSMLib.core.devices import keep_freed_memory
-    from IR2QSMLib.io.outputs import check_writable
-    from IR2QSMLib.training.calibrate import calibrate
-
-    keep_freed_memory()
-    check_writable(args.output, (".safetensors",))
-    with console.outputs as outputs:
-        card = calibrate(
-            outputs, args.weights, args.output, device=args.device, progress=console.progress, emit=console.say
-        )
-    console.say(f"{args.output.name}: sha256 {card['sha256']}")
-    return {"weights": str(args.output), "warnings": []}
-
-
-TRAIN = Command("train", "train a network on simulated heads", _add_train_options, _train, device=True)
-CALIBRATE = Command(
-    "calibrate",
-    "fit a network's uncertainty to its errors on simulated heads",
-    _add_calibrate_options,
-    _calibrate,
-    device=True,
-)
+COMMAND = Command("train", "train a network on simulated heads", _add_options, _run, device=True)

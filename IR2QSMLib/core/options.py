@@ -1,4 +1,4 @@
-"""Parameters of methods that are options, too: declared once, in the method's dataclass."""
+"""Parameters of methods that are also options: declared once, in the method's dataclass."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ class Option:
     help: str
     """Lower case, without a full stop."""
     parse: Callable[[str], Any] = float
-    """Makes the value of what was typed."""
+    """Turns the typed text into the value."""
     metavar: str | None = None
-    choices: tuple[str, ...] | None = None
+    choices: tuple[Any, ...] | None = None
+    limits: tuple[float | None, float | None] = (None, None)
+    """Lowest and highest number, None for no limit; the method itself refuses an end that it excludes."""
     flag: bool = False
-    """Whether it takes no value and turns something on."""
+    """Whether it takes no value and switches something on."""
     old_names: tuple[str, ...] = ()
     """Names that it had in the version before, which are still accepted."""
 

@@ -42,10 +42,10 @@ class Medi:
     """
 
     regularisation: Regularisation = option(
-        1000.0, "of the data", parse=number_or_auto, metavar="λ|auto", old_names=("strength",)
+        1000.0, "of the data", parse=number_or_auto, metavar="λ|auto", limits=(0.0, None), old_names=("strength",)
     )
     """λ, or "auto" to follow the noise found in the field."""
-    smv_radius: float = option(0.0, "take out the mean over such a sphere; 0: none", metavar="MM")
+    smv_radius: float = option(0.0, "take out the mean over such a sphere; 0: none", metavar="MM", limits=(0.0, None))
     """Radius of the spherical mean that is taken out [mm]; 0 for none. The mask shrinks by it."""
     merit: bool = option(False, "distrust voxels that the model cannot explain", flag=True)
     """Whether voxels that the model cannot explain lose weight after each step."""
