@@ -80,6 +80,7 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
 
 
 def named_file(text: str) -> tuple[str, Path]:
+    """Name and path of `NAME=FILE`, or of a file alone, which is called by its own name."""
     name, separator, file = text.partition("=")
     return (name, Path(file)) if separator and name and file else (Path(text).name.split(".")[0], Path(text))
 

@@ -1,4 +1,4 @@
-"""What a run says while it runs and how it ends: a bar for people, JSON lines for Slicer, and cancellation."""
+"""Progress, end and cancellation of a run: a bar for people, JSON lines for Slicer."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 MODES = ("bar", "json", "none")
 DONE, FAULT, BAD_INPUT, CANCELLED = 0, 1, 2, 3
-GRACE = 1.2
-"""Seconds that a run is given to end by itself once it is cancelled; two in all are promised."""
+POLL_SECONDS = 0.1
+"""Between two looks for the cancel file."""
+GRACE_SECONDS = 1.2
+"""In which a cancelled run may end by itself; two seconds in all are promised."""
 
 
 class Console:
@@ -43,7 +45,7 @@ class Console:
 
     @property
     def outputs(self) -> Outputs:
-        """The files of the run; loaded late, so that Ctrl-C is heard before torch is there."""
+        """The files of the run; imported late, so that Ctrl-C works before torch is imported."""
         if self._outputs is None:
             from IR2QSMLib.io.outputs import Outputs
 
@@ -52,7 +54,7 @@ class Console:
 
     def run(self, work: Callable[[], dict[str, Any] | None]) -> int:
         """Do the work, report its result or its error, and return the exit code."""
-        with self._listening():
+        with self._cancellable():
             return self._run(work)
 
     def _run(self, work: Callable[[], dict[str, Any] | None]) -> int:
@@ -79,7 +81,7 @@ class Console:
         """The progress callback; raises Cancelled once the run was cancelled."""
         if self._cancelled.is_set():
             raise Cancelled
-        fraction = self._fraction = max(fraction, self._fraction)  # a smaller tile or another device starts again
+        fraction = self._fraction = max(fraction, self._fraction)  # a smaller tile or another device starts anew
         if self.mode == "json":
             self._line("progress", fraction=round(fraction, 4), stage=stage, message=f"{stage}, {fraction:.0%}")
         elif self.mode == "bar":
@@ -94,8 +96,8 @@ class Console:
         if percent == self._shown or not sys.stderr.isatty():
             return
         self._shown = percent
-        spent = time.monotonic() - self._start
-        left = f"{spent / fraction - spent:4.0f} s left" if fraction > 0.02 else " " * 11
+        elapsed = time.monotonic() - self._start
+        left = f"{elapsed / fraction - elapsed:4.0f} s left" if fraction > 0.02 else " " * 11
         filled = "█" * (percent // 4)
         end = "\n" if percent >= 100 else ""
         print(f"\r{filled:<25} {percent:3d} % {left}  {stage:<22}", end=end, file=sys.stderr, flush=True)
@@ -106,7 +108,7 @@ class Console:
                 print(json.dumps({"event": event, **values}), file=self.out, flush=True)
 
     def _end(self, event: str, **values: Any) -> bool:
-        """Say how it ended; only the first end of a run is said. Returns whether this was it."""
+        """Print how the run ended, if that was not printed before; returns whether it is printed now."""
         with self._lock:
             if self._ended.is_set():
                 return False
@@ -124,43 +126,44 @@ class Console:
         return "\r\033[K" if self._shown >= 0 and sys.stderr.isatty() else ""
 
     def _discard(self) -> bool:
-        """Remove what is not in place yet; returns whether all of it is, so that it is too late to cancel."""
+        """Remove unfinished files; returns whether all files are in place already, so that it is too late to cancel."""
         if self._outputs is None:
             return False
         self._outputs.discard()
         return self._outputs.kept
 
     @contextmanager
-    def _listening(self) -> Iterator[None]:
-        """Hear Ctrl-C, SIGTERM and the cancel file, even while the main thread is inside a long call into torch."""
-        ear, bell = socket.socketpair()
-        ear.setblocking(False)
-        bell.setblocking(False)
-        heard = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is not signal.SIG_IGN]
-        handlers = {s: signal.signal(s, lambda *_: self._cancelled.set()) for s in heard}
-        wakeup = signal.set_wakeup_fd(bell.fileno(), warn_on_full_buffer=False)
-        watcher = threading.Thread(target=self._watch, args=(ear,), daemon=True)
+    def _cancellable(self) -> Iterator[None]:
+        """Notice Ctrl-C, SIGTERM and the cancel file, even while the main thread is inside a long call into torch."""
+        # Python runs signal handlers in the main thread only; the number of a signal reaches this socket at once.
+        receiver, sender = socket.socketpair()
+        receiver.setblocking(False)
+        sender.setblocking(False)
+        signals = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is not signal.SIG_IGN]
+        previous_handlers = {s: signal.signal(s, lambda *_: self._cancelled.set()) for s in signals}
+        previous_wakeup = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+        watcher = threading.Thread(target=self._watch, args=(receiver,), daemon=True)
         watcher.start()
         try:
             yield
         finally:
             self._ended.set()
             watcher.join()
-            signal.set_wakeup_fd(wakeup)
-            for number, handler in handlers.items():
+            signal.set_wakeup_fd(previous_wakeup)
+            for number, handler in previous_handlers.items():
                 signal.signal(number, handler)
-            ear.close()
-            bell.close()
+            receiver.close()
+            sender.close()
 
-    def _watch(self, ear: socket.socket) -> None:
+    def _watch(self, signal_numbers: socket.socket) -> None:
         """Wait to be cancelled; end the process where a long call does not let it end itself."""
         while not self._cancelled.is_set():
-            if self._ended.wait(0.1):
+            if self._ended.wait(POLL_SECONDS):
                 return
             with suppress(BlockingIOError):
-                if {signal.SIGINT, signal.SIGTERM} & set(ear.recv(64)):
+                if {signal.SIGINT, signal.SIGTERM} & set(signal_numbers.recv(64)):
                     self._cancelled.set()
             if self._cancel_file is not None and self._cancel_file.exists():
                 self._cancelled.set()
-        if not self._ended.wait(GRACE) and not self._discard() and self._end("cancelled"):
+        if not self._ended.wait(GRACE_SECONDS) and not self._discard() and self._end("cancelled"):
             os._exit(CANCELLED)

@@ -1,4 +1,4 @@
-"""`ir2qsm fieldmap`: from phase or a total field to the local field, and what `reconstruct` shares with it."""
+"""`ir2qsm fieldmap`: from phase or a total field to the local field; `reconstruct` uses the same functions."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def preprocess(args: argparse.Namespace, kind: str, progress: Progress) -> Prepr
     if kind == "total-field":
         if args.mask is None:
             raise MaskInvalid(
-                f"The field {args.field.name} came without a mask; give that in which it was measured.", option="mask"
+                f"The field {args.field.name} came without a mask; give the mask in which it was measured.",
+                option="mask",
             )
         return preprocess_total_field(args.field, args.mask, metadata=field_metadata(args), **common)
     if args.noise is not None:
@@ -101,17 +102,17 @@ def require_intermediates_apart(inputs: list[Path], folder: Path) -> None:
 
 
 def describe_field(field: PreprocessedField, console: Console) -> None:
-    """Say what a scan holds and what was decided: its images, how its phase was read, what the mask has lost.
+    """Print the images of a scan, how its phase was scaled, and what the mask lost.
 
-    To people alone: a program finds it in the JSON files, and may not read these lines' encoding.
+    Only for people: a program finds it in the JSON files, and may not know these lines' encoding.
     """
     if console.mode == "json":
         return
     lines = acquisition_table(field.notes.get("images", []))
     if "scaling" in field.notes:
         lines.append(f"Phase: {field.notes['scaling']}.")
-    n = field.notes["n_voxels"]
-    lines.append(f"Mask: {n['effective_mask']} of {n['mask']} voxels are left after background removal.")
+    n_voxels = field.notes["n_voxels"]
+    lines.append(f"Mask: {n_voxels['effective_mask']} of {n_voxels['mask']} voxels are left after background removal.")
     for line in lines:
         console.say(line)
 

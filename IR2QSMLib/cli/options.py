@@ -37,7 +37,7 @@ def add_field_metadata(p: argparse.ArgumentParser, *, one_magnitude: bool = True
         help="in voxel axes; default: the patient's superior-inferior axis",
     )
     p.add_argument("--mask-labels", type=int, nargs="+", metavar="N", help="labels of the mask that belong to it")
-    magnitude = "medi: χ may be uneven across its edges"
+    magnitude = "medi: χ may change across its edges"
     if one_magnitude:
         p.add_argument("--magnitude", type=Path, metavar="FILE", help=magnitude)
     else:
