@@ -1,1 +1,1 @@
-"""Dipole inversions: each method is a frozen dataclass of its parameters, callable on a prepared field."""
+"""Dipole inversions: each method is a frozen dataclass of its parameters, callable on a local field."""

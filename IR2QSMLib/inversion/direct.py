@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.options import AUTO, number_or_auto, option
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
-from IR2QSMLib.inversion.regularisation import Regularisation, require_regularisation, tkd_threshold
+from IR2QSMLib.inversion.regularisation import Regularisation, centred_field, require_regularisation, tkd_threshold
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import fft, ifft
 from IR2QSMLib.physics.spectrum import estimate_spectrum
@@ -19,13 +20,23 @@ from IR2QSMLib.physics.spectrum import estimate_spectrum
 
 @dataclass(frozen=True)
 class TruncatedDivision:
-    """Thresholded k-space division, TKD (Shmueli 2009, doi 10.1002/mrm.22135).
+    """Thresholded k-space division (TKD), χ = F⁻¹[F f / D] with sign(D)·t in place of D where |D| ≤ t, 0 at k = 0.
 
-    χ = F⁻¹[F f / D], with D replaced by sign(D)·t where |D| ≤ t, and 0 at k = 0. Raises ParameterInvalid
-    unless 0 < t < 2/3.
+    With "auto", the field's constant is taken out first.
+
+    Raises
+    ------
+    ParameterInvalid
+        Unless 0 < t < 2/3.
+
+    References
+    ----------
+    Shmueli et al. 2009, Magn Reson Med, doi 10.1002/mrm.22135.
     """
 
-    threshold: Regularisation = option(0.15, "on the dipole kernel", parse=number_or_auto, metavar="t|auto")
+    threshold: Regularisation = option(
+        0.15, "on the dipole kernel", parse=number_or_auto, metavar="t|auto", limits=(0.0, 2.0 / 3.0)
+    )
     """t, dimensionless, or "auto" to follow what of the field no susceptibility explains."""
 
     def __post_init__(self) -> None:
@@ -38,24 +49,39 @@ class TruncatedDivision:
     def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
         """Invert a local field [ppm]."""
         progress(0.0, "inversion")
-        threshold = tkd_threshold(estimate_spectrum(field)[0]) if self.threshold == AUTO else float(self.threshold)
+        notes: dict[str, Any] = {}
+        if self.threshold == AUTO:
+            field, spectrum = centred_field(field)
+            threshold = tkd_threshold(spectrum)
+            notes["field_offset_ppm"] = round(spectrum.offset, 6)
+        else:
+            threshold = float(self.threshold)
         d = dipole_kernel(field.grid, field.values.device)
         sign = torch.where(d >= 0, 1.0, -1.0)
         inverse = 1.0 / torch.where(d.abs() > threshold, d, sign * threshold)
         inverse[0, 0, 0] = 0.0
-        return replace(_divided(inverse, field), notes={"threshold": threshold})
+        return Susceptibility(_filtered(inverse, field), notes={"threshold": threshold, **notes})
 
 
 @dataclass(frozen=True)
 class Tikhonov:
-    """Least squares with an L2 penalty on χ: χ = F⁻¹[D F f / (D² + λ)].
+    """Least squares with an L2 penalty on χ in closed form, χ = F⁻¹[D F f / (D² + λ)].
 
-    (Bilgic 2014, doi 10.1002/mrm.25029, gives the closed form.) With "auto", λ is that of Wiener's filter at every
-    frequency, read off the field (`physics.spectrum`). Raises ParameterInvalid unless λ > 0.
+    With "auto", the field's constant is taken out and λ is that of Wiener's filter at every frequency, estimated from
+    the field (`physics.spectrum`).
+
+    Raises
+    ------
+    ParameterInvalid
+        Unless λ > 0.
+
+    References
+    ----------
+    Bilgic et al. 2014, Magn Reson Med, doi 10.1002/mrm.25029.
     """
 
     regularisation: Regularisation = option(
-        0.01, "of the penalty", parse=number_or_auto, metavar="λ|auto", old_names=("strength",)
+        0.01, "of the penalty", parse=number_or_auto, metavar="λ|auto", limits=(0.0, None), old_names=("strength",)
     )
     """λ, dimensionless, or "auto" to follow what of the field no susceptibility explains."""
 
@@ -67,13 +93,17 @@ class Tikhonov:
         progress(0.0, "inversion")
         if self.regularisation == AUTO:
             spectrum, chi = estimate_spectrum(field)
-            return Susceptibility(
-                chi, notes={"regularisation": spectrum.mean_regularisation, "spectrum": spectrum.to_dict()}
-            )
+            notes = {
+                "regularisation": spectrum.mean_regularisation,
+                "field_offset_ppm": round(spectrum.offset, 6),
+                "spectrum": spectrum.to_dict(),
+            }
+            return Susceptibility(chi, notes=notes)
         d, regularisation = dipole_kernel(field.grid, field.values.device), float(self.regularisation)
-        return replace(_divided(d / (d.square() + regularisation), field), notes={"regularisation": regularisation})
+        chi = _filtered(d / (d.square() + regularisation), field)
+        return Susceptibility(chi, notes={"regularisation": regularisation})
 
 
-def _divided(inverse: Tensor, field: LocalField) -> Susceptibility:
-    chi = ifft(inverse * fft(field.values), field.grid.shape)
-    return Susceptibility(torch.where(field.mask, chi, 0.0))
+def _filtered(inverse: Tensor, field: LocalField) -> Tensor:
+    """m·F⁻¹[inverse · F f] [ppm]: (x, y, z)."""
+    return torch.where(field.mask, ifft(inverse * fft(field.values), field.grid.shape), 0.0)

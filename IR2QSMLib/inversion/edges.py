@@ -1,4 +1,4 @@
-"""Where a magnitude has edges, at which a map may have them, too."""
+"""Where a magnitude image has edges: a map may have edges there, too."""
 
 from __future__ import annotations
 
@@ -16,26 +16,44 @@ EDGE_SHARE = 0.9
 
 
 def magnitude_edges(magnitude: Tensor, mask: Tensor, gradient: Gradient) -> list[Tensor]:
-    """M along each axis: 0 where the magnitude has an edge, else 1.
+    """M along each axis, 0 where the magnitude has an edge and else 1, as in Cornell's MEDI toolbox.
 
     A level starts at 1 % of the largest magnitude and moves by factors of 1.05 or 0.95 until the components of
-    |∇(magnitude·mask)| above it number `EDGE_SHARE` of the mask's voxels. Raises FieldInvalid for a magnitude without
-    enough of them.
+    |∇(magnitude·mask)| above it number `EDGE_SHARE` of the mask's voxels.
+
+    Parameters
+    ----------
+    magnitude : Tensor
+        Any unit: (x, y, z).
+    mask : Tensor
+        Bool: (x, y, z).
+    gradient : Gradient
+        The gradient of the magnitude.
+
+    Returns
+    -------
+    list of Tensor
+        M along x, y and z: three (x, y, z).
+
+    Raises
+    ------
+    FieldInvalid
+        When the magnitude has too few edges or is not finite.
     """
     inside = torch.where(mask, magnitude.float(), 0.0)
     slopes = gradient.forward(inside).abs_()
-    n_positive, wanted = int((slopes > 0.0).sum()), EDGE_SHARE * int(mask.sum())
+    n_positive, n_edges = int((slopes > 0.0).sum()), EDGE_SHARE * int(mask.sum())
     level = 0.01 * float(magnitude.nan_to_num(0.0, 0.0, 0.0).max())
-    if not (level > 0.0 and bool(inside.isfinite().all())) or n_positive <= wanted:
+    if not (level > 0.0 and bool(inside.isfinite().all())) or n_positive <= n_edges:
         raise FieldInvalid("The magnitude is empty, flat or not finite inside the mask; give the image of the echoes.")
 
-    # More than n slopes are above the level while the (n + 1)th largest is: nothing need be counted at each step.
-    above, at_least = _largest(slopes, math.floor(wanted) + 1), _largest(slopes, math.ceil(wanted))
-    if above > level:
-        while above > level:
+    # More than n slopes are above the level while the (n + 1)th largest is: so no step needs a count.
+    first_below, last_above = _largest(slopes, math.floor(n_edges) + 1), _largest(slopes, math.ceil(n_edges))
+    if first_below > level:
+        while first_below > level:
             level *= 1.05
     else:
-        while at_least <= level:
+        while last_above <= level:
             level *= 0.95
     return list((slopes <= level).float())
 

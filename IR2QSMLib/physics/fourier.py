@@ -53,16 +53,6 @@ def spectrum_multiplicity(grid: Grid, dtype: torch.dtype = torch.float64) -> Ten
     return multiplicity
 
 
-def half_spectrum_dot(x: Tensor, y: Tensor, grid: Grid) -> float:
-    """Re Σ x̄·y over the full spectrum, from half spectra viewed as real: (x, y, z/2 + 1, 2)."""
-
-    def dot(a: Tensor, b: Tensor) -> float:
-        return float(torch.dot(a.reshape(-1), b.reshape(-1)))
-
-    once = [0] if grid.shape[2] % 2 else [0, -1]  # planes without a conjugate beyond the half spectrum
-    return 2.0 * dot(x, y) - sum(dot(x[:, :, z], y[:, :, z]) for z in once)
-
-
 def kernel_for_real_view(kernel: Tensor) -> Tensor:
     """A real kernel repeated for real and imaginary part: (..., 2).
 
