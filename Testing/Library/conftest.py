@@ -1,4 +1,4 @@
-"""What several tests of the library share: the adjointness check, weights files, a small case and ways to run it."""
+"""Fixtures that several rooms share: the adjointness check, weights files, a small case and ways to run it."""
 
 from __future__ import annotations
 
@@ -51,8 +51,33 @@ def require_adjoint() -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
+def require_stationary() -> Callable[..., None]:
+    """‖∇J(x)‖ ≤ tolerance·‖∇J(0)‖: the optimality condition that every smooth least-squares solution meets."""
+
+    def check(gradient: Operator, x: Tensor, tolerance: float) -> None:
+        assert float(gradient(x).norm()) <= tolerance * float(gradient(torch.zeros_like(x)).norm())
+        assert float(x.norm()) > 0.0
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def require_minimum() -> Callable[..., None]:
+    """J(x) < J(x ± step) along x itself and random directions: what every minimum of a convex objective meets."""
+
+    def check(objective: Callable[[Tensor], Tensor], x: Tensor, relative_step: float = 0.02) -> None:
+        generator, least = torch.Generator().manual_seed(4), float(objective(x))
+        for direction in (x, *(torch.randn(x.shape, generator=generator) for _ in range(4))):
+            step = relative_step * x.norm() * direction / direction.norm()
+            assert least < float(objective(x + step))
+            assert least < float(objective(x - step))
+
+    return check
+
+
+@pytest.fixture(scope="session")
 def make_weights(tmp_path_factory: pytest.TempPathFactory) -> MakeWeights:
-    """Write a tiny network whose every part has a say, or one (`scale=0`) that returns its input, as a weights file."""
+    """Write a tiny network as a weights file: random in every layer, or returning its input (`scale=0`)."""
     folder, n_written = tmp_path_factory.mktemp("weights"), 0
 
     def make(
@@ -62,8 +87,8 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> MakeWeights:
         n_written += 1
         reads = reads or NetworkInput("three" if kind == "whole-brain" else "both")
         sizes = {"n_passes": 2} if kind == "ir2unet" else {}
-        made = sized(kind, **{"width": 0.125, "n_inputs": reads.n_channels, **sizes, **config})
-        network, generator = build(made), torch.Generator().manual_seed(seed)
+        network_config = sized(kind, **{"width": 0.125, "n_inputs": reads.n_channels, **sizes, **config})
+        network, generator = build(network_config), torch.Generator().manual_seed(seed)
         network.initialise(generator)
         state = network.state_dict()
         for tensor in state.values():
@@ -71,7 +96,7 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> MakeWeights:
                 tensor *= 0.1  # without their statistics, layers would amplify
             if tensor.is_floating_point():
                 tensor += scale * torch.randn(tensor.shape, generator=generator).clamp(-2.0, 2.0)
-        header = {"network": kind, "config": asdict(made), "reading": asdict(reads)}
+        header = {"network": kind, "config": asdict(network_config), "reading": asdict(reads)}
         path = folder / f"w{n_written}.safetensors"
         path.write_bytes(weights_bytes(state, json.loads(json.dumps(header)), half=False))
         return path
@@ -80,7 +105,7 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> MakeWeights:
 
 
 @pytest.fixture
-def little_whole_brain(make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch) -> Path:
+def tiny_whole_brain(make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tiny whole-brain network in place of the bundled one; its weights."""
     path = make_weights(kind="whole-brain")
     monkeypatch.setattr(whole_brain, "bundled", lambda name: path)
@@ -100,8 +125,8 @@ class CaseFiles:
 
 
 @dataclass(frozen=True)
-class Ran:
-    """How a command ended and what it said."""
+class CommandResult:
+    """Exit code and both output streams of a command."""
 
     code: int
     out: str
@@ -139,20 +164,20 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> CaseFiles:
 
 
 @pytest.fixture
-def ir2qsm(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+def ir2qsm(capfd: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
     """Run the command inside this process."""
 
-    def run(*arguments: object) -> Ran:
+    def run(*arguments: object) -> CommandResult:
         capfd.readouterr()
         code = main([str(a) for a in arguments])
-        return Ran(code, *capfd.readouterr())
+        return CommandResult(code, *capfd.readouterr())
 
     return run
 
 
 @pytest.fixture
-def refused(ir2qsm: Callable[..., Ran], case: CaseFiles, tmp_path: Path) -> Callable[..., str]:
-    """Run `reconstruct`, see it refused in one line with nothing written, and return what it said."""
+def refused(ir2qsm: Callable[..., CommandResult], case: CaseFiles, tmp_path: Path) -> Callable[..., str]:
+    """Run `reconstruct`, require one line of error and no file written, and return that line."""
 
     def run(*options: object, field: Path | None = None, mask: Path | None = None, output: Path | None = None) -> str:
         before = _contents(tmp_path), _contents(case.field.parent)
