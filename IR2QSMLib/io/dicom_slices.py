@@ -1,6 +1,6 @@
-"""The slices of DICOM files, classic or multi-frame: what their headers say, and their pixels.
+"""The slices of DICOM files, classic or multi-frame: their headers and their pixels.
 
-Headers are read by pydicom, as the frames of multi-frame files need nested sequences; pixels as well, and by
+Headers are read by pydicom, as multi-frame files describe each slice in nested sequences; pixels as well, and by
 SimpleITK where they are compressed.
 """
 
@@ -23,68 +23,123 @@ from IR2QSMLib.core.errors import FileUnreadable
 from IR2QSMLib.io.acquisition import KINDS
 from IR2QSMLib.io.bids import kind_from_image_type
 
-GE_KIND = (0x0043, 0x102F)
+GE_KIND_TAG = (0x0043, 0x102F)
 """GE's private number of the kind of image: 0 magnitude, 1 phase, 2 real, 3 imaginary."""
 GE_KINDS = ("magnitude", "phase", "real", "imaginary")
 
 
 @dataclass(frozen=True)
 class DicomSlice:
-    """One slice: where it is, what it shows, and where its pixels are."""
+    """One slice: its place in the patient, its kind of image, and where its pixels are stored."""
 
     path: Path
     index: int
+    """Number of its frame in the file, from 0."""
     kind: str | None
+    """One of `KINDS`, or None if the header states none."""
     echo_time: float | None
     """[s]"""
     position: tuple[float, float, float]
+    """Centre of the first voxel in the patient (LPS) [mm]."""
     orientation: tuple[float, ...]
+    """Direction cosines of the rows (3) and of the columns (3)."""
     spacing: tuple[float, float]
     """Between rows, between columns [mm]."""
     size: tuple[int, int]
+    """Rows, columns."""
     slope: float
+    """Value = slope · stored number + intercept."""
     intercept: float
     thickness: float
+    """Distance between slices, or else their thickness [mm]."""
     series: int
+    """Number of its series."""
     uid: str
+    """Of its series."""
     description: str
+    """Of its series."""
     b0: float | None
+    """Field strength [T]."""
     frequency: float | None
+    """Imaging frequency [MHz]."""
     manufacturer: str
     image_type: tuple[str, ...]
 
 
 def read_slices(folder: Path) -> tuple[list[DicomSlice], int]:
-    """Every slice of MR in a folder and below, and how many other files there are; raises FileUnreadable."""
-    frames: list[DicomSlice] = []
-    n_other = 0
+    """The headers of all MR slices in a folder and its subfolders.
+
+    Returns
+    -------
+    slices, n_other_files
+        In the order of the files' names; files that are no DICOM images of MR are counted.
+
+    Raises
+    ------
+    FileUnreadable
+        When a header does not say where its slices lie.
+    """
+    slices: list[DicomSlice] = []
+    n_other_files = 0
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name.upper() != "DICOMDIR"):
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True)
         except (InvalidDicomError, OSError, EOFError, ValueError):
-            n_other += 1
+            n_other_files += 1
             continue
         if header.get("Modality") != "MR" or not header.get("Rows"):
-            n_other += 1
+            n_other_files += 1
             continue
         try:
-            frames += _frames_of(header, path)
+            slices += _slices_of(header, path)
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise FileUnreadable(
                 f"{path.name} lacks the place of its slices, or holds it in a form that DICOM does not know "
                 f"({type(error).__name__}); export the scan again, or leave the file out."
             ) from error
-    return frames, n_other
+    return slices, n_other_files
 
 
-def _frames_of(header: Dataset, path: Path) -> list[DicomSlice]:
-    """One frame of a classic file, all frames of an enhanced one."""
+def read_pixels(slices: Sequence[DicomSlice]) -> Tensor:
+    """Read the pixels of slices of one grid.
+
+    Parameters
+    ----------
+    slices
+        In the order of their positions.
+
+    Returns
+    -------
+    Tensor
+        Values after slope and intercept, float32: (x, y, z).
+
+    Raises
+    ------
+    FileUnreadable
+        When the pixels of a file cannot be decoded.
+    """
+    decoded: dict[Path, tuple[np.ndarray, bool]] = {}
+    images = []
+    several_files = len({s.path for s in slices}) > 1
+    for s in slices:
+        if s.path not in decoded:
+            if several_files:
+                decoded.clear()  # classic files hold one slice each
+            decoded[s.path] = _decode(s.path)
+        stack, is_scaled = decoded[s.path]
+        image = stack[s.index].astype(np.float32)
+        images.append(image if is_scaled else image * s.slope + s.intercept)
+    return torch.from_numpy(np.ascontiguousarray(np.stack(images).transpose(2, 1, 0), dtype=np.float32))
+
+
+def _slices_of(header: Dataset, path: Path) -> list[DicomSlice]:
+    """The one slice of a classic file, or all slices of an enhanced one."""
     if "PerFrameFunctionalGroupsSequence" not in header:
-        return [_frame(header, [header], path, 0)]
-    shared = header.get("SharedFunctionalGroupsSequence") or []
-    common = [item for group in shared for item in _items(group)]
+        return [_slice_from(header, [header], path, 0)]
+    shared_groups = header.get("SharedFunctionalGroupsSequence") or []
+    shared = [item for group in shared_groups for item in _items(group)]
     return [
-        _frame(header, [*_items(group), *common, header], path, n)
+        _slice_from(header, [*_items(group), *shared, header], path, n)
         for n, group in enumerate(header.PerFrameFunctionalGroupsSequence)
     ]
 
@@ -94,11 +149,13 @@ def _items(group: Dataset) -> list[Dataset]:
     return [item for element in group if element.VR == "SQ" for item in element.value]
 
 
-def _frame(header: Dataset, where: list[Dataset], path: Path, index: int) -> DicomSlice:
+def _slice_from(header: Dataset, datasets: list[Dataset], path: Path, index: int) -> DicomSlice:
+    """A slice from the header of its file and the datasets that describe it, its own before the file's."""
+
     def get(*names: str) -> Any:
-        """The first of these that is there and not empty, in the frame before the file."""
+        """The first of these attributes that has a value."""
         for name in names:
-            for dataset in where:
+            for dataset in datasets:
                 value = dataset.get(name)
                 if value is not None and value != "":
                     return value
@@ -109,34 +166,35 @@ def _frame(header: Dataset, where: list[Dataset], path: Path, index: int) -> Dic
         raise ValueError("no position, orientation or spacing")
     manufacturer = str(header.get("Manufacturer") or "")
     image_type = tuple(str(v) for v in (get("FrameType", "ImageType") or ()))
-    te = _number(get("EffectiveEchoTime", "EchoTime"))
+    te_ms = _number(get("EffectiveEchoTime", "EchoTime"))
     return DicomSlice(
-        path,
-        index,
-        _kind(get("ComplexImageComponent"), header, manufacturer, image_type),
-        None if te is None or te == 0.0 else round(1e-3 * te, 8),
-        (float(position[0]), float(position[1]), float(position[2])),
-        tuple(float(v) for v in cosines),
-        (float(spacing[0]), float(spacing[1])),
-        (int(header.Rows), int(header.Columns)),
-        _number(get("RescaleSlope")) or 1.0,
-        _number(get("RescaleIntercept")) or 0.0,
-        _number(get("SpacingBetweenSlices", "SliceThickness")) or 1.0,
-        int(header.get("SeriesNumber") or 0),
-        str(header.get("SeriesInstanceUID") or ""),
-        str(header.get("SeriesDescription") or ""),
-        _number(get("MagneticFieldStrength")),
-        _number(get("ImagingFrequency", "TransmitterFrequency")),
-        manufacturer,
-        image_type,
+        path=path,
+        index=index,
+        kind=_kind(get("ComplexImageComponent"), header, manufacturer, image_type),
+        echo_time=None if te_ms is None or te_ms == 0.0 else round(1e-3 * te_ms, 8),
+        position=(float(position[0]), float(position[1]), float(position[2])),
+        orientation=tuple(float(v) for v in cosines),
+        spacing=(float(spacing[0]), float(spacing[1])),
+        size=(int(header.Rows), int(header.Columns)),
+        slope=_number(get("RescaleSlope")) or 1.0,
+        intercept=_number(get("RescaleIntercept")) or 0.0,
+        thickness=_number(get("SpacingBetweenSlices", "SliceThickness")) or 1.0,
+        series=int(header.get("SeriesNumber") or 0),
+        uid=str(header.get("SeriesInstanceUID") or ""),
+        description=str(header.get("SeriesDescription") or ""),
+        b0=_number(get("MagneticFieldStrength")),
+        frequency=_number(get("ImagingFrequency", "TransmitterFrequency")),
+        manufacturer=manufacturer,
+        image_type=image_type,
     )
 
 
 def _kind(component: Any, header: Dataset, manufacturer: str, image_type: tuple[str, ...]) -> str | None:
-    named = str(component or "").lower()
-    if named in KINDS:
-        return named
-    private = header.get(GE_KIND)
+    """The kind of image by the complex image component, GE's private number, or the image type."""
+    name = str(component or "").lower()
+    if name in KINDS:
+        return name
+    private = header.get(GE_KIND_TAG)
     if private is not None and manufacturer.upper().startswith("GE"):
         value = private.value
         if isinstance(value, bytes):  # an unknown private tag of an implicit file: two bytes, little-endian
@@ -149,28 +207,14 @@ def _kind(component: Any, header: Dataset, manufacturer: str, image_type: tuple[
 
 
 def _number(value: Any) -> float | None:
+    """A header's number, the first of several, or None where there is none."""
     if value is None or value == "":
         return None
     return float(value if isinstance(value, int | float | str) else value[0])
 
 
-def pixels(v: Sequence[DicomSlice]) -> Tensor:
-    """The stored numbers of these slices, with their slopes and intercepts: (x, y, z); raises FileUnreadable."""
-    decoded: dict[Path, tuple[np.ndarray, bool]] = {}
-    slices = []
-    for f in v:
-        if f.path not in decoded:
-            if len({g.path for g in v}) > 1:
-                decoded.clear()  # classic files hold one slice each
-            decoded[f.path] = _decoded(f.path)
-        stack, scaled = decoded[f.path]
-        one = stack[f.index].astype(np.float32)
-        slices.append(one if scaled else one * f.slope + f.intercept)
-    return torch.from_numpy(np.ascontiguousarray(np.stack(slices).transpose(2, 1, 0), dtype=np.float32))
-
-
-def _decoded(path: Path) -> tuple[np.ndarray, bool]:
-    """The frames of a file (frame, row, column), and whether slope and intercept are in them already."""
+def _decode(path: Path) -> tuple[np.ndarray, bool]:
+    """The pixels of a file (slice, row, column), and whether slope and intercept are applied already."""
     try:
         stack = np.asarray(pydicom.dcmread(path).pixel_array)
         return (stack[None] if stack.ndim == 2 else stack), False

@@ -1,4 +1,4 @@
-"""Finding the one scan that a user means, in a folder or in a few images."""
+"""The way from a folder or a few images to the acquisition in them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, ParameterInvalid
-from IR2QSMLib.io.acquisition import Acquisition, Echo, assemble_acquisition
+from IR2QSMLib.io.acquisition import Acquisition, Echo
+from IR2QSMLib.io.assembly import assemble_acquisition
 from IR2QSMLib.io.bids import bids_echoes, file_echoes
 from IR2QSMLib.io.dicom import dicom_echoes
 
@@ -20,30 +21,44 @@ def find_acquisition(
     b0: float | None = None,
     series: Sequence[int] | None = None,
 ) -> Acquisition:
-    """The acquisition in a folder of DICOM or of NIfTI with sidecars, or in these phase and magnitude images.
+    """The acquisition in a folder of DICOM or of NIfTI with sidecars, or in phase and magnitude images.
 
-    A folder with NIfTI files is taken for BIDS, any other for DICOM; `series` are the numbers of the DICOM series
-    that are meant where there are several. Raises as `assemble_acquisition` does, and FileUnreadable.
+    Parameters
+    ----------
+    source
+        A folder, read as BIDS if it has NIfTI files and as DICOM otherwise; or images of phase.
+    magnitude
+        Images of magnitude, which replace those of the folder.
+    echo_times, b0
+        The user's echo times [s], in the order of the images, and field strength [T]; by default those of the headers.
+    series
+        Numbers of the DICOM series to use, where there are several scans.
+
+    Raises
+    ------
+    FieldInvalid, FileUnreadable, GridInvalid, GridMismatch, ParameterInvalid
+        As `io.assembly.assemble_acquisition` does, and for files that cannot be read.
     """
     echoes, notes = echoes_in([source] if isinstance(source, Path) else list(source), series)
     if magnitude:
         echoes = [e for e in echoes if e.kind != "magnitude"]
-        given = file_echoes(magnitude, "magnitude")
-        wrong = next((e for e in given if e.kind != "magnitude"), None)
+        magnitudes = file_echoes(magnitude, "magnitude")
+        wrong = next((e for e in magnitudes if e.kind != "magnitude"), None)
         if wrong is not None:
-            raise FieldInvalid(f"{wrong.name}, given as magnitude, says that it is {wrong.kind}; give the magnitude.")
-        echoes += given
-        if not all(e.echo_time is not None for e in echoes):  # a magnitude may lack the sidecar that the phase has
-            echoes = _with_times_of_phase(echoes)
+            raise FieldInvalid(
+                f"{wrong.name}, given as magnitude, says that it is {wrong.kind}; give the magnitude.",
+                option="magnitude",
+            )
+        echoes += _with_echo_times_of(echoes, magnitudes)
     return assemble_acquisition(echoes, echo_times=echo_times, b0=b0, notes=notes)
 
 
 def echoes_in(paths: Sequence[Path], series: Sequence[int] | None = None) -> tuple[list[Echo], list[str]]:
-    """The echoes of one scan in a folder or in images of phase, before they are held against each other, and notes."""
+    """The echoes of one scan in a folder or in images of phase, not yet checked against each other, and notes."""
     if len(paths) == 1 and paths[0].is_dir():
         try:
             echoes, notes = bids_echoes(paths[0])
-        except FileUnreadable as error:  # maps may have been written beside the DICOM files
+        except FileUnreadable as error:  # the NIfTI files may be maps written beside a scan in DICOM
             try:
                 return dicom_echoes(paths[0], series)
             except FileUnreadable:
@@ -53,14 +68,15 @@ def echoes_in(paths: Sequence[Path], series: Sequence[int] | None = None) -> tup
     else:
         echoes, notes = file_echoes(paths, "phase"), []
     if series is not None:
-        raise ParameterInvalid(f"'{paths[0].name}' is no DICOM, and has no series; leave --series out.")
+        raise ParameterInvalid(
+            f"'{paths[0].name}' is no DICOM, and has no series; leave --series out.", option="series"
+        )
     return echoes, notes
 
 
-def _with_times_of_phase(echoes: list[Echo]) -> list[Echo]:
-    known = [e.echo_time for e in echoes if e.kind == "phase"]
-    mags = [e for e in echoes if e.kind == "magnitude"]
-    if any(e.echo_time is not None for e in mags) or len(mags) != len(known):
-        return echoes
-    timed = [replace(e, echo_time=te) for e, te in zip(mags, known, strict=True)]
-    return [e for e in echoes if e.kind != "magnitude"] + timed
+def _with_echo_times_of(echoes: list[Echo], magnitudes: list[Echo]) -> list[Echo]:
+    """The magnitudes with the echo times of the phases, where none of the magnitudes has a sidecar with its own."""
+    phase_times = [e.echo_time for e in echoes if e.kind == "phase"]
+    if any(e.echo_time is not None for e in magnitudes) or len(magnitudes) != len(phase_times):
+        return magnitudes
+    return [replace(e, echo_time=te) for e, te in zip(magnitudes, phase_times, strict=True)]

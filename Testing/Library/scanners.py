@@ -1,12 +1,14 @@
-"""Scans as Siemens, Philips and GE write them to DICOM; random phase and magnitude, and those of a simulated head."""
+"""Files of scans for tests: DICOM as Siemens, Philips and GE write it, NIfTI with sidecars; random and simulated."""
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import torch
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -25,10 +27,10 @@ AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 @dataclass
 class Scanner:
-    """Writes the slices of phase, magnitude, real and imaginary parts as one maker does."""
+    """Writes the slices of phase, magnitude, real and imaginary parts as one manufacturer does."""
 
     folder: Path
-    maker: str = "SIEMENS"
+    manufacturer: str = "SIEMENS"
     echo_times: tuple[float, ...] = (0.004, 0.010)
     """[s]"""
     shape: tuple[int, int, int] = (12, 10, 9)
@@ -51,7 +53,7 @@ class Scanner:
         meta.MediaStorageSOPInstanceUID = generate_uid()
         ds = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
         ds.SOPClassUID, ds.SOPInstanceUID = CLASSIC, meta.MediaStorageSOPInstanceUID
-        ds.Modality, ds.Manufacturer, ds.SeriesInstanceUID, ds.SeriesNumber = "MR", self.maker, uid, series
+        ds.Modality, ds.Manufacturer, ds.SeriesInstanceUID, ds.SeriesNumber = "MR", self.manufacturer, uid, series
         ds.SeriesDescription, ds.ImageType = f"gre_{kind}", image_type
         ds.EchoTime = 1e3 * te
         if self.b0 is not None:
@@ -175,6 +177,28 @@ class Scanner:
         return self.save(ds)
 
 
+def write_echo(path: Path, values: np.ndarray, **sidecar: Any) -> Path:
+    """A NIfTI image of voxels of 1.5 × 2 × 3 mm and, if there is anything in it, its JSON sidecar."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(values.astype(np.float32), np.diag([1.5, 2.0, 3.0, 1.0])), path)
+    if sidecar:
+        sidecar_of(path).write_text(json.dumps(sidecar))
+    return path
+
+
+def sidecar_of(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+
+
+def write_bids(folder: Path, echo_times: tuple[float, ...], parts: dict[str, np.ndarray], **sidecar: Any) -> Path:
+    """A BIDS folder of one subject, each of the parts (echo, x, y, z) as one file an echo, at 3 T."""
+    for part, values in parts.items():
+        for n, te in enumerate(echo_times):
+            path = folder / "sub-1" / "anat" / f"sub-1_echo-{n + 1}_part-{part}_MEGRE.nii.gz"
+            write_echo(path, values[n], **{"EchoTime": te, "MagneticFieldStrength": 3, **sidecar})
+    return folder
+
+
 def random_scan(shape: tuple[int, int, int], n_echoes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Smooth phase with wraps [rad] and magnitude of whole numbers: (echo, x, y, z)."""
     rng = np.random.default_rng(seed)
@@ -188,12 +212,12 @@ def random_scan(shape: tuple[int, int, int], n_echoes: int, seed: int = 0) -> tu
 def head_scan(
     shape: tuple[int, int, int], voxel_size: tuple[float, float, float], echo_times: tuple[float, ...]
 ) -> tuple[Tensor, LocalField, Tensor, Tensor, Tensor]:
-    """A head with a cave of air, at 3 T: χ, local and total field [ppm], and phase and magnitude of its echoes."""
+    """A head with an air cavity, at 3 T: χ, local and total field [ppm], and phase and magnitude of its echoes."""
     head, local = simulate(Case(3, math.inf, shape, voxel_size))
     grid, mask = local.grid, local.mask
-    cave = torch.zeros(grid.shape)
-    cave[15:21, 38:41, 4:9] = 9.4
-    background = simulate_field(torch.where(mask, 0.0, cave), grid)
+    air_cavity = torch.zeros(grid.shape)
+    air_cavity[15:21, 38:41, 4:9] = 9.4
+    background = simulate_field(torch.where(mask, 0.0, air_cavity), grid)
     total = simulate_field(head.chi, grid) + background - background[mask].mean()
     generator = torch.Generator().manual_seed(1)
     offset = 0.8 + 0.02 * torch.arange(shape[0]).view(-1, 1, 1)

@@ -12,7 +12,8 @@ import torch
 
 from IR2QSMLib.core.errors import GridMismatch, MaskInvalid
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.io.images import image_of, read_labels, read_mask, read_volume_on
+from IR2QSMLib.io.images import image_of, read_volume_on
+from IR2QSMLib.io.masks import read_labels, read_mask
 from IR2QSMLib.pipeline.inputs import load_inputs
 
 SHAPE = (9, 10, 11)
