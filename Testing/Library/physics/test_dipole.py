@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from collections.abc import Callable
 from itertools import permutations
 
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from IR2QSMLib.core.errors import GridMismatch
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.physics.dipole import DipoleOp, dipole_kernel, sampled_dipole_kernel, simulate_field
+from IR2QSMLib.physics.dipole import DipoleOp, DipoleStack, dipole_kernel, sampled_dipole_kernel, simulate_field
 from IR2QSMLib.physics.fourier import fft, ifft, pad
 
 OBLIQUE = (0.3, -0.5, 0.8)
@@ -124,32 +126,34 @@ def test_a_mean_susceptibility_makes_no_field() -> None:
         ((9, 8, 11), (False, True, False)),
     ],
 )
-def test_the_field_of_a_turned_array_is_the_turned_field(
+def test_the_field_of_a_reoriented_array_is_the_reoriented_field(
     axes: tuple[int, int, int], shape: tuple[int, int, int], flipped: tuple[bool, bool, bool]
 ) -> None:
     """B0 follows the array, which checks the half spectrum along each axis against the others."""
     grid = Grid(shape, (1.0, 0.6, 2.0), user_b0_direction=OBLIQUE)
     chi = torch.randn(grid.shape, generator=torch.Generator().manual_seed(0))
-    turned_grid = grid.reoriented(axes, flipped)
+    reoriented_grid = grid.reoriented(axes, flipped)
 
-    def turn(x: torch.Tensor) -> torch.Tensor:
+    def reorient(x: torch.Tensor) -> torch.Tensor:
         return x.permute(*axes).flip([a for a in range(3) if flipped[a]])
 
-    torch.testing.assert_close(DipoleOp(turned_grid)(turn(chi)), turn(DipoleOp(grid)(chi)), atol=2e-6, rtol=0)
+    torch.testing.assert_close(
+        DipoleOp(reoriented_grid)(reorient(chi)), reorient(DipoleOp(grid)(chi)), atol=2e-6, rtol=0
+    )
 
 
-def test_the_simulated_field_of_a_turned_head_is_the_turned_field() -> None:
+def test_the_simulated_field_of_a_reoriented_head_is_the_reoriented_field() -> None:
     grid = Grid((20, 18, 22), (1.0, 0.8, 1.3), user_b0_direction=OBLIQUE)
     chi = sphere(grid, 5.0).roll((2, -3, 1), (0, 1, 2))
     axes, flipped = (2, 0, 1), (True, False, True)
-    turned = simulate_field(chi.permute(axes).flip(0, 2), grid.reoriented(axes, flipped))
-    torch.testing.assert_close(turned, simulate_field(chi, grid).permute(axes).flip(0, 2), atol=1e-3, rtol=0)
+    reoriented = simulate_field(chi.permute(axes).flip(0, 2), grid.reoriented(axes, flipped))
+    torch.testing.assert_close(reoriented, simulate_field(chi, grid).permute(axes).flip(0, 2), atol=1e-3, rtol=0)
 
 
 def test_b0_and_its_opposite_make_the_same_field() -> None:
     grid, chi = Grid((8, 10, 9), (1.0, 2.0, 0.7)), torch.randn(8, 10, 9)
-    there, back = (DipoleOp(grid.with_b0([s * v for v in OBLIQUE]))(chi) for s in (1.0, -1.0))
-    torch.testing.assert_close(there, back, atol=1e-6, rtol=0)
+    forward, opposite = (DipoleOp(grid.with_b0([s * v for v in OBLIQUE]))(chi) for s in (1.0, -1.0))
+    torch.testing.assert_close(forward, opposite, atol=1e-6, rtol=0)
 
 
 def test_the_voxel_size_matters_only_by_its_ratios() -> None:
@@ -163,8 +167,8 @@ def test_the_voxel_size_matters_only_by_its_ratios() -> None:
 def test_the_direction_cosines_give_b0() -> None:
     """An array whose first axis runs from feet to head: its B0 is x."""
     direction = (0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0)
-    from_image, given_b0 = Grid((8, 10, 9), direction=direction), Grid((8, 10, 9), user_b0_direction=(1.0, 0.0, 0.0))
-    torch.testing.assert_close(dipole_kernel(from_image), dipole_kernel(given_b0))
+    from_image, explicit_b0 = Grid((8, 10, 9), direction=direction), Grid((8, 10, 9), user_b0_direction=(1.0, 0.0, 0.0))
+    torch.testing.assert_close(dipole_kernel(from_image), dipole_kernel(explicit_b0))
 
 
 @pytest.mark.parametrize("b", [(0.0, 0.0, 1.0), OBLIQUE])
@@ -194,10 +198,10 @@ def test_the_sampled_kernel_makes_the_field_of_a_point(b: tuple[float, float, fl
     point = torch.zeros(grid.shape)
     point[9, 8, 7] = 1.0
     field = ifft(sampled_dipole_kernel(grid) * fft(point), grid.shape)
-    away = torch.tensor([(12 - 9) * 1.0, (4 - 8) * 0.8, (10 - 7) * 1.5], dtype=torch.float64)
+    offset = torch.tensor([(12 - 9) * 1.0, (4 - 8) * 0.8, (10 - 7) * 1.5], dtype=torch.float64)
     unit = torch.tensor(b, dtype=torch.float64) / math.hypot(*b)
-    cosine = float(away @ unit / away.norm())
-    expected = 1.0 * 0.8 * 1.5 * (3.0 * cosine**2 - 1.0) / (4.0 * math.pi * float(away.norm()) ** 3)
+    cosine = float(offset @ unit / offset.norm())
+    expected = 1.0 * 0.8 * 1.5 * (3.0 * cosine**2 - 1.0) / (4.0 * math.pi * float(offset.norm()) ** 3)
     assert float(field[12, 4, 10]) == pytest.approx(expected, rel=1e-4)
     assert abs(float(field[9, 8, 7])) < 1e-7
 
@@ -213,3 +217,40 @@ def test_the_sampled_kernel_is_self_adjoint(
         return ifft(kernel * fft(x), grid.shape)
 
     require_adjoint(operator, operator, grid.shape)
+
+
+def test_the_operators_of_a_batch_are_self_adjoint(require_adjoint: Callable[..., None]) -> None:
+    samples = [[Grid((8, 9, 10), user_b0_direction=b) for b in ((0.0, 0.0, 1.0), OBLIQUE)] for _ in range(2)]
+    operator = DipoleStack(samples, margin=3)
+    require_adjoint(operator, operator.adjoint, (2, 2, 8, 9, 10))
+
+
+# The cache.
+
+
+def test_equal_grids_share_one_kernel_and_others_do_not() -> None:
+    kernel = dipole_kernel(Grid((8, 9, 10), origin=(1.0, 2.0, 3.0)))
+    assert dipole_kernel(Grid((8, 9, 10))) is kernel  # the origin does not matter
+    for other in (
+        Grid((8, 9, 11)),
+        Grid((8, 9, 10), (1.0, 1.0, 1.1)),
+        Grid((8, 9, 10), user_b0_direction=OBLIQUE),
+        Grid((8, 9, 10), direction=(0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0)),
+    ):
+        assert dipole_kernel(other) is not kernel
+
+
+def test_no_more_than_two_kernels_stay_in_memory() -> None:
+    kernels = [weakref.ref(dipole_kernel(Grid((8, 8, n)))) for n in (5, 6, 7, 8)]
+    gc.collect()
+    assert [kernel() is not None for kernel in kernels] == [False, False, True, True]
+
+
+def test_a_kernel_made_in_inference_mode_serves_training() -> None:
+    grid = Grid((6, 7, 13))
+    with torch.inference_mode():
+        kernel = dipole_kernel(grid)
+    assert not kernel.is_inference()
+    chi = torch.randn(grid.shape, requires_grad=True)
+    DipoleOp(grid)(chi).square().sum().backward()
+    assert chi.grad is not None

@@ -1,7 +1,8 @@
-"""Transform sizes and the one padding function."""
+"""Transforms, frequencies, filters, transform sizes and padding."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.physics.fourier import fft, frequencies, good_size, ifft, pad
+from IR2QSMLib.physics.fourier import (
+    Filter,
+    band_limit,
+    blur,
+    fft,
+    frequencies,
+    good_size,
+    ifft,
+    pad,
+    spectrum_multiplicity,
+    wavenumber,
+)
 
 SIZES = st.tuples(*[st.integers(1, 7)] * 3)
 
@@ -43,7 +55,7 @@ def test_padding_places_and_crops_every_voxel(
     assert torch.equal(pad(x, new, start), expected)
 
 
-def test_padding_leaves_leading_axes_alone() -> None:
+def test_padding_does_not_change_leading_axes() -> None:
     x = torch.randn(2, 3, 4, 5, 6)
     padded = pad(x, (6, 5, 8), (1, 0, 2))
     assert padded.shape == (2, 3, 6, 5, 8)
@@ -57,7 +69,7 @@ def test_padding_is_adjoint_to_cropping(require_adjoint: Callable[..., None]) ->
 
 
 @pytest.mark.parametrize("shape", [(4, 6, 8), (5, 7, 9), (6, 5, 1)])
-def test_a_transform_comes_back(shape: tuple[int, int, int]) -> None:
+def test_the_inverse_transform_inverts_the_transform(shape: tuple[int, int, int]) -> None:
     x = torch.randn(2, *shape)
     torch.testing.assert_close(ifft(fft(x), shape), x, atol=1e-5, rtol=0)
 
@@ -75,3 +87,52 @@ def test_a_plane_wave_lands_on_its_frequency(axis: int, cycles: int) -> None:
         round(sign * cycles / (n * voxel), 6) for sign in (1, -1)
     }
     assert len(strongest) == (1 if axis == 2 else 2)
+
+
+def test_wavenumbers_are_those_of_the_grid_in_cycles_per_millimetre() -> None:
+    k = wavenumber(Grid((8, 10, 6), (1.0, 2.0, 0.5)))
+    assert float(k[1, 0, 0]) == pytest.approx(1 / 8) and float(k[0, -1, 0]) == pytest.approx(1 / 20)
+    assert float(k[0, 0, 3]) == pytest.approx(1.0) and float(k[4, 5, 3]) == pytest.approx(math.hypot(0.5, 0.25, 1.0))
+    assert k.dtype == torch.float32
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 8), (5, 7, 9), (6, 5, 1), (3, 4, 2)])
+def test_with_its_multiplicity_the_half_spectrum_has_the_power_of_the_volume(shape: tuple[int, int, int]) -> None:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).double()
+    power = (fft(x).abs().square() * spectrum_multiplicity(Grid(shape))).sum()
+    assert float(power) == pytest.approx(float(x.square().sum()) * x.numel())
+
+
+@pytest.mark.parametrize("grid", [Grid((8, 10, 6), (1.0, 2.0, 0.5)), Grid((7, 5, 9))])
+def test_filters_are_self_adjoint(require_adjoint: Callable[..., None], grid: Grid) -> None:
+    kernel = torch.rand(
+        grid.shape[0], grid.shape[1], grid.shape[2] // 2 + 1, generator=torch.Generator().manual_seed(0)
+    )
+    symmetric = 0.5 * (fft(ifft(kernel, grid.shape)).real + kernel)  # a real kernel of a real filter: K(k) = K(−k)
+    for operator in (
+        Filter(fft(ifft(symmetric, grid.shape)).real, grid.shape),
+        lambda x: blur(x, grid, 1.3),
+        lambda x: band_limit(x, grid, 2.0),
+    ):
+        require_adjoint(operator, operator, grid.shape)
+
+
+def test_a_filter_multiplies_each_wave_by_its_kernel_and_counts_its_transforms() -> None:
+    grid = Grid((12, 8, 6))
+    wave = torch.cos(2 * torch.pi * 3 * torch.arange(12) / 12).view(-1, 1, 1).expand(grid.shape)
+    filtered = Filter(wavenumber(grid), grid.shape)
+    torch.testing.assert_close(filtered(wave), 0.25 * wave, atol=1e-6, rtol=0)
+    filtered(wave)
+    assert filtered.n_fft_pairs == 2
+
+
+def test_blurring_keeps_the_mean_and_has_its_standard_deviation_in_millimetres() -> None:
+    grid = Grid((24, 20, 40), (1.0, 1.5, 0.5))
+    point = torch.zeros(grid.shape)
+    point[12, 10, 20] = 1.0
+    blurred = blur(point, grid, 1.5).double()
+    assert float(blurred.sum()) == pytest.approx(1.0, abs=1e-5)
+    for axis, (n, voxel) in enumerate(zip(grid.shape, grid.voxel_size, strict=True)):
+        profile = blurred.sum([a for a in range(3) if a != axis])
+        position = (torch.arange(n) - n // 2) * voxel
+        assert float((profile * position**2).sum()) ** 0.5 == pytest.approx(1.5, rel=0.02)

@@ -20,16 +20,16 @@ METHOD = (
     "inversion/learned/method.py",
     "inversion/learned/uncertainty.py",
 )
-"""The modules of the method, which read every other number from `Settings`."""
+"""The modules of the method, whose numbers are those of `Settings`."""
 HARMLESS = {0, 1, 2, 0.5}
 EXCEPTED = {"inversion/learned/network_input.py": {3}, "inversion/learned/uncertainty.py": {1e-12}}
 """A count of channels; what keeps a division from being one by zero."""
 PROGRESS = {"progress", "part_of"}
-"""Calls whose numbers only say how far a run has come."""
+"""Calls whose numbers are fractions of a run."""
 
 
 def literals(tree: ast.AST) -> list[tuple[int, float]]:
-    """Line and value of every number that is computed with, those told to `progress` excepted."""
+    """Line and value of every number that is computed with, but those in calls of `progress`."""
     out: list[tuple[int, float]] = []
 
     def visit(node: ast.AST) -> None:
@@ -46,25 +46,25 @@ def literals(tree: ast.AST) -> list[tuple[int, float]]:
     return out
 
 
-def test_there_are_fifteen_numbers_at_the_most_and_each_says_what_it_is() -> None:
+def test_there_are_at_most_fifteen_numbers_and_each_has_a_docstring() -> None:
     numbers = fields(Settings)
     assert len(numbers) <= 15
     assert all(isinstance(getattr(SETTINGS, f.name), int | float) for f in numbers)
     body = ast.parse((LIBRARY / "physics" / "settings.py").read_text(encoding="utf-8")).body
-    (described,) = (node for node in body if isinstance(node, ast.ClassDef))
-    said = [
+    (settings_class,) = (node for node in body if isinstance(node, ast.ClassDef))
+    has_docstring = [
         isinstance(b, ast.Expr)
-        for a, b in zip(described.body[1:], described.body[2:], strict=False)
+        for a, b in zip(settings_class.body[1:], settings_class.body[2:], strict=False)
         if isinstance(a, ast.AnnAssign)
     ]
-    assert len(said) == len(numbers) and all(said)
+    assert len(has_docstring) == len(numbers) and all(has_docstring)
 
 
 @pytest.mark.parametrize("name", METHOD)
 def test_no_other_number_is_computed_with(name: str) -> None:
-    found = literals(ast.parse((LIBRARY / name).read_text(encoding="utf-8")))
+    numbers = literals(ast.parse((LIBRARY / name).read_text(encoding="utf-8")))
     allowed = HARMLESS | EXCEPTED.get(name, set())
-    assert [f"{name}:{line}: {value:g}" for line, value in found if value not in allowed] == []
+    assert [f"{name}:{line}: {value:g}" for line, value in numbers if value not in allowed] == []
 
 
 def test_every_number_is_used() -> None:
@@ -73,6 +73,6 @@ def test_every_number_is_used() -> None:
     assert {f.name for f in fields(Settings)} <= used
 
 
-def test_a_number_elsewhere_would_be_seen() -> None:
+def test_a_number_elsewhere_is_noticed() -> None:
     tree = ast.parse('progress(0.3, "x")\ny = 0.7 * x\nz = round(x, 4)\nw = f(x, tol=-3e-4)\nv = True\n')
     assert literals(tree) == [(2, 0.7), (4, 3e-4)]

@@ -1,4 +1,4 @@
-"""The frame: a round trip without loss, and the same numbers however the array was stored."""
+"""The working grid: a round trip without loss, and the same numbers however the array was stored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AXES = list(permutations((0, 1, 2)))
 FLIPS = list(product((False, True), repeat=3))
 
 
-def turned(field: LocalField, axes: tuple[int, ...], flipped: tuple[bool, ...]) -> LocalField:
+def reoriented(field: LocalField, axes: tuple[int, ...], flipped: tuple[bool, ...]) -> LocalField:
     """The same field in an array whose axes were permuted and flipped, its direction following."""
     values, mask = (
         x.permute(*axes).flip([a for a in range(3) if flipped[a]]).contiguous() for x in (field.values, field.mask)
@@ -37,14 +37,14 @@ def make_field(grid: Grid, seed: int = 0, share: float = 0.6) -> LocalField:
 
 
 def rotation(degrees: tuple[float, float, float]) -> tuple[float, ...]:
-    """Direction cosines after turns about the patient's x, y and z."""
+    """Direction cosines after rotations about the patient's x, y and z."""
     result = np.eye(3)
     for axis, angle in enumerate(degrees):
         a, b = [i for i in range(3) if i != axis]
-        turn, t = np.eye(3), math.radians(angle)
-        turn[a, a] = turn[b, b] = math.cos(t)
-        turn[a, b], turn[b, a] = -math.sin(t), math.sin(t)
-        result = turn @ result
+        one, t = np.eye(3), math.radians(angle)
+        one[a, a] = one[b, b] = math.cos(t)
+        one[a, b], one[b, a] = -math.sin(t), math.sin(t)
+        result = one @ result
     return tuple(result.ravel().tolist())
 
 
@@ -60,63 +60,71 @@ def fields(draw: st.DrawFn) -> LocalField:
 
 @settings(max_examples=60, deadline=None)
 @given(fields(), st.integers(0, 9))
-def test_a_field_comes_back_from_its_frame(field: LocalField, margin: int) -> None:
-    frame = WorkingGrid.around(field, margin)
-    prepared = frame.to_working_grid(field)
-    assert prepared.values.shape == prepared.mask.shape == prepared.grid.shape
-    assert prepared.mask.sum() == field.mask.sum()
-    assert torch.equal(frame.to_original_grid(prepared.mask), field.mask)
-    assert torch.equal(frame.to_original_grid(prepared.values), torch.where(field.mask, field.values, 0.0))
+def test_a_field_survives_the_round_trip(field: LocalField, margin: int) -> None:
+    working_grid = WorkingGrid.around(field, margin)
+    on_working_grid = working_grid.to_working_grid(field)
+    assert on_working_grid.values.shape == on_working_grid.mask.shape == on_working_grid.grid.shape
+    assert on_working_grid.mask.sum() == field.mask.sum()
+    assert torch.equal(working_grid.to_original_grid(on_working_grid.mask), field.mask)
+    assert torch.equal(
+        working_grid.to_original_grid(on_working_grid.values), torch.where(field.mask, field.values, 0.0)
+    )
 
 
 @settings(max_examples=60, deadline=None)
 @given(fields(), st.integers(0, 9))
-def test_the_frame_is_a_multiple_of_eight_with_the_margin_all_around(field: LocalField, margin: int) -> None:
-    prepared = WorkingGrid.around(field, margin).to_working_grid(field)
-    inside = prepared.mask.nonzero()
-    assert all(n % 8 == 0 for n in prepared.grid.shape)
+def test_the_working_grid_is_a_multiple_of_eight_with_the_margin_all_around(field: LocalField, margin: int) -> None:
+    on_working_grid = WorkingGrid.around(field, margin).to_working_grid(field)
+    inside = on_working_grid.mask.nonzero()
+    assert all(n % 8 == 0 for n in on_working_grid.grid.shape)
     assert (inside.amin(0) >= margin).all()
-    assert (torch.tensor(prepared.grid.shape) - 1 - inside.amax(0) >= margin).all()
+    assert (torch.tensor(on_working_grid.grid.shape) - 1 - inside.amax(0) >= margin).all()
 
 
 @settings(max_examples=60, deadline=None)
 @given(fields())
-def test_every_voxel_of_the_frame_is_where_it_was_in_the_patient(field: LocalField) -> None:
+def test_every_voxel_keeps_its_position_in_the_patient(field: LocalField) -> None:
     grid = field.grid
-    frame = WorkingGrid.around(field, 2)
+    working_grid = WorkingGrid.around(field, 2)
     for axis in range(3):  # the position of every voxel, carried along as if it were the field
         position = torch.tensor([grid.point(i)[axis] for i in np.ndindex(*grid.shape)]).view(grid.shape)
-        prepared = frame.to_working_grid(replace(field, values=position))
-        for index in prepared.mask.nonzero()[:20].tolist():
-            assert prepared.grid.point(index)[axis] == pytest.approx(float(prepared.values[tuple(index)]), abs=1e-3)
-    ours, theirs = (g.matrix @ g.b0_direction for g in (frame.grid, grid))  # to the digits that a frame keeps
-    np.testing.assert_allclose(ours, theirs, atol=2.0 * 10.0**-DIGITS)
+        on_working_grid = working_grid.to_working_grid(replace(field, values=position))
+        for index in on_working_grid.mask.nonzero()[:20].tolist():
+            assert on_working_grid.grid.point(index)[axis] == pytest.approx(
+                float(on_working_grid.values[tuple(index)]), abs=1e-3
+            )
+    working_b0, original_b0 = (
+        g.matrix @ g.b0_direction for g in (working_grid.grid, grid)
+    )  # to the digits of a working grid
+    np.testing.assert_allclose(working_b0, original_b0, atol=2.0 * 10.0**-DIGITS)
 
 
 @settings(max_examples=60, deadline=None)
 @given(fields())
-def test_b0_is_nearest_to_the_frames_z_axis(field: LocalField) -> None:
+def test_b0_is_nearest_to_the_z_axis_of_the_working_grid(field: LocalField) -> None:
     x, y, z = WorkingGrid.around(field).grid.b0_direction
     assert z >= max(abs(x), abs(y)) - 1e-6
 
 
 @settings(max_examples=30, deadline=None)
 @given(fields())
-def test_restoring_is_adjoint_to_bringing(require_adjoint: Callable[..., None], field: LocalField) -> None:
-    frame = WorkingGrid.around(field, 1)
-    require_adjoint(frame.volume_to_working_grid, frame.to_original_grid, field.grid.shape, frame.grid.shape)
+def test_the_way_back_is_the_adjoint(require_adjoint: Callable[..., None], field: LocalField) -> None:
+    working_grid = WorkingGrid.around(field, 1)
+    require_adjoint(
+        working_grid.volume_to_working_grid, working_grid.to_original_grid, field.grid.shape, working_grid.grid.shape
+    )
 
 
 @settings(max_examples=60, deadline=None)
 @given(fields(), st.sampled_from(AXES), st.sampled_from(FLIPS))
-def test_a_turned_array_is_prepared_as_the_very_same_numbers(
+def test_a_reoriented_array_becomes_the_very_same_numbers(
     field: LocalField, axes: tuple[int, ...], flipped: tuple[bool, ...]
 ) -> None:
-    other = turned(field, axes, flipped)
-    assert_same_preparation(field, other)
+    other = reoriented(field, axes, flipped)
+    assert_same_on_working_grid(field, other)
 
 
-def assert_same_preparation(field: LocalField, other: LocalField) -> None:
+def assert_same_on_working_grid(field: LocalField, other: LocalField) -> None:
     one, two = (WorkingGrid.around(f, 3).to_working_grid(f) for f in (field, other))
     assert torch.equal(one.values, two.values)
     assert torch.equal(one.mask, two.mask)
@@ -144,40 +152,40 @@ def test_ties_between_axes_do_not_depend_on_the_arrays_order(
 ) -> None:
     field = make_field(Grid((5, 6, 7), (1.0, 1.5, 2.0), rotation(degrees), (3.0, 4.0, 5.0), b0))
     for axes, flipped in product(AXES, FLIPS):
-        assert_same_preparation(field, turned(field, axes, flipped))
+        assert_same_on_working_grid(field, reoriented(field, axes, flipped))
 
 
-def test_rounded_direction_cosines_do_not_change_the_frame() -> None:
+def test_rounded_direction_cosines_do_not_change_the_working_grid() -> None:
     """NIfTI stores quaternions in single precision: what should be 0 is ±1e-8."""
     field = make_field(Grid((5, 6, 7), (1.0, 1.5, 2.0)))
     for seed in range(20):
         noise = np.random.default_rng(seed).uniform(-1e-7, 1e-7, 9)
         other = replace(field.grid, direction=tuple((np.eye(3).ravel() + noise).tolist()))
-        assert_same_preparation(field, replace(field, grid=other))
+        assert_same_on_working_grid(field, replace(field, grid=other))
 
 
 @pytest.mark.parametrize("b0", [None, (0.1, -0.2, 0.97)])
-def test_a_header_in_single_precision_makes_no_other_frame(b0: tuple[float, float, float] | None) -> None:
+def test_a_header_in_single_precision_makes_the_same_working_grid(b0: tuple[float, float, float] | None) -> None:
     grid = Grid((24, 20, 16), (0.9375, 1.1, 1.3), rotation((21.0, -7.0, 3.0))).with_b0(b0)
     size, direction = (np.float32(x).tolist() for x in (grid.voxel_size, grid.direction))
     single = replace(grid, voxel_size=tuple(size), direction=tuple(direction))
     if b0 is not None:
         single = single.with_b0(np.float32(b0).tolist())
     assert single != grid
-    frame, other = (WorkingGrid.around(make_field(g)).grid for g in (grid, single))
-    assert (frame.voxel_size, frame.b0_direction) == (other.voxel_size, other.b0_direction)
-    assert frame.b0_direction == pytest.approx(grid.reoriented((0, 1, 2), (False,) * 3).b0_direction, abs=1e-6)
+    working_grid, other = (WorkingGrid.around(make_field(g)).grid for g in (grid, single))
+    assert (working_grid.voxel_size, working_grid.b0_direction) == (other.voxel_size, other.b0_direction)
+    assert working_grid.b0_direction == pytest.approx(grid.reoriented((0, 1, 2), (False,) * 3).b0_direction, abs=1e-6)
 
 
-def test_b0_given_along_x_becomes_the_frames_z() -> None:
+def test_b0_along_x_becomes_the_z_axis() -> None:
     field = make_field(Grid((5, 6, 7), (1.0, 1.5, 2.0), user_b0_direction=(1.0, 0.0, 0.0)))
-    frame = WorkingGrid.around(field)
-    assert frame.axes[2] == 0
-    assert frame.grid.b0_direction == (0.0, 0.0, 1.0)
-    assert frame.grid.voxel_size[2] == 1.0
+    working_grid = WorkingGrid.around(field)
+    assert working_grid.axes[2] == 0
+    assert working_grid.grid.b0_direction == (0.0, 0.0, 1.0)
+    assert working_grid.grid.voxel_size[2] == 1.0
 
 
-def test_what_lies_outside_the_mask_is_not_brought_along() -> None:
+def test_values_outside_the_mask_become_zero() -> None:
     field = make_field(Grid((8, 8, 8)))
     nothing = replace(field, values=torch.where(field.mask, field.values, torch.nan))
     assert torch.equal(
