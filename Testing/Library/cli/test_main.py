@@ -45,7 +45,7 @@ def differ(a: Tensor, b: Tensor) -> bool:
 # -- reconstruct ------------------------------------------------------------------------------------------------------
 
 
-def test_units_b0_and_echo_time_change_the_result_as_they_should(
+def test_units_b0_and_echo_time_scale_the_result(
     chi: Callable[..., Tensor], case: Any, write_volume: Any, tmp_path: Path
 ) -> None:
     expected = chi()
@@ -74,13 +74,13 @@ def test_methods_and_their_parameters_change_the_result(chi: Callable[..., Tenso
     assert torch.equal(chi("--strength", 0.1, method="tikhonov"), maps[3])  # its name in the version before
 
 
-def test_no_data_consistency_can_be_asked_for(chi: Callable[..., Tensor], tmp_path: Path) -> None:
-    usual = chi(method="ir2qsm")
-    told = json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Method"]
-    assert told["parameters"]["consistency"] > 0.0
-    assert differ(chi("--consistency", 0, method="ir2qsm"), usual)
-    told = json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Method"]
-    assert told["parameters"]["consistency"] == 0.0
+def test_data_consistency_can_be_switched_off(chi: Callable[..., Tensor], tmp_path: Path) -> None:
+    default = chi(method="ir2qsm")
+    method = json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Method"]
+    assert method["parameters"]["consistency"] > 0.0
+    assert differ(chi("--consistency", 0, method="ir2qsm"), default)
+    method = json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Method"]
+    assert method["parameters"]["consistency"] == 0.0
 
 
 def test_weights_change_the_result(chi: Callable[..., Tensor], make_weights: Any) -> None:
@@ -89,18 +89,18 @@ def test_weights_change_the_result(chi: Callable[..., Tensor], make_weights: Any
     assert differ(maps[0], maps[1]) and differ(maps[1], maps[2])
 
 
-def test_a_tile_changes_the_result_a_little_and_is_said(
+def test_a_tile_changes_the_result_little_and_gives_a_warning(
     chi: Callable[..., Tensor], ir2qsm: Run, make_weights: Any, write_volume: Any, tmp_path: Path
 ) -> None:
     _, local = simulate(Case(8, 40.0, (56, 40, 33), (2.8, 3.0, 3.4), 20.0, phantom=True))  # longer than a tile
     field = write_volume(tmp_path / "f.nrrd", local.values, local.grid)
     mask, weights = write_volume(tmp_path / "m.nrrd", local.mask, local.grid), make_weights()
-    whole = chi("--weights", weights, field=field, mask=mask, method="ir2qsm")
+    untiled = chi("--weights", weights, field=field, mask=mask, method="ir2qsm")
     ran = ir2qsm("reconstruct", field, mask, "-o", tmp_path / "t.mha", "--weights", weights, "--tile", 64)
     assert (ran.code, ran.out) == (0, "")
     assert ran.err.startswith("warning: The volume was inverted in blended tiles of 64 voxels.\n")
     tiled, _ = read_volume(tmp_path / "t.mha")
-    assert 0.0 < float((tiled - whole).abs().max()) < float(whole.abs().max())
+    assert 0.0 < float((tiled - untiled).abs().max()) < float(untiled.abs().max())
     assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["Method"]["tile"] == 64
 
 
@@ -118,9 +118,9 @@ def test_mask_labels_change_the_result(
     labels[18:] *= 2
     labels[:, :14] *= 3
     path = write_volume(tmp_path / "labels.nrrd", labels, case.local.grid)
-    found = chi("--mask-labels", 1, 2, mask=path)
-    assert bool((found[(labels == 1) | (labels == 2)] != 0).any())
-    assert float(found[(labels == 3) | (labels == 6)].abs().max()) == 0.0
+    result = chi("--mask-labels", 1, 2, mask=path)
+    assert bool((result[(labels == 1) | (labels == 2)] != 0).any())
+    assert float(result[(labels == 3) | (labels == 6)].abs().max()) == 0.0
     assert torch.allclose(chi("--mask-labels", 1, 2, 3, 6, mask=path), chi(), atol=1e-6)
 
 
@@ -150,8 +150,8 @@ def test_references_change_the_result_by_a_constant(
     assert torch.equal(mean, chi("--reference", "mean"))
     assert abs(float(mean[inside].double().mean())) < 1e-7
     assert abs(float(by_region[(region > 0) & inside].double().mean())) < 1e-7
-    for found in (mean, by_region):
-        shift = (raw - found)[inside]
+    for result in (mean, by_region):
+        shift = (raw - result)[inside]
         assert float(shift.abs().min()) > 1e-5 and float(shift.std()) < 1e-7
     assert json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Reference"]["region"] == "mean"
 
@@ -190,7 +190,7 @@ def test_a_result_replaces_an_older_one_and_its_sidecar(chi: Callable[..., Tenso
 # -- exit codes -------------------------------------------------------------------------------------------------------
 
 
-def test_a_fault_of_ours_exits_with_one_and_says_so(
+def test_an_internal_error_exits_with_one_and_asks_for_a_report(
     ir2qsm: Run, case: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("IR2QSMLib.inversion.direct.dipole_kernel", lambda *_: 1 / 0)
@@ -243,14 +243,14 @@ def test_simulate_writes_what_reconstruct_reads(ir2qsm: Run, tmp_path: Path) -> 
     assert ir2qsm("reconstruct", *files, "-o", tmp_path / "chi.nii.gz", "--method", "tikhonov").code == 0
 
 
-def test_inspect_and_info_speak_to_people_too(ir2qsm: Run, case: Any) -> None:
+def test_inspect_and_info_print_lines_for_people(ir2qsm: Run, case: Any) -> None:
     ran = ir2qsm("inspect", case.field, case.mask)
     assert ran.code == 0 and "kind: local field\n" in ran.out and "unit: ppm\n" in ran.out
     ran = ir2qsm("info")
     assert ran.code == 0 and f"version: {IR2QSMLib.__version__}\n" in ran.out and "ir2qsm.safetensors" in ran.out
 
 
-def test_help_is_printed_even_where_greek_letters_are_not_known() -> None:
+def test_help_is_printed_in_ascii_terminals() -> None:
     for arguments in (["--help"], ["reconstruct", "--help"], ["--version"]):
         done = subprocess.run(
             [sys.executable, "-m", "IR2QSMLib", *arguments],
@@ -272,6 +272,6 @@ def test_every_command_has_help(ir2qsm: Run, capfd: pytest.CaptureFixture[str]) 
         assert f"usage: ir2qsm {command}" in capfd.readouterr().out
 
 
-def test_the_parser_and_the_console_load_no_torch() -> None:
+def test_the_parser_loads_no_torch() -> None:
     script = "import sys, IR2QSMLib.cli.main as m\nm.parser(None)\nm.parser('info')\nsys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)

@@ -13,27 +13,27 @@ from IR2QSMLib.core.choices import LEARNED_NAMES, NETWORK_NAMES
 from IR2QSMLib.inversion.learned import method as learned
 from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
-from IR2QSMLib.inversion.registry import METHODS, offered
+from IR2QSMLib.inversion.registry import METHODS, available_methods
 from IR2QSMLib.io.images import read_volume
 from IR2QSMLib.networks.registry import NETWORKS
 
 OTHERS = [name for name in LEARNED_NAMES if name != "ir2qsm"]
 
 
-def test_the_command_lines_names_are_the_librarys() -> None:
+def test_names_of_the_command_line_are_those_of_the_registries() -> None:
     assert tuple(NETWORKS) == NETWORK_NAMES
-    assert tuple(n for n, m in METHODS.items() if issubclass(m.make, Learned)) == LEARNED_NAMES  # type: ignore[arg-type]
+    assert tuple(n for n, m in METHODS.items() if issubclass(m.method_class, Learned)) == LEARNED_NAMES  # type: ignore[arg-type]
 
 
-def test_methods_without_weights_are_told_as_not_available(
+def test_methods_without_weights_are_listed_as_not_available(
     ir2qsm: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     real = learned.bundled
     monkeypatch.setattr(learned, "bundled", lambda n: real(n) if n == "ir2qsm" else tmp_path / f"{n}.safetensors")
     (answer,) = ir2qsm("info", "--json").events()
-    available = {name: told["available"] for name, told in answer["methods"].items()}
+    available = {name: about["available"] for name, about in answer["methods"].items()}
     assert available == {name: name not in OTHERS for name in METHODS}
-    assert offered() == [name for name in METHODS if name not in OTHERS]
+    assert available_methods() == [name for name in METHODS if name not in OTHERS]
     assert "ir2qsm train --network xqsm" in answer["methods"]["xqsm"]["problem"]
     (tmp_path / "xqsm.safetensors").write_bytes(b"")
     (answer,) = ir2qsm("info", "--json").events()
@@ -50,7 +50,7 @@ def test_a_method_without_weights_is_refused(
     )
 
 
-def test_modl_qsm_writes_what_chi_leaves_of_the_field(
+def test_modl_qsm_writes_the_field_that_chi_does_not_explain(
     ir2qsm: Callable[..., Any], case: Any, make_weights: Callable[..., Path], tmp_path: Path
 ) -> None:
     weights = make_weights(NetworkInput("both"), kind="modl-qsm")

@@ -44,7 +44,7 @@ def test_the_python_examples_run(head: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert getattr(names["chi"], "shape", None) == (24, 24, 24)
 
 
-def test_two_orientations_tell_lpcnn_more_than_either() -> None:
+def test_lpcnn_is_better_from_two_orientations_than_from_either() -> None:
     (example,) = blocks("python", NETWORKS)
     names: dict[str, dict[str, tuple[float, float]]] = {}
     exec(example, names)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
-import time
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,16 @@ from IR2QSMLib.simulation.cases import Case, simulate
 
 Worker = Callable[..., subprocess.Popen[str]]
 ENDS = ("result", "error", "cancelled")
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, list[dict[str, Any]], str]:
     """Exit code, events and standard error of a worker, once it has ended."""
     out, err = process.communicate(timeout=120)
     assert out.isascii()
-    found = [json.loads(line) for line in out.splitlines()]
-    assert all(e["event"] in ("progress", *ENDS) for e in found)
-    return process.returncode, found, err
+    events = [json.loads(line) for line in out.splitlines()]
+    assert all(e["event"] in ("progress", *ENDS) for e in events)
+    return process.returncode, events, err
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def test_a_run_reports_its_progress_and_exactly_one_result(worker: Worker, case:
         "provenance": str(tmp_path / "χ.json"),
         "warnings": result["warnings"],
     }
-    assert isinstance(result["warnings"], list) and all(isinstance(said, str) for said in result["warnings"])
+    assert isinstance(result["warnings"], list) and all(isinstance(warning, str) for warning in result["warnings"])
     assert all(Path(result[k]).is_file() for k in ("chi", "mask", "provenance"))
     assert len(list(tmp_path.iterdir())) == 3
 
@@ -66,7 +68,7 @@ def test_bad_input_is_one_error_event(worker: Worker, case: Any, tmp_path: Path)
     )
     assert (code, err) == (2, "")
     message = "none.nii does not exist; check the path."
-    assert events[-1] == {"event": "error", "kind": "FileUnreadable", "message": message}
+    assert events[-1] == {"event": "error", "kind": "FileUnreadable", "option": "mask", "message": message}
     assert [e["event"] for e in events[:-1]] == ["progress"] * (len(events) - 1)
     assert list(tmp_path.iterdir()) == []
 
@@ -76,29 +78,24 @@ def test_a_usage_error_is_an_error_event_too(worker: Worker, mode: list[str]) ->
     code, events, err = end(worker("reconstruct", "--bogus", *mode))
     assert (code, err) == (2, "")
     (error,) = events
-    assert (error["event"], error["kind"]) == ("error", "ParameterInvalid")
+    assert (error["event"], error["kind"], error["option"]) == ("error", "ParameterInvalid", "field")
     assert "required" in error["message"]
 
 
 def cancelled(process: subprocess.Popen[str], cancel: Callable[[], object]) -> None:
-    """Cancel a worker in the midst of its inversion, and see that it says so once, in time."""
+    """Cancel a worker in the midst of its inversion, and require one event that says so."""
     assert process.stdout is not None
     for line in process.stdout:
         if json.loads(line)["stage"] == "inversion":
             break
-    time.sleep(0.3)
     assert process.poll() is None
-    start = time.monotonic()
     cancel()
     code, events, err = end(process)
-    assert time.monotonic() - start < 2.0
     assert (code, err) == (3, "")
     assert [e for e in events if e["event"] != "progress"] == [{"event": "cancelled"}] == events[-1:]
 
 
-def test_a_cancel_file_that_appears_ends_the_run_within_two_seconds(
-    worker: Worker, large: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_cancel_file_that_appears_ends_the_run(worker: Worker, large: tuple[Path, Path], tmp_path: Path) -> None:
     file, folder = tmp_path / "cancel", tmp_path / "out"
     folder.mkdir()
     arguments = ("-o", folder / "chi.nii.gz", "--progress", "json", "--cancel-file", file)
@@ -107,7 +104,7 @@ def test_a_cancel_file_that_appears_ends_the_run_within_two_seconds(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_run_within_two_seconds(
+def test_a_signal_ends_the_run(
     worker: Worker, large: tuple[Path, Path], tmp_path: Path, number: signal.Signals
 ) -> None:
     arguments = ("-o", tmp_path / "chi.nii.gz", "--progress", "json")
@@ -116,27 +113,45 @@ def test_a_signal_ends_the_run_within_two_seconds(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_cancel_file_that_was_there_before_ends_the_run_at_once(
+def test_a_cancel_file_that_is_there_before_ends_the_run_before_the_inversion(
     worker: Worker, large: tuple[Path, Path], tmp_path: Path
 ) -> None:
     file, folder = tmp_path / "cancel", tmp_path / "out"
     file.touch()
     folder.mkdir()
-    start = time.monotonic()
     arguments = ("-o", folder / "chi.nii.gz", "--progress", "json", "--cancel-file", file)
     code, events, err = end(worker("reconstruct", "--device", "cpu", *large, *arguments))
-    assert time.monotonic() - start < 4.0  # of which Python takes some to start
     assert (code, err) == (3, "")
-    assert [e for e in events if e["event"] != "progress"] == [{"event": "cancelled"}]
+    assert events[-1] == {"event": "cancelled"}
+    assert {e["stage"] for e in events[:-1]} <= {"reading"}
     assert list(folder.iterdir()) == []
 
 
-def test_people_are_told_of_a_cancellation_in_one_line(
-    worker: Worker, large: tuple[Path, Path], tmp_path: Path
-) -> None:
-    process = worker("reconstruct", "--device", "cpu", *large, "-o", tmp_path / "chi.nii.gz")
-    time.sleep(1.5)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (3, "", "ir2qsm: The run was cancelled; nothing was written.\n")
+def test_a_cancellation_is_one_line_for_people(large: tuple[Path, Path], tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    terminal, standard_error = pty.openpty()
+    command = [sys.executable, "-m", "IR2QSMLib", "reconstruct", "--device", "cpu", *large, "-o", tmp_path / "c.nii"]
+    with subprocess.Popen(
+        list(map(str, command)),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=standard_error,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        os.close(standard_error)
+        text = os.read(terminal, 4096)  # the bar: the run has begun
+        process.send_signal(signal.SIGINT)
+        while True:
+            try:
+                part = os.read(terminal, 4096)
+            except OSError:  # Linux says so when the other end is closed
+                break
+            if not part:
+                break
+            text += part
+        assert process.stdout is not None and process.stdout.read() == b""
+    os.close(terminal)
+    assert process.returncode == 3
+    last_line = text.decode().split("\r\033[K")[-1]
+    assert last_line == "ir2qsm: The run was cancelled; nothing was written.\r\n"
     assert list(tmp_path.iterdir()) == []

@@ -18,5 +18,5 @@ def single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def tiny_networks(little_whole_brain: Path) -> None:
+def tiny_networks(tiny_whole_brain: Path) -> None:
     """No test of an inversion waits for the bundled whole-brain network, or depends on it."""

@@ -1,4 +1,4 @@
-"""A simulated scan on disk and a run of `reconstruct` on it."""
+"""A simulated scan on disk, and ways to run `reconstruct` on it and on the small case."""
 
 from __future__ import annotations
 
@@ -11,8 +11,27 @@ import pytest
 from torch import Tensor
 
 from IR2QSMLib.io.images import read_volume
-from Testing.Library.pipeline.scan_files import SHAPE, TIMES, VOXEL, Run, ScanFiles
+from IR2QSMLib.pipeline.reconstruct import reconstruct
+from IR2QSMLib.pipeline.result import Result
+from Testing.Library.pipeline.scan_files import SHAPE, TIMES, VOXEL, Reconstruct, Run, ScanFiles
 from Testing.Library.scanners import Scanner, head_scan
+
+
+@pytest.fixture
+def reconstruct_case(case: Any) -> Reconstruct:
+    """Reconstruct the case's arrays, by TKD unless said otherwise; `field`, `mask` and `grid` may be replaced."""
+
+    def call(field: Any = None, mask: Any = None, method: Any = "tkd", grid: Any = case.local.grid, **o: Any) -> Result:
+        field = case.local.values if field is None else field
+        return reconstruct(field, case.local.mask if mask is None else mask, grid=grid, method=method, **o)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def whole_volume(case: Any) -> Result:
+    """The case's result by the bundled network, the whole volume at once."""
+    return reconstruct(case.field, case.mask)
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +68,14 @@ def scan(tmp_path_factory: pytest.TempPathFactory, write_volume: Any) -> ScanFil
 
 @pytest.fixture
 def chi(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> Callable[..., Tensor]:
-    """The map that `reconstruct` makes of the scan, by Tikhonov; its warnings and provenance lie beside it."""
+    """The map that `reconstruct` makes of the scan, by Tikhonov; warnings.txt and the provenance lie beside it."""
 
     def run(source: Path, *options: object, mask: Path | None = scan.mask) -> Tensor:
         masks = [] if mask is None else [mask]
         output = tmp_path / "chi.nii.gz"
         ran = ir2qsm("reconstruct", source, *masks, "-o", output, "--method", "tikhonov", "--device", "cpu", *options)
         assert ran.code == 0, ran.err
-        (tmp_path / "said.txt").write_text(ran.err, encoding="utf-8")
+        (tmp_path / "warnings.txt").write_text(ran.err, encoding="utf-8")
         return read_volume(output)[0]
 
     return run

@@ -1,4 +1,4 @@
-"""A simulated scan on disk, as the tests of the way from phase are given it, and how maps are compared."""
+"""A simulated scan on disk, for the tests from phase to map, and how maps are compared."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.core.volumes import LocalField
+from IR2QSMLib.pipeline.result import Result
 
 Run = Callable[..., Any]
+Reconstruct = Callable[..., Result]
 ROOT = Path(__file__).resolve().parents[3]
 TIMES = (0.004, 0.010, 0.016)
 SHAPE, VOXEL = (36, 42, 36), (4.4, 4.4, 4.4)

@@ -1,4 +1,4 @@
-"""The iterative methods through the pipeline and the command line: their inputs, masks, notes and complaints."""
+"""The iterative methods through the pipeline and the command line: inputs, masks, notes and errors."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ def medi(local: Any, method: Medi | None = None, **options: Any) -> Result:
 
 
 @pytest.mark.parametrize("method", [TotalVariation(), TotalVariation("auto"), Ilsqr()])
-def test_iterative_methods_resemble_the_truth_and_tell_how_they_ended(local: Any, method: Any) -> None:
-    found = run(local, method)
+def test_iterative_methods_resemble_the_truth_and_note_their_convergence(local: Any, method: Any) -> None:
+    result = run(local, method)
     head, field = local
-    assert correlation(found.chi, head.chi, field.mask) > 0.8
-    assert not found.chi[~field.mask].any() and torch.equal(found.mask, field.mask)
-    told = json.loads(json.dumps(found.provenance["Method"]))
-    assert told["fft_pairs"] > 5 and told["iterations"] and "doi" in told["citation"]
-    assert "relative_change" in told or "relative_residual" in told
+    assert correlation(result.chi, head.chi, field.mask) > 0.8
+    assert not result.chi[~field.mask].any() and torch.equal(result.mask, field.mask)
+    method_notes = json.loads(json.dumps(result.provenance["Method"]))
+    assert method_notes["fft_pairs"] > 5 and method_notes["iterations"] and "doi" in method_notes["citation"]
+    assert "relative_change" in method_notes or "relative_residual" in method_notes
 
 
 def test_medi_takes_magnitude_b0_and_echo_spacing_through_the_pipeline(local: Any) -> None:
-    found, (head, field) = medi(local), local
-    assert correlation(found.chi, head.chi, field.mask) > 0.8
-    assert found.provenance["Inputs"]["magnitude"] == "array" and found.provenance["Inputs"]["echo_time_s"] == 0.005
+    result, (head, field) = medi(local), local
+    assert correlation(result.chi, head.chi, field.mask) > 0.8
+    assert result.provenance["Inputs"]["magnitude"] == "array" and result.provenance["Inputs"]["echo_time_s"] == 0.005
     with pytest.raises(FieldInvalid, match="MEDI takes its edges from the magnitude"):
         run(local, Medi(), **NEEDED)
     with pytest.raises(FieldInvalid, match="MEDI weighs the field in rad per echo spacing"):
@@ -69,15 +69,15 @@ def test_medi_takes_magnitude_b0_and_echo_spacing_through_the_pipeline(local: An
 @pytest.mark.parametrize("extra", ["magnitude", "noise", "csf"])
 def test_every_volume_that_medi_may_take_changes_the_map(local: Any, extra: str) -> None:
     _, field = local
-    given: Tensor = {
+    extra_volume: Tensor = {
         "magnitude": 1.0 / (0.1 + field.values.abs()),
         "noise": 0.001 + field.values.abs(),
         "csf": torch.zeros_like(field.mask).index_fill_(2, torch.tensor([16]), True) & field.mask,
     }[extra]
-    usual, other = medi(local), medi(local, **{extra: given})
-    assert float((usual.chi - other.chi).abs().max()) > 1e-3
+    default, other = medi(local), medi(local, **{extra: extra_volume})
+    assert float((default.chi - other.chi).abs().max()) > 1e-3
     with pytest.raises((FieldInvalid, GridMismatch)):
-        medi(local, **{extra: given[:-1]})
+        medi(local, **{extra: extra_volume[:-1]})
 
 
 def test_noise_is_in_the_fields_unit(local: Any) -> None:
@@ -101,29 +101,30 @@ def test_noise_is_in_the_fields_unit(local: Any) -> None:
     assert float((by_hz.chi - by_ppm.chi).norm()) < 2e-3 * float(by_ppm.chi.norm())
 
 
-def test_a_mask_that_shrank_is_returned_and_said(local: Any) -> None:
-    found, (_, field) = medi(local, Medi(smv_radius=6.0)), local
-    assert int(found.mask.sum()) < int(field.mask.sum()) and not found.mask[~field.mask].any()
-    assert not found.chi[~found.mask].any() and abs(float(found.chi[found.mask].double().mean())) < 1e-6
-    assert found.provenance["MaskVoxels"] == int(found.mask.sum())
-    (warning,) = [w for w in found.provenance["Warnings"] if "The map covers" in w]
-    assert warning == f"The map covers {int(found.mask.sum())} of the mask's {int(field.mask.sum())} voxels."
+def test_a_smaller_mask_is_returned_with_a_warning(local: Any) -> None:
+    result, (_, field) = medi(local, Medi(smv_radius=6.0)), local
+    assert int(result.mask.sum()) < int(field.mask.sum()) and not result.mask[~field.mask].any()
+    assert not result.chi[~result.mask].any() and abs(float(result.chi[result.mask].double().mean())) < 1e-6
+    assert result.provenance["MaskVoxels"] == int(result.mask.sum())
+    (warning,) = [w for w in result.provenance["Warnings"] if "The map covers" in w]
+    assert warning == f"The map covers {int(result.mask.sum())} of the mask's {int(field.mask.sum())} voxels."
 
 
-def test_the_frame_brings_every_volume_along(local: Any) -> None:
+def test_every_volume_comes_to_the_working_grid(local: Any) -> None:
     _, field = local
     field = replace(field, noise=field.values.abs(), csf=field.mask)
-    frame = WorkingGrid.around(field)
-    prepared = frame.to_working_grid(field)
-    for name, volume in prepared.extras().items():
-        inside = torch.where(field.mask, field.extras()[name], torch.zeros_like(field.extras()[name]))
-        back = frame.to_original_grid(volume)
+    working_grid = WorkingGrid.around(field)
+    on_working_grid = working_grid.to_working_grid(field)
+    originals = field.optional_volumes()
+    for name, volume in on_working_grid.optional_volumes().items():
+        inside = torch.where(field.mask, originals[name], torch.zeros_like(originals[name]))
+        back = working_grid.to_original_grid(volume)
         assert torch.equal(torch.where(field.mask, back, torch.zeros_like(back)), inside)
-    assert (prepared.b0, prepared.echo_spacing) == (3.0, 0.005)
+    assert (on_working_grid.b0, on_working_grid.echo_spacing) == (3.0, 0.005)
 
 
 @pytest.mark.parametrize("method", [TotalVariation(), Ilsqr(), Medi()])
-def test_a_run_is_cancelled_half_way_and_runs_again(local: Any, method: Any) -> None:
+def test_a_cancelled_method_can_run_once_more(local: Any, method: Any) -> None:
     options = {"magnitude": local[1].magnitude, **NEEDED}
 
     def progress(fraction: float, stage: str) -> None:
@@ -139,7 +140,7 @@ def test_a_run_is_cancelled_half_way_and_runs_again(local: Any, method: Any) -> 
 def test_twice_the_margin_changes_the_map_little(local: Any, method: Any) -> None:
     """By less than 2 % of its range, root mean square; by less than a thin margin does."""
     _, field = local
-    near, usual, far = (
+    near, default, far = (
         reconstruct(
             field.values,
             field.mask,
@@ -153,7 +154,7 @@ def test_twice_the_margin_changes_the_map_little(local: Any, method: Any) -> Non
         for n in (1, MARGIN, 2 * MARGIN)
     )
     spread = float(far.quantile(0.99) - far.quantile(0.01))
-    change = float((usual - far).square().mean().sqrt())
+    change = float((default - far).square().mean().sqrt())
     assert 0.0 < change < 0.02 * spread
     assert change < float((near - far).square().mean().sqrt())
 
@@ -162,15 +163,13 @@ ITERATIVE = [TotalVariation(), TotalVariation("auto"), Ilsqr(), Medi()]
 
 
 @pytest.mark.parametrize("method", ITERATIVE)
-def test_the_parts_in_which_a_processor_works_do_not_matter(
-    local: Any, method: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Other devices take the volume as one part, a processor takes as many as its cache asks for."""
+def test_the_size_of_blocks_does_not_change_the_map(local: Any, method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor takes the volume in blocks that fit its cache, other devices in one."""
     options = {"magnitude": local[1].magnitude, **NEEDED}
-    whole = run(local, method, **options).chi
-    monkeypatch.setattr(gradient, "PART", 5000)
-    assert len(gradient.Gradient(local[1].grid, "zero").parts(local[1].values)) > 4
-    assert float((run(local, method, **options).chi - whole).norm()) < 1e-3 * float(whole.norm())
+    one_block = run(local, method, **options).chi
+    monkeypatch.setattr(gradient, "BLOCK_SIZE", 5000)
+    assert len(gradient.Gradient(local[1].grid, "zero").blocks(local[1].values)) > 4
+    assert float((run(local, method, **options).chi - one_block).norm()) < 1e-3 * float(one_block.norm())
 
 
 @pytest.mark.parametrize("method", [TruncatedDivision(), Tikhonov(), *ITERATIVE])
@@ -205,17 +204,17 @@ def test_methods_and_options_reach_the_method(
         for name, x in (("field", field.values), ("mask", field.mask), ("magnitude", field.magnitude))
     ]
 
-    def told(*options: object) -> dict[str, Any]:
+    def notes_with(*options: object) -> dict[str, Any]:
         ran = ir2qsm("reconstruct", *files[:2], "-o", tmp_path / "chi.nii.gz", "--device", "cpu", *options)
         assert ran.code == 0, ran.err
         return dict(json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Method"])
 
-    assert told("--method", "ilsqr")["name"] == "ilsqr"
-    by_tv = told("--method", "tv", "--regularisation", "auto", "--outside", "zero")
+    assert notes_with("--method", "ilsqr")["name"] == "ilsqr"
+    by_tv = notes_with("--method", "tv", "--regularisation", "auto", "--outside", "zero")
     assert (by_tv["parameters"]["regularisation"], by_tv["outside"]) == ("auto", "zero") and by_tv[
         "regularisation"
     ] > 0.0
-    by_medi = told(
+    by_medi = notes_with(
         "--method",
         "medi",
         "--magnitude",
@@ -234,7 +233,9 @@ def test_methods_and_options_reach_the_method(
     )
     assert by_medi["regularisation"] == 300.0 and by_medi["noise_weights"] == "noise map"
     assert by_medi["parameters"]["merit"] is True and by_medi["parameters"]["smv_radius"] == 6.0
-    assert told("--method", "medi", "--magnitude", files[2], "--b0", 3, "--te", 0.005, "--csf", files[1])["iterations"]
+    assert notes_with("--method", "medi", "--magnitude", files[2], "--b0", 3, "--te", 0.005, "--csf", files[1])[
+        "iterations"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The array's order, its formats and its geometry make no difference to the map, and come back as they were."""
+"""Axis order, file format and geometry do not change the map, and the result has those of the input."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from IR2QSMLib.core.errors import GridInvalid, GridMismatch, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.images import read_volume
 from IR2QSMLib.pipeline.reconstruct import reconstruct
-from IR2QSMLib.pipeline.result import Result
 from IR2QSMLib.simulation.cases import Case, simulate
+from Testing.Library.pipeline.scan_files import Reconstruct
 
 METHODS = ["ir2qsm", "tkd"]
-TURNS = [
+REORIENTATIONS = [
     ((0, 1, 2), (True, False, False)),
     ((0, 1, 2), (True, True, True)),
     ((0, 2, 1), (False, False, False)),
@@ -30,7 +30,7 @@ TURNS = [
 ]
 
 
-def turned(x: Tensor, axes: tuple[int, ...], flipped: tuple[bool, ...]) -> Tensor:
+def reoriented(x: Tensor, axes: tuple[int, ...], flipped: tuple[bool, ...]) -> Tensor:
     return x.permute(*axes).flip([a for a in range(3) if flipped[a]]).contiguous()
 
 
@@ -46,7 +46,7 @@ def maps(case: Any) -> dict[str, Tensor]:
     return {m: reconstruct(local.values, local.mask, grid=local.grid, method=m).chi for m in METHODS}
 
 
-@pytest.mark.parametrize(("axes", "flipped"), TURNS)
+@pytest.mark.parametrize(("axes", "flipped"), REORIENTATIONS)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_permuted_or_flipped_array_gives_the_same_map(
     case: Any, maps: dict[str, Tensor], method: str, axes: tuple[int, ...], flipped: tuple[bool, ...]
@@ -54,61 +54,61 @@ def test_a_permuted_or_flipped_array_gives_the_same_map(
     local = case.local
     grid = local.grid.reoriented(axes, flipped)
     assert np.argmax(np.abs(grid.b0_direction)) == axes.index(2)
-    field, mask = (turned(x, axes, flipped) for x in (local.values, local.mask))
-    found = reconstruct(field, mask, grid=grid, method=method)
+    field, mask = (reoriented(x, axes, flipped) for x in (local.values, local.mask))
+    result = reconstruct(field, mask, grid=grid, method=method)
     expected = maps[method]
-    error = float((found.chi - turned(expected, axes, flipped)).abs().max())
+    error = float((result.chi - reoriented(expected, axes, flipped)).abs().max())
     assert error < 1e-4 * spread(expected[local.mask])
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_order_does_not_matter_where_two_axes_are_equally_near_b0(method: str) -> None:
+def test_axis_order_does_not_matter_when_two_axes_are_equally_near_b0(method: str) -> None:
     _, local = simulate(Case(6, 40.0, (24, 26, 25), (4.5, 4.0, 4.0), 45.0, phantom=True))
     expected = reconstruct(local.values, local.mask, grid=local.grid, method=method).chi
     axes, flipped = (0, 2, 1), (False, True, False)
     grid = local.grid.reoriented(axes, flipped)
-    field, mask = (turned(x, axes, flipped) for x in (local.values, local.mask))
-    found = reconstruct(field, mask, grid=grid, method=method)
-    error = float((found.chi - turned(expected, axes, flipped)).abs().max())
+    field, mask = (reoriented(x, axes, flipped) for x in (local.values, local.mask))
+    result = reconstruct(field, mask, grid=grid, method=method)
+    error = float((result.chi - reoriented(expected, axes, flipped)).abs().max())
     assert error < 0.01 * spread(expected[local.mask])
 
 
-def test_a_turned_array_through_files_and_the_command_gives_the_same_map(
+def test_a_reoriented_array_through_files_and_the_command_gives_the_same_map(
     case: Any, maps: dict[str, Tensor], ir2qsm: Callable[..., Any], write_volume: Any, tmp_path: Path
 ) -> None:
     axes, flipped = (2, 0, 1), (False, True, True)
     grid = case.local.grid.reoriented(axes, flipped)
-    field = write_volume(tmp_path / "f.nrrd", turned(case.local.values, axes, flipped), grid)
-    mask = write_volume(tmp_path / "m.nrrd", turned(case.local.mask, axes, flipped), grid)
+    field = write_volume(tmp_path / "f.nrrd", reoriented(case.local.values, axes, flipped), grid)
+    mask = write_volume(tmp_path / "m.nrrd", reoriented(case.local.mask, axes, flipped), grid)
     assert ir2qsm("reconstruct", field, mask, "-o", tmp_path / "chi.nrrd").code == 0
-    found, _ = read_volume(tmp_path / "chi.nrrd")
-    error = float((found - turned(maps["ir2qsm"], axes, flipped)).abs().max())
+    chi, _ = read_volume(tmp_path / "chi.nrrd")
+    error = float((chi - reoriented(maps["ir2qsm"], axes, flipped)).abs().max())
     assert error < 0.01 * spread(maps["ir2qsm"][case.local.mask])  # the header's rounding shows in half precision
 
 
-def test_volumes_beside_the_field_may_have_their_axes_stored_otherwise(
-    case: Any, write_volume: Any, tmp_path: Path
-) -> None:
+def test_volumes_beside_the_field_may_have_another_axis_order(case: Any, write_volume: Any, tmp_path: Path) -> None:
     local, grid = case.local, case.local.grid
     generator = torch.Generator().manual_seed(3)
-    given = {
+    volumes = {
         "mask": local.mask,
         "reference": local.mask & (torch.arange(35)[:, None, None] > 15),
         "magnitude": torch.rand(grid.shape, generator=generator),
         "noise": torch.full(grid.shape, 0.01),
     }
     maps = []
-    for axes, flipped in (((0, 1, 2), (False, False, False)), ((0, 1, 2), (False, True, False)), TURNS[4]):
+    for axes, flipped in (((0, 1, 2), (False, False, False)), ((0, 1, 2), (False, True, False)), REORIENTATIONS[4]):
         files = {
-            name: write_volume(tmp_path / f"{name}.nii.gz", turned(x, axes, flipped), grid.reoriented(axes, flipped))
-            for name, x in given.items()
+            name: write_volume(
+                tmp_path / f"{name}.nii.gz", reoriented(x, axes, flipped), grid.reoriented(axes, flipped)
+            )
+            for name, x in volumes.items()
         }
         maps.append(reconstruct(case.field, method="medi", b0=3.0, echo_time=0.006, **files).chi)
     assert torch.equal(maps[0], maps[1]) and torch.equal(maps[0], maps[2])
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
-def test_the_inputs_geometry_comes_back(
+def test_results_have_the_geometry_of_the_input(
     case: Any, ir2qsm: Callable[..., Any], write_volume: Any, tmp_path: Path, suffix: str
 ) -> None:
     grid = case.local.grid
@@ -125,9 +125,7 @@ def test_the_inputs_geometry_comes_back(
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
-def test_the_file_is_identical_twice_in_a_row(
-    case: Any, ir2qsm: Callable[..., Any], tmp_path: Path, suffix: str
-) -> None:
+def test_two_runs_write_identical_files(case: Any, ir2qsm: Callable[..., Any], tmp_path: Path, suffix: str) -> None:
     hashes = set()
     for _ in range(2):
         assert ir2qsm("reconstruct", case.field, case.mask, "-o", tmp_path / f"chi{suffix}").code == 0
@@ -136,57 +134,46 @@ def test_the_file_is_identical_twice_in_a_row(
 
 
 @pytest.mark.parametrize("shape", [(8, 9, 11), (31, 8, 17)])
-def test_the_smallest_and_oddest_volumes_are_taken(shape: tuple[int, int, int]) -> None:
+def test_small_and_odd_shapes_are_reconstructed(shape: tuple[int, int, int]) -> None:
     _, local = simulate(Case(7, 40.0, shape, (8.0, 9.0, 10.0), phantom=True))
-    found = reconstruct(local.values, local.mask, grid=local.grid)
-    assert tuple(found.chi.shape) == shape
-    assert bool(torch.isfinite(found.chi).all())
+    result = reconstruct(local.values, local.mask, grid=local.grid)
+    assert tuple(result.chi.shape) == shape
+    assert bool(torch.isfinite(result.chi).all())
 
 
-def test_a_mask_that_touches_the_edge_is_taken(case: Any) -> None:
+def test_a_mask_that_touches_the_edge_is_reconstructed(case: Any) -> None:
     cropped = (slice(8, 27), slice(9, 34), slice(7, 26))
     field, mask = case.local.values[cropped], case.local.mask[cropped]
     assert bool(mask[0].any()) and bool(mask[:, -1].any())
-    found = reconstruct(field, mask, grid=case.local.grid.cropped((8, 9, 7), mask.shape), method="tkd")
-    assert found.chi.shape == mask.shape
+    result = reconstruct(field, mask, grid=case.local.grid.cropped((8, 9, 7), mask.shape), method="tkd")
+    assert result.chi.shape == mask.shape
 
 
 # -- the grid of arrays -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def run(case: Any) -> Callable[..., Result]:
-    """Reconstruct the case's arrays by TKD; everything may be replaced."""
-
-    def call(field: Any = None, mask: Any = None, grid: Any = case.local.grid, **o: Any) -> Result:
-        field = case.local.values if field is None else field
-        return reconstruct(field, case.local.mask if mask is None else mask, grid=grid, method="tkd", **o)
-
-    return call
-
-
-def test_an_array_without_a_grid_is_refused(run: Callable[..., Result]) -> None:
+def test_an_array_without_a_grid_is_refused(reconstruct_case: Reconstruct) -> None:
     with pytest.raises(ParameterInvalid, match=r"field is an array without a grid; give grid=Grid\(shape"):
-        run(grid=None)
+        reconstruct_case(grid=None)
 
 
-def test_arrays_that_do_not_fit_the_grid_are_refused(case: Any, run: Callable[..., Result]) -> None:
+def test_arrays_that_do_not_fit_the_grid_are_refused(case: Any, reconstruct_case: Reconstruct) -> None:
     with pytest.raises(GridMismatch, match=r"field has shape \(34, 42, 33\) and its grid \(35, 42, 33\)"):
-        run(case.local.values[1:])
+        reconstruct_case(case.local.values[1:])
     with pytest.raises(GridMismatch, match=r"mask has shape \(35, 42, 32\) and the field \(35, 42, 33\); resample"):
-        run(mask=case.local.mask[..., 1:])
+        reconstruct_case(mask=case.local.mask[..., 1:])
     with pytest.raises(GridMismatch, match=r"reference region has shape \(35, 41, 33\) and the field"):
-        run(reference=case.local.mask[:, 1:])
+        reconstruct_case(reference=case.local.mask[:, 1:])
     with pytest.raises(GridInvalid, match=r"array has 7 voxels along y; expected at least 8"):
-        run(torch.ones(9, 7, 9), torch.ones(9, 7, 9), grid=Grid((9, 7, 9)))
+        reconstruct_case(torch.ones(9, 7, 9), torch.ones(9, 7, 9), grid=Grid((9, 7, 9)))
 
 
-def test_b0_of_the_grid_and_of_the_argument_are_the_same_thing(case: Any, run: Callable[..., Result]) -> None:
+def test_b0_of_the_grid_and_of_the_argument_give_the_same_map(case: Any, reconstruct_case: Reconstruct) -> None:
     tilted = (0.3, 0.0, 0.95)
-    by_argument, by_grid = run(b0_direction=tilted), run(grid=case.local.grid.with_b0(tilted))
+    by_argument, by_grid = reconstruct_case(b0_direction=tilted), reconstruct_case(grid=case.local.grid.with_b0(tilted))
     assert torch.equal(by_argument.chi, by_grid.chi)
-    assert float((by_argument.chi - run().chi).abs().max()) > 1e-3
+    assert float((by_argument.chi - reconstruct_case().chi).abs().max()) > 1e-3
     assert by_grid.provenance["B0Direction"] == by_argument.provenance["B0Direction"]
     assert by_grid.provenance["B0Direction"]["source"] == "given"
-    assert run().provenance["B0Direction"]["source"] == "image orientation"
-    assert run().provenance["B0Direction"]["voxel_axes"] == pytest.approx(case.local.grid.b0_direction)
+    assert reconstruct_case().provenance["B0Direction"]["source"] == "image orientation"
+    assert reconstruct_case().provenance["B0Direction"]["voxel_axes"] == pytest.approx(case.local.grid.b0_direction)

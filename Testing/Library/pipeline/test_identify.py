@@ -38,27 +38,27 @@ UNIFORM = torch.rand(20_000, generator=GENERATOR)
         (torch.zeros(0), ("empty", None)),
     ],
 )
-def test_a_kind_is_told_from_its_range(values: Tensor, expected: tuple[str, str | None]) -> None:
+def test_the_kind_follows_from_the_range(values: Tensor, expected: tuple[str, str | None]) -> None:
     assert classify(values) == expected
 
 
-def test_a_single_phase_without_a_telling_name_is_never_taken_for_a_field(
+def test_a_single_phase_without_a_phase_name_is_never_taken_for_a_field(
     reference_data: Path, case: Any, write_volume: Any, tmp_path: Path, ir2qsm: Callable[..., Any]
 ) -> None:
     echoes, grid = read_echoes(reference_data / "gre_small" / "small_Phase.nii")
     angle = echoes[0] / 0.0036744 * math.pi
-    whole = write_volume(tmp_path / "all.nii", torch.ones(grid.shape, dtype=torch.bool), grid)
+    full_mask = write_volume(tmp_path / "all.nii", torch.ones(grid.shape, dtype=torch.bool), grid)
     positive = angle + math.pi
     for stored in (echoes[0], 1e3 * angle, torch.rad2deg(angle), angle / math.pi, torch.rad2deg(positive) + 0.01):
         path = write_volume(tmp_path / "echo.nii", stored, grid)
-        assert detect_input(path) == "phase" and inspect(path, whole)["kind"] == "wrapped phase"
-        ran = ir2qsm("reconstruct", path, whole, "-o", tmp_path / "chi.nii", "--method", "tkd", "--device", "cpu")
+        assert detect_input(path) == "phase" and inspect(path, full_mask)["kind"] == "wrapped phase"
+        ran = ir2qsm("reconstruct", path, full_mask, "-o", tmp_path / "chi.nii", "--method", "tkd", "--device", "cpu")
         assert ran.code == 2 and "1 phase image came without any magnitude" in ran.err
     assert detect_input(case.field) == "local-field"
     for scale in (1.0, 128.0, 1e3):  # ppm, Hz, and a range like thousandths
         assert detect_input(write_volume(tmp_path / "f.nii", scale * case.local.values, case.local.grid)) != "phase"
-    magnitude, its = read_echoes(reference_data / "gre_small" / "small2_Mag.nii")
-    assert inspect(write_volume(tmp_path / "m.nii", magnitude[0], its))["kind"] == "magnitude"
+    magnitude, magnitude_grid = read_echoes(reference_data / "gre_small" / "small2_Mag.nii")
+    assert inspect(write_volume(tmp_path / "m.nii", magnitude[0], magnitude_grid))["kind"] == "magnitude"
 
 
 def test_a_magnitude_with_a_sharp_edge_is_no_phase() -> None:
@@ -71,7 +71,7 @@ def test_a_magnitude_with_a_sharp_edge_is_no_phase() -> None:
         assert classify(signal) == ("magnitude", None)
 
 
-def test_what_is_called_a_phase_has_no_unit_of_a_field(case: Any, write_volume: Any, tmp_path: Path) -> None:
+def test_an_image_named_phase_has_no_field_unit(case: Any, write_volume: Any, tmp_path: Path) -> None:
     path = write_volume(tmp_path / "a_ph.nii", case.local.values, case.local.grid)
     assert (inspect(path)["kind"], inspect(path)["unit"]) == ("wrapped phase", None)
 
@@ -83,9 +83,9 @@ def test_echoes_without_a_name_are_phase_for_inspect_as_for_reconstruct(case: An
 
 
 def test_a_field_and_its_mask_are_described(case: Any) -> None:
-    found = inspect(case.field, case.mask)
+    description = inspect(case.field, case.mask)
     inside = case.local.values[case.local.mask]
-    assert found == {
+    assert description == {
         "image": "field.nii.gz",
         "kind": "local field",
         "unit": "ppm",
@@ -98,7 +98,7 @@ def test_a_field_and_its_mask_are_described(case: Any) -> None:
     }
 
 
-def test_labels_are_counted_for_the_panel_to_offer(case: Any, write_volume: Any, tmp_path: Path) -> None:
+def test_the_labels_of_a_mask_are_counted(case: Any, write_volume: Any, tmp_path: Path) -> None:
     labels = case.local.mask.to(torch.uint8)
     labels[20:] *= 7
     path = write_volume(tmp_path / "labels.nrrd", labels, case.local.grid)
@@ -127,10 +127,10 @@ def test_an_image_that_cannot_be_read_is_an_error(tmp_path: Path, write_volume: 
         inspect(thin)
 
 
-def test_an_empty_image_is_called_so(case: Any, write_volume: Any, tmp_path: Path) -> None:
+def test_an_empty_image_is_reported_as_empty(case: Any, write_volume: Any, tmp_path: Path) -> None:
     path = write_volume(tmp_path / "zero.nrrd", torch.zeros(9, 9, 9), case.local.grid.cropped((0, 0, 0), (9, 9, 9)))
-    found = inspect(path)
-    assert (found["kind"], found["range"]) == ("empty", [0.0, 0.0])
+    description = inspect(path)
+    assert (description["kind"], description["range"]) == ("empty", [0.0, 0.0])
 
 
 def test_the_command_answers_in_one_line_of_json(ir2qsm: Callable[..., Any], case: Any, tmp_path: Path) -> None:
@@ -140,6 +140,5 @@ def test_the_command_answers_in_one_line_of_json(ir2qsm: Callable[..., Any], cas
     assert answer == {"event": "result", **inspect(case.field, case.mask)}
     ran = ir2qsm("inspect", tmp_path / "none.nii", "--json")
     assert ran.code == 2
-    assert ran.events() == [
-        {"event": "error", "kind": "FileUnreadable", "message": "none.nii does not exist; check the path."}
-    ]
+    message = "none.nii does not exist; check the path."
+    assert ran.events() == [{"event": "error", "kind": "FileUnreadable", "option": "image", "message": message}]

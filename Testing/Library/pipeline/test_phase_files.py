@@ -1,4 +1,4 @@
-"""What is written on the way from phase, what is read of it again, what is said, and what is never overwritten."""
+"""From phase to local field: which files are written, read back, printed, and never overwritten."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from IR2QSMLib.io.images import read_volume
 from Testing.Library.pipeline.scan_files import TIMES, VOXEL, Run, ScanFiles, agreement, differ
 
 
-def test_what_is_on_the_way_is_kept_on_request(
+def test_intermediates_are_written_on_request(
     chi: Callable[..., Tensor], scan: ScanFiles, tmp_path: Path, ir2qsm: Run
 ) -> None:
-    usual = chi(scan.bids, "--keep", tmp_path / "kept")
+    expected = chi(scan.bids, "--keep", tmp_path / "kept")
     names = {p.name for p in (tmp_path / "kept").iterdir()}
     volumes = ("localfield", "mask", "totalfield", "residual", "quality", "noise", "inputmask", "magnitude")
     assert names == {*(f"{k}.nii.gz" for k in volumes), "params.json", "localfield.json", "totalfield.json"}
@@ -27,20 +27,18 @@ def test_what_is_on_the_way_is_kept_on_request(
     assert float((error - error.mean()).std()) < 0.02
     params = json.loads((tmp_path / "kept" / "params.json").read_text(encoding="utf-8"))
     assert params["TE"] == list(TIMES) and params["B0"] == 3.0 and params["voxel_size"] == pytest.approx(list(VOXEL))
-    kept = tmp_path / "kept"
-    again = chi(kept / "localfield.nii.gz", mask=kept / "mask.nii.gz")
-    assert not differ(again, usual)
+    kept_folder = tmp_path / "kept"
+    repeated = chi(kept_folder / "localfield.nii.gz", mask=kept_folder / "mask.nii.gz")
+    assert not differ(repeated, expected)
     ran = ir2qsm("fieldmap", scan.dicom, scan.mask, "-o", tmp_path / "map", "--device", "cpu")
     assert ran.code == 0 and "series 6, TE 4 ms" in ran.out and "SIEMENS" in ran.out
     local, _ = read_volume(tmp_path / "map" / "localfield.nii.gz")
-    kept_local, _ = read_volume(kept / "localfield.nii.gz")
+    kept_local, _ = read_volume(kept_folder / "localfield.nii.gz")
     assert agreement(local, kept_local) > 0.999
     assert {p.name for p in (tmp_path / "map").iterdir()} == names
 
 
-def test_a_networks_map_is_the_same_by_way_of_a_file_of_the_local_field(
-    ir2qsm: Run, scan: ScanFiles, tmp_path: Path
-) -> None:
+def test_a_networks_map_from_a_written_local_field_is_the_same(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
     folder, at_once, later = tmp_path / "field", tmp_path / "at_once.nii.gz", tmp_path / "later.nii.gz"
     field = (folder / "localfield.nii.gz", folder / "mask.nii.gz", "--magnitude", folder / "magnitude.nii.gz")
     network = ("--method", "unet", "--device", "cpu")
@@ -53,28 +51,30 @@ def test_a_networks_map_is_the_same_by_way_of_a_file_of_the_local_field(
     assert not differ(read_volume(later)[0], read_volume(at_once)[0])
 
 
-def test_the_direction_of_b0_that_was_given_goes_with_the_file(
+def test_the_users_b0_direction_is_stored_with_the_file(
     chi: Callable[..., Tensor], scan: ScanFiles, tmp_path: Path
 ) -> None:
     direction = ("--b0-direction", 0, 0.6, 0.8)
     at_once = chi(scan.bids, "--keep", tmp_path / "kept", *direction)
-    kept = (tmp_path / "kept" / "localfield.nii.gz", tmp_path / "kept" / "mask.nii.gz")
-    assert not differ(chi(kept[0], mask=kept[1]), at_once)
-    assert differ(chi(kept[0], "--b0-direction", 0, 0, 1, mask=kept[1]), at_once)
+    files_kept = (tmp_path / "kept" / "localfield.nii.gz", tmp_path / "kept" / "mask.nii.gz")
+    assert not differ(chi(files_kept[0], mask=files_kept[1]), at_once)
+    assert differ(chi(files_kept[0], "--b0-direction", 0, 0, 1, mask=files_kept[1]), at_once)
     total = (tmp_path / "kept" / "totalfield.nii.gz", "--input", "total-field")
-    told = chi(*total)
-    assert not differ(told, chi(*total, *direction)) and differ(told, chi(*total, "--b0-direction", 0, 0, 1))
+    from_total = chi(*total)
+    assert not differ(from_total, chi(*total, *direction)) and differ(
+        from_total, chi(*total, "--b0-direction", 0, 0, 1)
+    )
     assert set(json.loads((tmp_path / "kept" / "totalfield.json").read_text(encoding="utf-8"))) == {
         "Units",
         "Quantity",
         "Software",
         "B0_dir",
     }
-    chi(scan.bids, "--keep", tmp_path / "kept")  # what another run has given does not stay
-    assert differ(chi(*total), told)
+    chi(scan.bids, "--keep", tmp_path / "kept")  # another run's direction does not stay
+    assert differ(chi(*total), from_total)
 
 
-def test_no_input_is_replaced_by_what_is_on_the_way(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
+def test_intermediates_never_replace_an_input(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
     folder, other, file = tmp_path / "here", tmp_path / "other", tmp_path / "file"
     shutil.copytree(scan.bids, folder / "bids")
     bids, mask, total, noise = (
@@ -90,7 +90,7 @@ def test_no_input_is_replaced_by_what_is_on_the_way(ir2qsm: Run, scan: ScanFiles
     chi = ("-o", tmp_path / "chi.nii.gz", "--method", "tkd", "--device", "cpu")
     a_total, keep = ("--input", "total-field"), ("--keep", folder)
     pdf = ("--background", "pdf", "--noise")
-    for words, said in (
+    for words, output_text in (
         (("fieldmap", bids, mask, "-o", folder), "mask.nii.gz would overwrite an input"),
         (("reconstruct", bids, mask, *chi, *keep), "mask.nii.gz would overwrite an input"),
         (("reconstruct", total, scan.mask, *a_total, *chi, *keep), "totalfield.nii.gz would overwrite an input"),
@@ -102,7 +102,7 @@ def test_no_input_is_replaced_by_what_is_on_the_way(ir2qsm: Run, scan: ScanFiles
         (("reconstruct", bids, scan.mask, *chi, "--reference", mask, *keep), "mask.nii.gz would overwrite an input"),
     ):
         ran = ir2qsm(*words)
-        assert ran.code == 2 and said in ran.err, (said, ran.err)
+        assert ran.code == 2 and output_text in ran.err, (output_text, ran.err)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert not (tmp_path / "chi.nii.gz").exists() and [p.name for p in other.iterdir()] == ["params.json"]
     for words in (("-o", tmp_path / "again"), ("-o", tmp_path / "again")):  # its own files it may replace
@@ -122,33 +122,46 @@ def test_a_map_beside_the_dicom_files_of_a_scan_does_not_hide_them(
         assert ran.code == 0, ran.err
 
 
-def test_what_was_found_and_decided_is_said(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
+def test_images_scaling_and_mask_are_printed_for_people_only(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
     for words in (("fieldmap",), ("reconstruct", "--method", "tkd")):
         output = tmp_path / ("chi.nii.gz" if "reconstruct" in words else "field")
         command = (words[0], scan.bids, scan.mask, "-o", output, "--device", "cpu", *words[1:])
-        said = ir2qsm(*command).out
-        assert "sub-1_echo-2_part-phase_MEGRE.nii.gz" in said and "Phase: " in said and "·value" in said
-        left, given = map(int, re.findall(r"Mask: (\d+) of (\d+) voxels are left", said)[0])
-        assert left < given == int(scan.local.mask.sum())
-        heard = ir2qsm(*command, "--progress", "json")
-        assert heard.code == 0 and (heard.out + heard.err).isascii()  # Slicer may read with another encoding
+        output_text = ir2qsm(*command).out
+        assert (
+            "sub-1_echo-2_part-phase_MEGRE.nii.gz" in output_text
+            and "Phase: " in output_text
+            and "·value" in output_text
+        )
+        n_left, n_mask = map(int, re.findall(r"Mask: (\d+) of (\d+) voxels are left", output_text)[0])
+        assert n_left < n_mask == int(scan.local.mask.sum())
+        for_programs = ir2qsm(*command, "--progress", "json")
+        assert (
+            for_programs.code == 0 and (for_programs.out + for_programs.err).isascii()
+        )  # Slicer may read with another encoding
 
 
-def test_what_is_wrong_with_a_scan_is_said_below_its_table(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
+def test_inspect_lists_problems_below_the_table(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
     shutil.copytree(scan.bids, tmp_path / "bids")
     next((tmp_path / "bids").rglob("*echo-3_part-mag*.nii.gz")).unlink()
-    said = ir2qsm("inspect", tmp_path / "bids").out
-    assert "sub-1_echo-3_part-phase_MEGRE.nii.gz" in said and "There are 3 phase images and 2 of magnitude" in said
-    assert "unit: null" in said
+    output_text = ir2qsm("inspect", tmp_path / "bids").out
+    assert (
+        "sub-1_echo-3_part-phase_MEGRE.nii.gz" in output_text
+        and "There are 3 phase images and 2 of magnitude" in output_text
+    )
+    assert "unit: null" in output_text
     one = ir2qsm("inspect", scan.dicom, "--series", 6).out
     assert "series 6, TE 4 ms" in one and ir2qsm("inspect", scan.dicom, "--series", 99).out.count("no series 99") == 1
 
 
-def test_inspect_says_what_a_scan_is(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
+def test_inspect_describes_a_scan(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) -> None:
     ran = ir2qsm("inspect", scan.dicom, "--json")
-    (found,) = ran.events()
-    assert found["kind"] == "scan" and found["echo_times_s"] == list(TIMES) and found["manufacturer"] == "SIEMENS"
-    assert "13 bits" in found["scaling"] and len(found["images"]) == 6 and found["problems"] == []
+    (description,) = ran.events()
+    assert (
+        description["kind"] == "scan"
+        and description["echo_times_s"] == list(TIMES)
+        and description["manufacturer"] == "SIEMENS"
+    )
+    assert "13 bits" in description["scaling"] and len(description["images"]) == 6 and description["problems"] == []
     people = ir2qsm("inspect", scan.bids)
     assert people.code == 0 and "sub-1_echo-2_part-mag_MEGRE.nii.gz" in people.out and "echo_times_s" in people.out
     (one,) = ir2qsm("inspect", scan.phases[0], "--json").events()

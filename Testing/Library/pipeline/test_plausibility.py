@@ -1,4 +1,4 @@
-"""What is said of fields that are turned, total, spiky or narrower than their mask, and of maps that no head has."""
+"""Warnings about fields of the wrong sign or kind, with spikes or a rim of zeros, and about implausible maps."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ def map_of(field: LocalField, **options: Any) -> Result:
     return reconstruct(field.values, field.mask, grid=field.grid, **{"method": "tkd", "device": "cpu", **options})
 
 
-def test_of_a_good_field_nothing_is_said(simulated: Simulated) -> None:
+def test_a_good_field_gets_no_warning(simulated: Simulated) -> None:
     assert map_of(simulated[1]).provenance["Warnings"] == []
 
 
-def test_a_map_with_streaks_is_told_and_its_cone_index_kept(simulated: Simulated) -> None:
+def test_a_map_with_streaks_gets_a_warning_and_its_cone_index_is_recorded(simulated: Simulated) -> None:
     head, field = simulated
     good = map_of(field).provenance["ConeIndex"]
     assert [value is None for value in good["index"]] == [False, False, True, True]  # 2.8 mm hold 0.18 cycles/mm
     assert good["cycles_per_mm"] == [list(band) for band in BANDS]
     # Noise that divides by the dipole kernel nearly unbounded.
     noise = 0.02 * torch.randn(field.values.shape, generator=torch.Generator().manual_seed(0))
-    found = map_of(replace(field, values=field.values + noise), method=TruncatedDivision(0.01)).provenance
-    (warning,) = [w for w in found["Warnings"] if "streaks and blotches" in w]
-    highest = max(value for value in found["ConeIndex"]["index"] if value is not None)
+    result = map_of(replace(field, values=field.values + noise), method=TruncatedDivision(0.01)).provenance
+    (warning,) = [w for w in result["Warnings"] if "streaks and blotches" in w]
+    highest = max(value for value in result["ConeIndex"]["index"] if value is not None)
     assert f"cone index {highest:.2g}; about 1 without" in warning and highest > plausibility.MOST_IN_CONE
     assert plausibility.check_streaks(cone_index(head.chi, head.mask, head.grid)) == []
 
 
 @pytest.mark.parametrize(
-    ("index", "told"),
+    ("index", "has_streaks"),
     [
         ((0.69, 0.73, 0.86, 0.93), False),
         ((0.87, 0.99, 1.07, 1.11), False),
@@ -66,26 +66,30 @@ def test_a_map_with_streaks_is_told_and_its_cone_index_kept(simulated: Simulated
         ((None, 3.0, None, None), True),
     ],
 )
-def test_references_have_no_streaks_and_the_maps_that_show_them_do(index: tuple[float | None, ...], told: bool) -> None:
-    assert bool(plausibility.check_streaks(index)) is told
+def test_references_have_no_streaks_and_the_maps_that_show_them_do(
+    index: tuple[float | None, ...], has_streaks: bool
+) -> None:
+    assert bool(plausibility.check_streaks(index)) is has_streaks
 
 
 @pytest.mark.parametrize("reference", ["mean", "none"])
-def test_the_cone_index_does_not_hang_on_the_reference(simulated: Simulated, reference: str) -> None:
+def test_the_cone_index_does_not_depend_on_the_reference(simulated: Simulated, reference: str) -> None:
     field = simulated[1]
     corner = torch.zeros_like(field.mask)
     corner[30:34, 38:42, 32:36] = True
-    found = map_of(field, reference=corner).provenance["ConeIndex"]["index"]
-    assert found[:2] == pytest.approx(map_of(field, reference=reference).provenance["ConeIndex"]["index"][:2], abs=2e-3)
+    result = map_of(field, reference=corner).provenance["ConeIndex"]["index"]
+    assert result[:2] == pytest.approx(
+        map_of(field, reference=reference).provenance["ConeIndex"]["index"][:2], abs=2e-3
+    )
 
 
-def test_a_field_of_the_wrong_sign_is_told(simulated: Simulated) -> None:
+def test_a_field_of_the_wrong_sign_gets_a_warning(simulated: Simulated) -> None:
     field = simulated[1]
     (warning,) = map_of(replace(field, values=-field.values)).provenance["Warnings"]
     assert "the sign of the field may be turned" in warning
 
 
-def test_a_total_field_that_passes_for_a_local_one_is_told(simulated: Simulated) -> None:
+def test_a_total_field_taken_for_a_local_one_gets_a_warning(simulated: Simulated) -> None:
     field = simulated[1]
     z = torch.linspace(-0.1, 0.1, field.grid.shape[2]).expand(field.grid.shape)
     warnings = map_of(replace(field, values=field.values + z)).provenance["Warnings"]
@@ -93,13 +97,13 @@ def test_a_total_field_that_passes_for_a_local_one_is_told(simulated: Simulated)
 
 
 @pytest.mark.parametrize("size", [0.1, 6.0])
-def test_voxels_of_no_human_head_are_told(simulated: Simulated, size: float) -> None:
+def test_voxel_sizes_of_no_human_head_get_a_warning(simulated: Simulated, size: float) -> None:
     field = simulated[1]
     warnings = plausibility.check_field(replace(field, grid=Grid(field.grid.shape, (size, size, size))))
     assert any(f"The voxels are {size:.2g} ×" in warning and "compare with tkd" in warning for warning in warnings)
 
 
-def test_spikes_of_the_field_are_told_or_refused(simulated: Simulated) -> None:
+def test_spikes_of_the_field_get_a_warning_or_are_refused(simulated: Simulated) -> None:
     field = simulated[1]
     where = tuple(field.mask.nonzero()[len(field.mask.nonzero()) // 2].tolist())
 
@@ -114,19 +118,19 @@ def test_spikes_of_the_field_are_told_or_refused(simulated: Simulated) -> None:
         map_of(spiked(3e38))
 
 
-def test_where_the_field_was_not_measured_the_mask_ends(simulated: Simulated) -> None:
+def test_a_rim_of_exact_zeros_leaves_the_mask(simulated: Simulated) -> None:
     field = simulated[1]
-    whole = field.mask
-    narrow = whole.clone()
+    full_mask = field.mask
+    narrow = full_mask.clone()
     for axis in range(3):
-        narrow &= whole.roll(1, axis) & whole.roll(-1, axis)
+        narrow &= full_mask.roll(1, axis) & full_mask.roll(-1, axis)
     hole = narrow.clone()
     hole[30:34, 38:42, 32:36] = False  # zero inside the brain, which no edge leads to
     measured = replace(field, values=torch.where(hole, field.values, 0.0), mask=narrow)
-    found, expected = map_of(replace(measured, mask=whole)), map_of(measured)
-    assert torch.equal(found.mask, narrow) and torch.equal(found.chi, expected.chi)
-    (warning,) = found.provenance["Warnings"]
-    assert warning.startswith(f"In {int(whole.sum() - narrow.sum())} of the mask's {int(whole.sum())} voxels")
+    result, expected = map_of(replace(measured, mask=full_mask)), map_of(measured)
+    assert torch.equal(result.mask, narrow) and torch.equal(result.chi, expected.chi)
+    (warning,) = result.provenance["Warnings"]
+    assert warning.startswith(f"In {int(full_mask.sum() - narrow.sum())} of the mask's {int(full_mask.sum())} voxels")
 
 
 @pytest.mark.parametrize("step", [0.002, 0.008])
@@ -134,8 +138,8 @@ def test_a_field_in_coarse_steps_keeps_its_mask(simulated: Simulated, step: floa
     field = simulated[1]
     coarse = replace(field, values=step * (field.values / step).round())
     assert float((coarse.values == 0.0)[field.mask].float().mean()) > 0.05
-    found = map_of(coarse)
-    assert torch.equal(found.mask, field.mask) and found.provenance["Warnings"] == []
+    result = map_of(coarse)
+    assert torch.equal(result.mask, field.mask) and result.provenance["Warnings"] == []
 
 
 def test_the_end_of_the_image_is_an_edge_of_the_mask(simulated: Simulated) -> None:
@@ -146,13 +150,13 @@ def test_the_end_of_the_image_is_an_edge_of_the_mask(simulated: Simulated) -> No
     assert torch.equal(map_of(replace(field, values=noise, mask=torch.ones_like(inner))).mask, inner)
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_of_a_part_of_a_brain_neither_sign_nor_background_is_doubted(simulated: Simulated, turned: bool) -> None:
+@pytest.mark.parametrize("flipped", [False, True])
+def test_sign_and_background_of_a_part_of_a_brain_are_not_checked(simulated: Simulated, flipped: bool) -> None:
     field = simulated[1]
     cut = field.mask.nonzero()[:, 2].median().int().item()
     part = replace(
         field,
-        values=(-1.0 if turned else 1.0) * field.values[..., cut:],
+        values=(-1.0 if flipped else 1.0) * field.values[..., cut:],
         mask=field.mask[..., cut:],
         grid=field.grid.cropped((0, 0, cut), (64, 80, 68 - cut)),
         magnitude=None,
@@ -160,22 +164,24 @@ def test_of_a_part_of_a_brain_neither_sign_nor_background_is_doubted(simulated: 
     assert plausibility.check_field(part) == []
 
 
-def test_what_a_prepared_field_brings_itself_is_not_taken_twice(simulated: Simulated) -> None:
+def test_metadata_beside_a_preprocessed_field_is_refused(simulated: Simulated) -> None:
     field = simulated[1]
-    prepared = PreprocessedField(field, {}, "head", {})
-    assert torch.equal(reconstruct(prepared, method="tkd", device="cpu").chi, map_of(field).chi)
-    with pytest.raises(ParameterInvalid, match="b0 and b0_direction came beside a prepared field, which has its own"):
-        reconstruct(prepared, b0=3.0, b0_direction=(0.0, 1.0, 0.0), method="tkd")
+    preprocessed = PreprocessedField(field, {}, "head", {})
+    assert torch.equal(reconstruct(preprocessed, method="tkd", device="cpu").chi, map_of(field).chi)
+    with pytest.raises(
+        ParameterInvalid, match="b0 and b0_direction came beside a preprocessed field, which has its own"
+    ):
+        reconstruct(preprocessed, b0=3.0, b0_direction=(0.0, 1.0, 0.0), method="tkd")
 
 
-def test_a_local_field_in_a_template_s_space_is_told(simulated: Simulated, tmp_path: Path) -> None:
+def test_a_local_field_in_a_template_space_gets_a_warning_about_b0(simulated: Simulated, tmp_path: Path) -> None:
     field = simulated[1]
-    given = {"b0_direction": (0.0, 0.0, 1.0)}
-    for codes, options, n in (((4, 0), {}, 1), ((4, 4), {}, 1), ((3, 2), {}, 0), ((4, 0), given, 0)):
+    with_direction = {"b0_direction": (0.0, 0.0, 1.0)}
+    for codes, options, n in (((4, 0), {}, 1), ((4, 4), {}, 1), ((3, 2), {}, 0), ((4, 0), with_direction, 0)):
         for name, values in (("field", field.values.numpy()), ("mask", field.mask.numpy().astype(np.uint8))):
             image = nibabel.Nifti1Image(values, np.diag([2.8, 2.8, 2.8, 1.0]))
             image.set_sform(image.affine, codes[0])
             image.set_qform(image.affine, codes[1])
             nibabel.save(image, tmp_path / f"{name}.nii")
-        found = reconstruct(tmp_path / "field.nii", tmp_path / "mask.nii", method="tkd", device="cpu", **options)
-        assert sum("lies in a template's space" in w for w in found.provenance["Warnings"]) == n
+        result = reconstruct(tmp_path / "field.nii", tmp_path / "mask.nii", method="tkd", device="cpu", **options)
+        assert sum("lies in a template's space" in w for w in result.provenance["Warnings"]) == n

@@ -1,4 +1,4 @@
-"""What the pipeline does not do silently, and what it does not destroy."""
+"""Nothing is overwritten and nothing assumed without a warning or an error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_another_programs_sidecar_is_not_overwritten(refused: Refused, tmp_path:
     assert sidecar.read_text(encoding="utf-8") == '{"EchoTime": 0.02}'
 
 
-def test_a_file_without_orientation_is_taken_along_its_third_axis_and_this_is_said(case: Any, tmp_path: Path) -> None:
+def test_without_orientation_b0_is_the_third_axis_and_a_warning_says_so(case: Any, tmp_path: Path) -> None:
     values = np.ascontiguousarray(case.local.values.numpy().transpose(2, 1, 0))
     sitk.WriteImage(sitk.GetImageFromArray(values), str(tmp_path / "field.nii"))
     sitk.WriteImage(sitk.GetImageFromArray((values != 0).astype(np.uint8)), str(tmp_path / "mask.nii"))
@@ -40,10 +40,10 @@ def test_a_file_without_orientation_is_taken_along_its_third_axis_and_this_is_sa
     result = reconstruct(tmp_path / "field.nii", tmp_path / "mask.nii", method="tkd", device="cpu")
     assert result.provenance["B0Direction"]["source"] == "assumed: the third voxel axis"
     assert any("states no orientation" in warning for warning in result.provenance["Warnings"])
-    told = reconstruct(
+    with_direction = reconstruct(
         tmp_path / "field.nii", tmp_path / "mask.nii", method="tkd", device="cpu", b0_direction=(0, 0, 1)
     )
-    assert told.provenance["B0Direction"]["source"] == "given" and told.provenance["Warnings"] == []
+    assert with_direction.provenance["B0Direction"]["source"] == "given" and with_direction.provenance["Warnings"] == []
 
 
 @pytest.mark.parametrize("factor", [16.0, 1 / 20.0])
@@ -53,7 +53,7 @@ def test_radians_are_not_taken_for_ppm_nor_ppm_for_radians(case: Any, factor: fl
         reconstruct(typical * factor * 1.01, case.local.mask, grid=case.local.grid, method="tkd")
 
 
-def test_a_field_that_no_head_has_is_refused_with_advice_for_what_it_was_made_of(
+def test_an_implausible_field_is_refused_with_advice_for_its_input(
     case: Any, ir2qsm: Callable[..., Any], write_volume: Any, tmp_path: Path
 ) -> None:
     local = case.local
@@ -94,9 +94,9 @@ def test_data_that_lie_along_b0_at_one_millimetre_are_resampled_to_themselves(or
     torch.testing.assert_close(resample(values, grid, aligned), values, atol=1e-3, rtol=0)
 
 
-def test_what_no_susceptibility_explains_stands_in_the_provenance(case: Any, make_weights: Any) -> None:
+def test_the_discrepancy_is_in_the_provenance(case: Any, make_weights: Any) -> None:
     method = Learned(make_weights())
     result = reconstruct(case.local.values, case.local.mask, grid=case.local.grid, device="cpu", method=method)
-    found = result.provenance["Method"]
-    assert 0.0 < found["spectrum"]["discrepancy_share"] < 0.2
-    assert found["reads"] == "both"
+    method_notes = result.provenance["Method"]
+    assert 0.0 < method_notes["spectrum"]["discrepancy_share"] < 0.2
+    assert method_notes["reads"] == "both"
