@@ -1,4 +1,4 @@
-"""The files of one run: each is written under a temporary name, and all take their own names together at the end."""
+"""The files of one run: each is written under a temporary name, and all are renamed together at the end."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ from IR2QSMLib.io.nifti import read_stored_values
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 TWO_FILE_SUFFIXES = (".nhdr", ".mhd", ".hdr", ".img")
+"""Suffixes of formats that store header and data in two files."""
 
 
 def check_writable(path: Path | str, suffixes: Sequence[str] = VOLUME_SUFFIXES) -> None:
-    """Raise OutputUnwritable unless a file with one of `suffixes` (none: any) can be made at `path`."""
+    """Raise OutputUnwritable unless a file with one of `suffixes` (any, if there are none) can be written at `path`."""
     path = Path(path)
-    known = ", ".join(suffixes)
+    accepted = ", ".join(suffixes)
     if suffixes and not path.name.lower().endswith(tuple(suffixes)):
         if path.suffix.lower() in TWO_FILE_SUFFIXES:
             raise OutputUnwritable(
-                f"{path.name} would become two files, a header and its data; expected one of {known}."
+                f"{path.name} would become two files, a header and its data; expected one of {accepted}.",
+                option="output",
             )
-        raise OutputUnwritable(f"{path.name} has no known suffix; expected one of {known}.")
+        raise OutputUnwritable(f"{path.name} has no known suffix; expected one of {accepted}.", option="output")
     try:
         if path.is_dir():
             raise OutputUnwritable(f"{path.name} is a folder; give the name of a file.")
@@ -54,16 +56,21 @@ def _unwritable(path: Path, error: OSError) -> OutputUnwritable:
 
 
 class Outputs:
-    """All files of one run, in place together when the with-block ends, or none of them when it fails.
+    """All files of one run: in place when the with-block ends, or none of them when it raises.
 
-    Raises OutputUnwritable when a file cannot be written and Cancelled once `discard` was called.
+    Raises
+    ------
+    OutputUnwritable
+        When a file cannot be written.
+    Cancelled
+        Once `discard` was called.
     """
 
     def __init__(self) -> None:
         self._pending: dict[Path, Path] = {}  # temporary -> destination
         self._discarded = False
         self.kept = False
-        """Whether the files are in place."""
+        """Whether the files are in place under their own names."""
         self._lock = threading.RLock()
 
     def __enter__(self) -> Outputs:
@@ -74,12 +81,12 @@ class Outputs:
     ) -> None:
         try:
             if kind is None:
-                self._keep()
+                self._rename_all()
         finally:
             self.discard()
 
     def volume(self, path: Path | str, values: Tensor, grid: Grid) -> None:
-        """Add a volume (x, y, z) on `grid`: bool and uint8 values as uint8, real ones as float32, compressed."""
+        """Add a compressed volume (x, y, z) on `grid`: bool and uint8 values as uint8, real ones as float32."""
         check_writable(path)
         image = image_of(values, grid)
 
@@ -112,13 +119,14 @@ class Outputs:
         self._add(Path(path), Path(path).suffix, lambda temporary: _write_bytes(temporary, content))
 
     def discard(self) -> None:
-        """Remove what is not in place yet and refuse more; may be called from any thread, any number of times."""
+        """Remove all files that are not in place and refuse further ones; may be called repeatedly, from any thread."""
         with self._lock:
             self._discarded = True
             for temporary in list(self._pending):
                 self._remove(temporary)
 
     def _add(self, path: Path, suffix: str, write: Callable[[Path], None]) -> None:
+        """Write a file under a temporary name beside its own; raises as the class says."""
         path = Path(os.path.abspath(path))
         temporary = path.with_name(f".ir2qsm-{uuid.uuid4().hex[:12]}{suffix}")
         with self._lock:
@@ -127,7 +135,7 @@ class Outputs:
             if any(os.path.normcase(path) == os.path.normcase(other) for other in self._pending.values()):
                 raise OutputUnwritable(f"{path.name} is named for two results; give each its own file.")
             self._pending[temporary] = path
-        # The lock is not held meanwhile: a watchdog must be able to discard while a long write goes on.
+        # Without the lock, as another thread must be able to discard during a long write.
         try:
             write(temporary)
         except BaseException as error:
@@ -147,7 +155,8 @@ class Outputs:
                 self._remove(temporary)
                 raise Cancelled
 
-    def _keep(self) -> None:
+    def _rename_all(self) -> None:
+        """Give every file its own name."""
         with self._lock:
             if self._discarded:
                 raise Cancelled

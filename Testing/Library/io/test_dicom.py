@@ -203,7 +203,7 @@ def test_folder_without_a_scan_is_refused(tmp_path: Path) -> None:
         find_acquisition(tmp_path)
 
 
-def test_single_dicom_file_is_refused_in_favour_of_its_folder(tmp_path: Path, ir2qsm: Callable[..., Any]) -> None:
+def test_single_dicom_file_is_refused_and_its_folder_requested(tmp_path: Path, ir2qsm: Callable[..., Any]) -> None:
     Scanner(tmp_path / "scan").siemens(PHASE, MAGNITUDE)
     file = tmp_path / "scan" / "IM00003"
     for command in (("inspect",), ("reconstruct", "-o", tmp_path / "chi.nii"), ("fieldmap", "-o", tmp_path / "f")):

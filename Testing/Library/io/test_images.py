@@ -1,4 +1,4 @@
-"""Reading: axis order, geometry, and one sentence for each thing that can be wrong with a file."""
+"""Images: axis order, geometry, and errors for geometry that cannot be used."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def write_nifti(
 # -- axis order and geometry ------------------------------------------------------------------------------------------
 
 
-def test_the_first_tensor_axis_is_the_images_x() -> None:
+def test_first_tensor_axis_is_the_images_x() -> None:
     image = sitk.Image([8, 9, 10], sitk.sitkInt16)
     image[5, 2, 7] = 42
     values, grid = volume_of(image, "a.nii")
@@ -74,7 +74,7 @@ def test_the_first_tensor_axis_is_the_images_x() -> None:
     assert values.nonzero().tolist() == [[5, 2, 7]]
 
 
-def test_positions_agree_with_itks_own() -> None:
+def test_positions_agree_with_itk() -> None:
     image = image_of(ramp(), GRID)
     grid = grid_of(image)
     for index in [(0, 0, 0), (8, 0, 3), (1, 2, 10)]:
@@ -82,7 +82,7 @@ def test_positions_agree_with_itks_own() -> None:
     assert image[1, 2, 10] == ramp()[1, 2, 10]
 
 
-def test_a_nifti_affine_is_read_as_ras(tmp_path: Path) -> None:
+def test_nifti_affine_is_read_as_ras(tmp_path: Path) -> None:
     # voxel x runs to the patient's front, y to the head, z to the right; NIfTI counts right and front positive
     srow = [[0, 0, 3, 4], [1, 0, 0, 5], [0, 2, 0, 6]]
     _, grid = read_volume(write_nifti(tmp_path / "a.nii", srow, pixdim=(1, 2, 3)))
@@ -120,21 +120,19 @@ def test_bools_are_written_as_uint8_and_doubles_as_float32() -> None:
     assert image_of(ramp().double(), GRID).GetPixelID() == sitk.sitkFloat32
 
 
-def test_a_volume_that_is_not_on_its_grid_is_refused() -> None:
+def test_volume_of_another_shape_than_its_grid_is_refused() -> None:
     with pytest.raises(GridMismatch, match=r"shape \(9, 10, 11\) and its grid \(8, 8, 8\); expected one shape"):
         image_of(ramp(), Grid((8, 8, 8)))
 
 
-def test_a_complex_volume_is_not_written() -> None:
+def test_complex_volume_is_refused() -> None:
     with pytest.raises(ParameterInvalid, match=r"of torch\.complex64; expected real numbers, bool or uint8"):
         image_of(ramp().to(torch.complex64), GRID)
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_nan_and_infinity_are_read_as_they_are(
-    tmp_path: Path, suffix: str, dtype: Callable[[object], np.ndarray]
-) -> None:
+def test_nan_and_infinity_are_kept(tmp_path: Path, suffix: str, dtype: Callable[[object], np.ndarray]) -> None:
     values = ramp()
     values[1, 2, 3] = torch.nan
     values[4, 5, 6] = -torch.inf
@@ -146,7 +144,7 @@ def test_nan_and_infinity_are_read_as_they_are(
     np.testing.assert_allclose(grid.corners(), GRID.corners(), atol=1e-5)
 
 
-def test_a_big_endian_nifti_file_reads_the_same(tmp_path: Path) -> None:
+def test_big_endian_nifti_file_reads_the_same(tmp_path: Path) -> None:
     little = write_nifti(tmp_path / "a.nii", np.diag([1.0, 1.0, 1.0, 0.0])[:3], (1, 1))
     content = bytearray(little.read_bytes())
     for kind, start, n in [("i4", 0, 1), ("i2", 40, 8), ("i2", 70, 2), ("f4", 76, 10), ("i2", 252, 2), ("f4", 256, 18)]:
@@ -161,7 +159,7 @@ def test_a_big_endian_nifti_file_reads_the_same(tmp_path: Path) -> None:
     assert grid == read_volume(little)[1]
 
 
-def test_a_value_beyond_float32_reads_as_infinite_without_a_warning() -> None:
+def test_value_beyond_float32_reads_as_infinite_without_a_warning() -> None:
     image = sitk.Image([8, 8, 8], sitk.sitkFloat64)
     image[0, 0, 0] = 1e300
     assert volume_of(image, "a.nrrd")[0][0, 0, 0].isinf()
@@ -176,7 +174,7 @@ EMPTY = [[0] * 4] * 3
 
 @pytest.mark.parametrize("srow", [SHEARED, FLAT, EMPTY])
 @pytest.mark.parametrize("codes", [(0, 1), (1, 1), (1, 2), (2, 4)])
-def test_a_sheared_sform_is_refused_even_where_itk_would_take_the_qform(
+def test_sheared_sform_is_refused_even_where_itk_would_take_the_qform(
     tmp_path: Path, srow: object, codes: tuple[int, int]
 ) -> None:
     with pytest.raises(GridInvalid) as caught:
@@ -187,7 +185,7 @@ def test_a_sheared_sform_is_refused_even_where_itk_would_take_the_qform(
     )
 
 
-def test_an_unused_sform_does_not_matter(tmp_path: Path) -> None:
+def test_sform_of_code_zero_is_ignored(tmp_path: Path) -> None:
     _, grid = read_volume(write_nifti(tmp_path / "a.nii", SHEARED, (1, 0)))
     assert grid.direction == pytest.approx((-1, 0, 0, 0, -1, 0, 0, 0, 1))
 
@@ -201,18 +199,18 @@ def test_sheared_axes_of_another_format_are_refused_by_name(tmp_path: Path) -> N
         read_volume(path)
 
 
-def test_an_sform_and_pixdim_that_disagree_are_refused(tmp_path: Path) -> None:
+def test_sform_and_pixdim_that_disagree_are_refused(tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "a.nii", np.diag([1.0, 2.0, 1.0, 0.0])[:3])
     with pytest.raises(GridInvalid, match=r"a\.nii has voxels of 2 mm along y by its sform and 1 mm by its pixdim"):
         read_volume(path)
 
 
-def test_a_voxel_size_of_zero_is_refused(tmp_path: Path) -> None:
+def test_voxel_size_of_zero_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GridInvalid, match=r"a\.nii gives no voxel size along z \(pixdim is 0\)"):
         read_volume(write_nifti(tmp_path / "a.nii", EMPTY, (1, 0), (1, 1, 0)))
 
 
-def test_an_analyze_image_is_refused(tmp_path: Path) -> None:
+def test_analyze_image_is_refused(tmp_path: Path) -> None:
     content = write_nifti(tmp_path / "a.hdr", EMPTY, (0, 0), magic=b"\0\0\0\0").read_bytes()
     (tmp_path / "a.hdr").write_bytes(content[:348])
     (tmp_path / "a.img").write_bytes(content[352:])
@@ -220,14 +218,14 @@ def test_an_analyze_image_is_refused(tmp_path: Path) -> None:
         read_volume(tmp_path / "a.hdr")
 
 
-def test_a_series_is_refused_with_its_shape(tmp_path: Path) -> None:
+def test_series_is_refused_with_its_shape(tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "phase.nii", EMPTY, (1, 0), shape=(16, 18, 20, 3))
     with pytest.raises(GridInvalid) as caught:
         read_volume(path)
     assert str(caught.value) == "phase.nii has 4 axes, 16×18×20×3; expected one 3D volume: split it first."
 
 
-def test_a_fourth_axis_of_one_is_dropped() -> None:
+def test_fourth_axis_of_one_is_dropped() -> None:
     image = sitk.JoinSeries([image_of(ramp(), GRID)])
     values, grid = volume_of(image, "a.nrrd")
     assert torch.equal(values, ramp())
@@ -247,7 +245,7 @@ def test_slices_vectors_and_complex_numbers_are_refused(image: sitk.Image, messa
         volume_of(image, "a.mha")
 
 
-def test_a_thin_volume_is_refused_by_axis_and_count() -> None:
+def test_thin_volume_is_refused_by_axis_and_count() -> None:
     require_size(Grid((8, 8, 8)), "a.nii")
     with pytest.raises(GridInvalid, match=r"a\.nii has 7 voxels along y; expected at least 8: give the whole volume"):
         volume_of(sitk.Image([9, 7, 9], sitk.sitkFloat32), "a.nii")

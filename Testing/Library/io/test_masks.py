@@ -1,4 +1,4 @@
-"""Masks and label maps: what makes one, and one sentence for each thing that can be wrong with it."""
+"""Masks and label maps: what is a mask, and errors for what is not."""
 
 from __future__ import annotations
 
@@ -36,14 +36,16 @@ def labelled(tmp_path: Path, *labels: float, dtype: Callable[[object], np.ndarra
 
 
 @pytest.mark.parametrize(("value", "dtype"), [(1, np.uint8), (255, np.uint8), (0.5, np.float32), (-1, np.int16)])
-def test_a_mask_is_where_its_one_value_is(tmp_path: Path, value: float, dtype: Callable[[object], np.ndarray]) -> None:
+def test_mask_of_one_value_is_where_that_value_is(
+    tmp_path: Path, value: float, dtype: Callable[[object], np.ndarray]
+) -> None:
     mask = read_mask(labelled(tmp_path, value, value, dtype=dtype), GRID, "field.nii")
     assert mask.dtype == torch.bool
     assert mask[:2].all()
     assert not mask[2:].any()
 
 
-def test_a_mask_of_several_labels_lists_them_and_offers_the_option(tmp_path: Path) -> None:
+def test_mask_of_several_labels_is_refused_with_labels_and_option(tmp_path: Path) -> None:
     with pytest.raises(MaskInvalid) as caught:
         read_mask(labelled(tmp_path, 1, 2, 5), GRID, "field.nii")
     assert str(caught.value) == (
@@ -52,7 +54,7 @@ def test_a_mask_of_several_labels_lists_them_and_offers_the_option(tmp_path: Pat
     )
 
 
-def test_a_mask_of_fractions_is_to_be_thresholded_first(tmp_path: Path) -> None:
+def test_mask_of_fractions_is_refused_with_a_threshold(tmp_path: Path) -> None:
     soft = labelled(tmp_path, 0.25, 0.5, 1.0, dtype=np.float32)
     with pytest.raises(MaskInvalid) as caught:
         read_mask(soft, GRID, "field.nii")
@@ -79,7 +81,7 @@ def test_chosen_labels_are_joined(tmp_path: Path, dtype: Callable[[object], np.n
 
 
 @pytest.mark.parametrize("labels", [[2, 7], [7], [0, 7]])
-def test_a_chosen_label_that_is_absent_is_refused(tmp_path: Path, labels: list[int]) -> None:
+def test_chosen_label_that_is_absent_is_refused(tmp_path: Path, labels: list[int]) -> None:
     with pytest.raises(MaskInvalid, match=r"has no label .*7; it has 2 labels \(1, 2\): choose among them"):
         read_mask(labelled(tmp_path, 1, 2), GRID, "field.nii", labels=labels)
 
@@ -89,37 +91,37 @@ def test_choosing_no_label_at_all_is_refused(tmp_path: Path) -> None:
         read_mask(labelled(tmp_path, 1), GRID, "field.nii", labels=[])
 
 
-def test_an_empty_mask_is_refused(tmp_path: Path) -> None:
+def test_empty_mask_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MaskInvalid, match=r"mask\.nii\.gz is empty: every voxel is 0; give a mask"):
         read_mask(labelled(tmp_path), GRID, "field.nii")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_mask_that_is_not_finite_is_refused(tmp_path: Path, value: float) -> None:
+def test_mask_that_is_not_finite_is_refused(tmp_path: Path, value: float) -> None:
     with pytest.raises(MaskInvalid, match=r"holds NaN or infinity in 110 of its voxels"):
         read_mask(labelled(tmp_path, 1, value, dtype=np.float32), GRID, "field.nii")
 
 
-def test_a_mask_on_another_grid_is_refused_with_both_names(tmp_path: Path) -> None:
+def test_mask_on_another_grid_is_refused_with_both_names(tmp_path: Path) -> None:
     elsewhere = Grid(SHAPE, GRID.voxel_size, GRID.direction, (0.0, 20.0, 30.0))
     with pytest.raises(GridMismatch, match=r"mask\.nii\.gz and field\.nii lie apart along the patient's x axis"):
         read_mask(labelled(tmp_path, 1), elsewhere, "field.nii")
 
 
 @pytest.mark.parametrize(("axes", "flipped"), [((0, 1, 2), (False, True, False)), ((2, 0, 1), (True, False, True))])
-def test_axes_stored_in_another_order_or_sense_are_turned_back(
+def test_permuted_and_flipped_axes_are_reoriented(
     tmp_path: Path, axes: tuple[int, ...], flipped: tuple[bool, ...]
 ) -> None:
     numbers = (ramp() % 251).to(torch.uint8)
     stored = numbers.permute(axes).flip([i for i in range(3) if flipped[i]])
-    path = tmp_path / "turned.nii.gz"
+    path = tmp_path / "reoriented.nii.gz"
     sitk.WriteImage(image_of(stored, GRID.reoriented(axes, flipped)), str(path))
     assert torch.equal(read_labels(path, GRID, "field.nii"), numbers.int())
     assert torch.equal(read_mask(path, GRID, "field.nii", labels=[7, 9]), (numbers == 7) | (numbers == 9))
     assert torch.equal(read_volume_on(path, GRID, "field.nii"), numbers.float())
 
 
-def test_labels_keep_their_numbers_whatever_the_file_stores(tmp_path: Path) -> None:
+def test_labels_keep_their_numbers_in_any_data_type(tmp_path: Path) -> None:
     for dtype in (np.int16, np.float32):
         labels = read_labels(labelled(tmp_path, 3, 300, dtype=dtype), GRID, "field.nii")
         assert labels.dtype == torch.int32

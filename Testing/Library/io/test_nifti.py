@@ -1,4 +1,4 @@
-"""NIfTI that says twice where it lies, pairs of files, and whether a file says at all how it lies in the patient."""
+"""NIfTI geometry: qform against sform, pairs of files, and files without orientation."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SHAPE = (9, 10, 11)
 
 
 def about_x(angle: float, shift: float = 0.0) -> np.ndarray:
-    turned = np.eye(4)
-    turned[1:3, 1:3] = (math.cos(angle), -math.sin(angle)), (math.sin(angle), math.cos(angle))
-    turned[2, 3] = shift
-    return turned
+    affine = np.eye(4)
+    affine[1:3, 1:3] = (math.cos(angle), -math.sin(angle)), (math.sin(angle), math.cos(angle))
+    affine[2, 3] = shift
+    return affine
 
 
 def write(path: Path, sform: tuple[np.ndarray, int], qform: tuple[np.ndarray, int]) -> Path:
@@ -34,36 +34,45 @@ def write(path: Path, sform: tuple[np.ndarray, int], qform: tuple[np.ndarray, in
 
 
 @pytest.mark.parametrize("code", [1, 2])
-@pytest.mark.parametrize(("qform", "apart"), [(about_x(math.pi / 6), "6.21"), (about_x(0.0, 0.2), "0.20")])
-def test_a_qform_and_an_sform_that_contradict_each_other_are_refused(
-    tmp_path: Path, code: int, qform: np.ndarray, apart: str
-) -> None:
+@pytest.mark.parametrize(("qform", "distance"), [(about_x(math.pi / 6), "6.21"), (about_x(0.0, 0.2), "0.20")])
+def test_contradictory_qform_and_sform_are_refused(tmp_path: Path, code: int, qform: np.ndarray, distance: str) -> None:
     # 9·cos 30° − 10·sin 30° − 9 = −6.21 at the last corner
     with pytest.raises(GridInvalid) as caught:
         read_volume(write(tmp_path / "a.nii", (np.eye(4), code), (qform, code)))
     assert str(caught.value) == (
-        f"a.nii says twice where it lies: its sform and its qform, both of code {code}, are up to {apart} mm apart, "
+        f"a.nii says twice where it lies: its sform and its qform, both of code {code}, are up to {distance} mm apart, "
         "which leaves its place and B0 in doubt. Correct one of them, or set the code of the wrong one to 0."
     )
 
 
-def test_of_a_qform_and_an_sform_that_differ_the_scanner_s_is_read(tmp_path: Path) -> None:
-    ours, turned = (0.0, 0.0, 1.0), (0.0, 0.5, math.sqrt(0.75))
-    for codes, b0 in (((1, 0), ours), ((0, 1), turned), ((1, 2), ours), ((2, 1), turned), ((4, 1), turned)):
+@pytest.mark.parametrize("degrees", [30, 150, 178])
+def test_rotations_in_opposite_directions_are_refused(tmp_path: Path, degrees: int) -> None:
+    angle = math.radians(degrees)
+    with pytest.raises(GridInvalid, match="says twice where it lies"):
+        read_volume(write(tmp_path / "a.nii", (about_x(angle), 1), (about_x(-angle), 1)))
+
+
+def test_scanner_coordinates_are_preferred(tmp_path: Path) -> None:
+    by_sform, by_qform = (0.0, 0.0, 1.0), (0.0, 0.5, math.sqrt(0.75))
+    for codes, b0 in (
+        ((1, 0), by_sform),
+        ((0, 1), by_qform),
+        ((1, 2), by_sform),
+        ((2, 1), by_qform),
+        ((4, 1), by_qform),
+    ):
         path = write(tmp_path / "a.nii", (np.eye(4), codes[0]), (about_x(math.pi / 6), codes[1]))
         assert read_volume(path)[1].b0_direction == pytest.approx(b0, abs=1e-6)
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.floats(-0.5, 0.5), st.tuples(*[st.floats(0.3, 3.0)] * 3), st.integers(0, 2**32 - 1))
-def test_a_qform_that_differs_from_the_sform_by_rounding_alone_is_taken(
-    tilt: float, size: tuple[float, ...], seed: int
-) -> None:
+def test_qform_and_sform_that_differ_by_rounding_are_accepted(tilt: float, size: tuple[float, ...], seed: int) -> None:
     rng = np.random.default_rng(seed)
     oblique = np.eye(4)
     oblique[:3, :3], _ = np.linalg.qr(rng.standard_normal((3, 3)))
-    half_a_turn = np.diag([-1.0, -1.0, 1.0, 1.0]) @ about_x(tilt)  # where a qform is least exact
-    for affine in (oblique, half_a_turn):
+    by_180_degrees = np.diag([-1.0, -1.0, 1.0, 1.0]) @ about_x(tilt)  # where a qform is least exact
+    for affine in (oblique, by_180_degrees):
         affine = affine @ np.diag([*size, 1.0])
         affine[:3, 3] = rng.uniform(-150, 150, 3)
         with tempfile.TemporaryDirectory() as folder:
@@ -74,13 +83,13 @@ def test_a_qform_that_differs_from_the_sform_by_rounding_alone_is_taken(
             assert read_volume(Path(folder) / "a.nii")[1].shape == (8, 500, 400)
 
 
-def test_a_pair_of_files_is_read_by_either_name(tmp_path: Path) -> None:
+def test_pair_of_files_is_read_by_either_name(tmp_path: Path) -> None:
     values = np.arange(990, dtype=np.float32).reshape(SHAPE)
     values[1, 2, 3] = np.nan
     nibabel.save(nibabel.Nifti1Pair(values, np.diag([2.0, 2.0, 3.0, 1.0])), tmp_path / "a.img")
     for name in ("a.hdr", "a.img"):
-        found, grid = read_volume(tmp_path / name)
-        assert np.array_equal(found, values, equal_nan=True) and grid.voxel_size == (2.0, 2.0, 3.0)
+        stored, grid = read_volume(tmp_path / name)
+        assert np.array_equal(stored, values, equal_nan=True) and grid.voxel_size == (2.0, 2.0, 3.0)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Writing: all files of a run or none, and no temporary name stays behind."""
+"""Outputs: all files of a run are written or none, and no temporary file is left."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def names(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha", ".NII.GZ"])
-def test_a_volume_comes_back_as_it_was(tmp_path: Path, suffix: str) -> None:
+def test_volume_is_read_back_unchanged(tmp_path: Path, suffix: str) -> None:
     with Outputs() as out:
         out.volume(tmp_path / f"chi{suffix}", chi(), GRID)
     assert names(tmp_path) == [f"chi{suffix}"]
@@ -38,7 +38,7 @@ def test_a_volume_comes_back_as_it_was(tmp_path: Path, suffix: str) -> None:
     assert grid.corners() == pytest.approx(GRID.corners(), abs=1e-5)
 
 
-def test_a_mask_is_written_small(tmp_path: Path) -> None:
+def test_mask_is_written_as_uint8(tmp_path: Path) -> None:
     with Outputs() as out:
         out.volume(tmp_path / "mask.nii.gz", chi() > 5, GRID)
     assert sitk.ReadImage(str(tmp_path / "mask.nii.gz")).GetPixelID() == sitk.sitkUInt8
@@ -61,7 +61,7 @@ def test_files_appear_only_at_the_end(tmp_path: Path) -> None:
     assert names(tmp_path) == ["chi.json", "chi.nii.gz"]
 
 
-def test_an_older_result_is_replaced(tmp_path: Path) -> None:
+def test_older_result_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("old")
     with Outputs() as out:
         out.text(tmp_path / "a.txt", "χ\n")
@@ -70,7 +70,7 @@ def test_an_older_result_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_nothing_stays_after_an_exception(tmp_path: Path, error: type[BaseException]) -> None:
+def test_no_file_is_left_after_an_exception(tmp_path: Path, error: type[BaseException]) -> None:
     (tmp_path / "a.txt").write_text("old")
     with pytest.raises(error), Outputs() as out:
         out.volume(tmp_path / "chi.nii.gz", chi(), GRID)
@@ -80,7 +80,7 @@ def test_nothing_stays_after_an_exception(tmp_path: Path, error: type[BaseExcept
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "old"
 
 
-def test_a_relative_path_means_the_folder_of_its_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_path_is_resolved_when_it_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with Outputs() as out:
         out.text("a.txt", "here")
@@ -112,7 +112,7 @@ def test_nothing_is_written_after_discarding(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_write_that_is_under_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+def test_discarding_during_a_write_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     out = Outputs()
     write = sitk.WriteImage
 
@@ -159,7 +159,7 @@ def small_disk() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
-def test_a_full_disk_is_noticed_and_leaves_nothing(tmp_path: Path, suffix: str) -> None:
+def test_full_disk_is_reported_and_leaves_no_file(tmp_path: Path, suffix: str) -> None:
     noise = torch.rand(32, 32, 32, generator=torch.Generator().manual_seed(0))
     with (
         pytest.raises(OutputUnwritable, match=rf"^chi{suffix} could not be written in full; see whether the disk is f"),
@@ -170,7 +170,7 @@ def test_a_full_disk_is_noticed_and_leaves_nothing(tmp_path: Path, suffix: str) 
     assert names(tmp_path) == []
 
 
-def test_a_failed_write_is_not_kept_even_when_its_error_is_swallowed(tmp_path: Path) -> None:
+def test_failed_write_is_left_out_when_its_error_is_caught(tmp_path: Path) -> None:
     with small_disk(), Outputs() as out:
         with pytest.raises(OutputUnwritable, match=r"^big\.txt cannot be written \(File too large\)"):
             out.text(tmp_path / "big.txt", "x" * 30_000)
@@ -178,7 +178,7 @@ def test_a_failed_write_is_not_kept_even_when_its_error_is_swallowed(tmp_path: P
     assert names(tmp_path) == ["small.txt"]
 
 
-def test_a_destination_that_became_a_folder_is_reported_and_leaves_nothing(tmp_path: Path) -> None:
+def test_destination_that_became_a_folder_is_reported_and_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(OutputUnwritable, match=r"^a\.txt cannot be written"), Outputs() as out:
         out.text(tmp_path / "a.txt", "x")
         (tmp_path / "a.txt").mkdir()
@@ -193,38 +193,38 @@ def test_two_results_of_one_name_are_refused(tmp_path: Path) -> None:
     assert names(tmp_path) == ["b"]
 
 
-def test_a_missing_folder_is_refused_by_the_files_name(tmp_path: Path) -> None:
+def test_missing_folder_is_refused_by_file_name(tmp_path: Path) -> None:
     with pytest.raises(OutputUnwritable) as caught:
         check_writable(tmp_path / "none" / "chi.nii.gz")
     assert str(caught.value) == "chi.nii.gz cannot be written: its folder does not exist; create it first."
 
 
-def test_a_parent_that_is_a_file_is_refused(tmp_path: Path) -> None:
+def test_parent_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputUnwritable, match=r"^chi\.nii\.gz cannot be written: its parent is a file; choose a fol"):
         check_writable(tmp_path / "file" / "chi.nii.gz")
 
 
-def test_a_folder_in_the_files_place_is_refused(tmp_path: Path) -> None:
+def test_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "chi.nii").mkdir()
     with pytest.raises(OutputUnwritable, match=r"chi\.nii is a folder; give the name of a file"):
         check_writable(tmp_path / "chi.nii")
 
 
-def test_a_folder_that_takes_no_file_is_refused() -> None:
+def test_unwritable_folder_is_refused() -> None:
     if not Path("/proc/self").is_dir():
         pytest.skip("no /proc")
     with pytest.raises(OutputUnwritable, match=r"^chi\.nii cannot be written \(.*\); choose another place for it"):
         check_writable("/proc/chi.nii")
 
 
-def test_a_name_that_is_too_long_is_refused_early(tmp_path: Path) -> None:
+def test_too_long_name_is_refused_early(tmp_path: Path) -> None:
     with pytest.raises(OutputUnwritable, match=r"\.nii cannot be written \(File name too long\)"):
         check_writable(tmp_path / ("x" * 300 + ".nii"))
 
 
 @pytest.mark.parametrize("name", ["chi", "chi.tif", "chi.gz", "chi.nii.zip"])
-def test_an_unknown_suffix_is_refused_with_those_known(tmp_path: Path, name: str) -> None:
+def test_unknown_suffix_is_refused_with_known_ones_listed(tmp_path: Path, name: str) -> None:
     with pytest.raises(
         OutputUnwritable, match=rf"^{name} has no known suffix; expected one of \.nii\.gz, \.nii, \.nrr"
     ):
@@ -237,7 +237,7 @@ def test_formats_of_two_files_are_refused(tmp_path: Path, name: str) -> None:
         check_writable(tmp_path / name)
 
 
-def test_checking_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_checking_leaves_no_file(tmp_path: Path) -> None:
     check_writable(tmp_path / "chi.nii.gz")
     assert names(tmp_path) == []
 
@@ -245,7 +245,7 @@ def test_checking_leaves_nothing_behind(tmp_path: Path) -> None:
 # -- JSON -------------------------------------------------------------------------------------------------------------
 
 
-def test_json_keeps_order_and_letters(tmp_path: Path) -> None:
+def test_json_keeps_order_and_unicode(tmp_path: Path) -> None:
     with Outputs() as out:
         out.json(tmp_path / "a.json", {"z": [1, None], "a": "χ"})
     text = (tmp_path / "a.json").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Files that are missing, foreign, truncated or damaged: refused in one sentence that names the file."""
+"""Files that are missing, truncated, damaged or of other formats: refused with their name."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ def write(path: Path, values: torch.Tensor, *, compressed: bool = True) -> Path:
     return path
 
 
-def test_a_missing_file_is_refused_by_name_only(tmp_path: Path) -> None:
+def test_missing_file_is_refused_by_name_without_folder(tmp_path: Path) -> None:
     with pytest.raises(FileUnreadable) as caught:
         read_image(tmp_path / "phase.nii.gz")
     assert str(caught.value) == "phase.nii.gz does not exist; check the path."
 
 
-def test_a_folder_is_refused(tmp_path: Path) -> None:
+def test_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileUnreadable, match=r"cannot be opened \(Is a directory\)"):
         read_image(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello" * 200])
-def test_a_file_of_another_format_is_refused_with_those_known(tmp_path: Path, content: bytes) -> None:
+def test_file_of_another_format_is_refused_with_known_ones_listed(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "phase.nii"
     path.write_bytes(content)
     with pytest.raises(FileUnreadable, match=r"^phase\.nii is not a NIfTI-1, NRRD or MetaImage file .*; convert it"):
         read_image(path)
 
 
-def test_a_picture_is_not_a_volume(tmp_path: Path) -> None:
+def test_picture_is_not_a_volume(tmp_path: Path) -> None:
     sitk.WriteImage(sitk.Image([16, 16], sitk.sitkUInt8), str(tmp_path / "a.png"))
     with pytest.raises(FileUnreadable, match=r"a\.png is not a NIfTI-1, NRRD or MetaImage file"):
         read_image(tmp_path / "a.png")
@@ -50,7 +50,7 @@ def test_a_picture_is_not_a_volume(tmp_path: Path) -> None:
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
 @pytest.mark.parametrize("kept", [0.99, 0.6])
-def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str, compressed: bool, kept: float) -> None:
+def test_truncated_file_is_refused(tmp_path: Path, suffix: str, compressed: bool, kept: float) -> None:
     path = write(tmp_path / f"phase{suffix}", torch.rand(SHAPE), compressed=compressed)
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
@@ -65,9 +65,9 @@ def test_one_missing_byte_of_a_nifti_file_is_noticed(tmp_path: Path) -> None:
         read_image(path)
 
 
-def test_a_damaged_gzip_stream_is_noticed_by_its_checksum(tmp_path: Path) -> None:
-    whole = write(tmp_path / "whole.nii", torch.rand(40, 40, 40)).read_bytes()
-    packed = bytearray(gzip.compress(whole))
+def test_damaged_gzip_stream_is_noticed_by_its_checksum(tmp_path: Path) -> None:
+    content = write(tmp_path / "intact.nii", torch.rand(40, 40, 40)).read_bytes()
+    packed = bytearray(gzip.compress(content))
     packed[-8] ^= 0xFF
     (tmp_path / "a.nii.gz").write_bytes(packed)
     with pytest.raises(FileUnreadable, match=r"a\.nii\.gz is .* damaged"):
@@ -76,7 +76,7 @@ def test_a_damaged_gzip_stream_is_noticed_by_its_checksum(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("header", "data"), [("a.mhd", "a.raw"), ("a.nhdr", "a.raw"), ("a.hdr", "a.img")])
 @pytest.mark.parametrize("kept", [0.9, 0.0])
-def test_a_short_or_missing_data_file_is_refused(tmp_path: Path, header: str, data: str, kept: float) -> None:
+def test_short_or_missing_data_file_is_refused(tmp_path: Path, header: str, data: str, kept: float) -> None:
     if header == "a.hdr":
         sitk.WriteImage(image_of(VALUES, Grid(SHAPE)), str(tmp_path / "a.img"))
     else:
