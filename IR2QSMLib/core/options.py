@@ -17,7 +17,7 @@ def number_or_auto(text: str) -> float | str:
 
 @dataclass(frozen=True)
 class Option:
-    """How a parameter of a method is asked for on the command line and in the panel."""
+    """How a parameter of a method is set on the command line and in the panel."""
 
     help: str
     """Lower case, without a full stop."""
@@ -30,11 +30,19 @@ class Option:
     flag: bool = False
     """Whether it takes no value and switches something on."""
     old_names: tuple[str, ...] = ()
-    """Names that it had in the version before, which are still accepted."""
+    """Names of the version before, which are still accepted."""
 
 
 def option(default: Any, help: str, **settings: Any) -> Any:
-    """A dataclass field with that default, which is an option; `settings` are those of `Option`."""
+    """A dataclass field that is also an option.
+
+    Parameters
+    ----------
+    default
+        Of the field.
+    help, settings
+        Fields of `Option`.
+    """
     return field(default=default, metadata={"option": Option(help, **settings)})
 
 

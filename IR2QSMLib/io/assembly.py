@@ -13,6 +13,8 @@ from IR2QSMLib.io.acquisition import KINDS, Acquisition, Echo
 MAX_B0_DIFFERENCE = 0.05
 """Largest relative difference between field strength and imaging frequency that is passed over in silence."""
 TESLA_PER_GAUSS = 1e-4
+ULTRASHORT = 5e-4
+"""Echo times [s] of headers below this are doubted: they may be seconds that were taken for milliseconds."""
 
 
 def assemble_acquisition(
@@ -106,7 +108,7 @@ def _require_pairs(counts: Counter[str]) -> None:
 
 
 def _echo_times(echoes: Sequence[Echo], user_times: Sequence[float] | None) -> tuple[list[float], str, list[str]]:
-    """Echo times [s] in the order of the echoes, their source, and a note where the user's are not the headers'."""
+    """Echo times [s] in the order of the echoes, their source, and a note where there is a doubt about them."""
     if user_times is not None:
         if len(user_times) != len(echoes):
             raise ParameterInvalid(
@@ -134,7 +136,13 @@ def _echo_times(echoes: Sequence[Echo], user_times: Sequence[float] | None) -> t
         )
     times = [e.echo_time or 0.0 for e in echoes]
     _require_echo_times(times)
-    return times, "header", []
+    notes = []
+    if min(times) < ULTRASHORT:
+        listed = _listed(times, 1e3)
+        notes.append(
+            f"The echo times of the headers are ultrashort, {listed} ms; if they are {listed} s, give these with --te."
+        )
+    return times, "header", notes
 
 
 def _require_echo_times(times: Sequence[float]) -> None:

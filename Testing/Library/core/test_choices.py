@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_methods_are_those_of_the_registry() -> None:
     assert tuple(METHODS) == choices.METHOD_NAMES
-    learned = [name for name, entry in METHODS.items() if isinstance(entry.make(), Learned)]
+    learned = [name for name, entry in METHODS.items() if isinstance(entry.method_class(), Learned)]
     assert list(choices.LEARNED_NAMES) == learned
 
 

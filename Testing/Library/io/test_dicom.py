@@ -194,6 +194,16 @@ def test_field_strength_is_taken_from_the_headers(
     assert any(note in line for line in scan.notes) if note else not scan.notes
 
 
+def test_ultrashort_echo_times_of_headers_are_doubted(tmp_path: Path) -> None:
+    Scanner(tmp_path / "scan", echo_times=(3e-5,)).siemens(PHASE[:1], MAGNITUDE[:1])  # or 0.03 s, not in milliseconds
+    scan = find_acquisition(tmp_path / "scan")
+    assert scan.echo_times == (3e-5,)
+    assert scan.notes == [
+        "The echo times of the headers are ultrashort, 0.03 ms; if they are 0.03 s, give these with --te."
+    ]
+    assert find_acquisition(tmp_path / "scan", echo_times=[0.03]).echo_times == (0.03,)
+
+
 def test_folder_without_a_scan_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(FileUnreadable, match=r"holds neither NIfTI nor DICOM images of MR \(1 other files\)"):
