@@ -1,4 +1,4 @@
-"""From a simulated head to the local field that an acquisition of it would yield."""
+"""The local field that an acquisition of a simulated head would yield, for training and the simple cases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from IR2QSMLib.simulation.random_source import RandomSource
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """How far a local field is from the one its susceptibility predicts.
+    """The difference between a local field and the one that its susceptibility predicts.
 
     In measured brains even a multi-orientation map explains only a half to two thirds of the local field's power, and
     the rest has nearly the field's own spectrum, in every direction (docs/experiments/measured-brains.md).
@@ -27,9 +27,9 @@ class Discrepancy:
     structured: float = 0.0
     """Share of the discrepancy's power that is not white."""
     edge: float = 0.0
-    """How much stronger it is at the mask's edge than deep inside."""
+    """Relative increase of its amplitude from deep inside to the mask's edge."""
     near_sources: float = 0.0
-    """How much stronger it is in strong sources such as veins."""
+    """Relative increase of its amplitude in sources of 0.2 ppm, such as veins."""
     spectral: float = 0.0
     """Weight, in the structured part, of noise with the field's own radial spectrum."""
     tensor: float = 0.0
@@ -39,11 +39,11 @@ class Discrepancy:
     smooth: float = 1.0
     """Weight of smooth errors and white matter's shift with its angle to B0."""
     slope: float = 0.0
-    """Exponent of |k| by which the first part's amplitude differs from the field's spectrum."""
+    """Exponent of |k| by which the spectral part's amplitude differs from the field's spectrum."""
 
 
 def draw_discrepancy(rng: RandomSource) -> Discrepancy:
-    """From none up to 60 % of the field's power; a fifth white alone, else 40 to 95 % structured, of any mixture."""
+    """Random settings: none in a tenth of draws, white in a fifth, else 3 to 60 % of the power, mostly structured."""
     if rng.chance(0.1):
         return Discrepancy()
     if rng.chance(0.2):
@@ -51,51 +51,61 @@ def draw_discrepancy(rng: RandomSource) -> Discrepancy:
     share = rng.loguniform(0.03, 0.6)
     spectral, tensor, local, smooth = (rng.uniform(0.0, 1.0) ** 2 for _ in range(4))
     return Discrepancy(
-        (1.0 - share) / share,
-        rng.uniform(0.4, 0.95),
-        rng.uniform(0.0, 4.0),
-        rng.uniform(0.0, 3.0),
-        spectral,
-        tensor,
-        local,
-        smooth,
-        rng.uniform(-0.6, 0.6),
+        power_snr=(1.0 - share) / share,
+        structured=rng.uniform(0.4, 0.95),
+        edge=rng.uniform(0.0, 4.0),
+        near_sources=rng.uniform(0.0, 3.0),
+        spectral=spectral,
+        tensor=tensor,
+        local=local,
+        smooth=smooth,
+        slope=rng.uniform(-0.6, 0.6),
     )
 
 
 def acquire(head: Head, discrepancy: Discrepancy, rng: RandomSource, field: Tensor | None = None) -> LocalField:
-    """The head's local field [ppm] with the given discrepancy, zero outside the mask.
+    """A head's local field with a discrepancy, zero outside the mask.
 
-    `field` is the one that its susceptibility predicts [ppm], where it is known: (x, y, z).
+    Parameters
+    ----------
+    head
+        Its χ [ppm] and mask.
+    discrepancy
+        What is added to D∗χ.
+    rng
+        Draws the discrepancy.
+    field
+        D∗χ [ppm], if it is at hand already: (x, y, z).
     """
     if field is None:
         field = simulate_field(head.chi, head.grid)
     inside = head.mask
     if discrepancy.power_snr != float("inf"):
-        weight = _weight(head, discrepancy)
-        noise = _scaled(weight * rng.normal(*head.grid.shape), inside, 1.0 - discrepancy.structured)
+        weight = _local_amplitude(head, discrepancy)
+        noise = _with_power(weight * rng.normal(*head.grid.shape), inside, 1.0 - discrepancy.structured)
         if discrepancy.structured > 0.0:
             structured = weight * _structured(rng, head, discrepancy, field)
-            noise = noise + _scaled(structured, inside, discrepancy.structured)
+            noise = noise + _with_power(structured, inside, discrepancy.structured)
         power = float(field[inside].square().mean()) / discrepancy.power_snr
         field = field + noise * power**0.5
     return LocalField(torch.where(inside, field, 0.0), inside, head.grid)
 
 
 def _structured(rng: RandomSource, head: Head, d: Discrepancy, field: Tensor) -> Tensor:
+    """Weighted sum of the structured parts: (x, y, z)."""
     parts = (
-        (d.spectral, lambda: _spectral(rng, head, field, d.slope)),
-        (d.tensor, lambda: _off_diagonal(rng, head)),
-        (d.local, lambda: _tissue(rng, head)),
-        (d.smooth, lambda: _structure(rng, head)),
+        (d.spectral, lambda: _spectral_noise(rng, head, field, d.slope)),
+        (d.tensor, lambda: _off_diagonal_field(rng, head)),
+        (d.local, lambda: _tissue_shift(rng, head)),
+        (d.smooth, lambda: _smooth_error(rng, head)),
     )
     return sum(
-        (_scaled(make(), head.mask, weight) for weight, make in parts if weight > 0.0), torch.zeros_like(head.chi)
+        (_with_power(draw(), head.mask, weight) for weight, draw in parts if weight > 0.0), torch.zeros_like(head.chi)
     )
 
 
-def _spectral(rng: RandomSource, head: Head, field: Tensor, slope: float) -> Tensor:
-    """Noise whose power at every |k| is the field's, times |k|^(2·`slope`)."""
+def _spectral_noise(rng: RandomSource, head: Head, field: Tensor, slope: float) -> Tensor:
+    """Noise whose power at every |k| is the field's, times |k|^(2·slope)."""
     grid = head.grid
     k = wavenumber(grid, field.device)
     step = 1.0 / min(n * v for n, v in zip(grid.shape, grid.voxel_size, strict=True))
@@ -107,10 +117,10 @@ def _spectral(rng: RandomSource, head: Head, field: Tensor, slope: float) -> Ten
     return ifft(fft(rng.normal(*grid.shape)) * mean[shell].sqrt() * k.clamp_min(step) ** slope, grid.shape)
 
 
-def _off_diagonal(rng: RandomSource, head: Head) -> Tensor:
-    """Field −F⁻¹[(k·b)(k·u)/|k|² F v] of susceptibility that links B0's direction b with one across it, u.
+def _off_diagonal_field(rng: RandomSource, head: Head) -> Tensor:
+    """Field −F⁻¹[(k·b)(k·u)/|k|² F v] of the tensor component between B0's direction b and u, perpendicular to it.
 
-    (Liu 2010, doi 10.1002/mrm.22482.)
+    Liu 2010, doi 10.1002/mrm.22482.
     """
     b = torch.tensor(head.grid.b0_direction, dtype=torch.float64)
     u = torch.linalg.cross(b, torch.tensor(rng.direction(), dtype=torch.float64))
@@ -118,49 +128,64 @@ def _off_diagonal(rng: RandomSource, head: Head) -> Tensor:
     k = [f.float().to(head.chi.device) for f in frequencies(head.grid, head.chi.device)]
     kb, ku = (sum((f * float(c) for f, c in zip(k, axis, strict=True)), torch.zeros(())) for axis in (b, u))
     square = (k[0] ** 2 + k[1] ** 2 + k[2] ** 2).clamp_min(1e-12)
-    return ifft(fft(_tissue(rng, head)) * (-kb * ku / square), head.grid.shape)
+    return ifft(fft(_tissue_shift(rng, head)) * (-kb * ku / square), head.grid.shape)
 
 
-def _tissue(rng: RandomSource, head: Head) -> Tensor:
+def _tissue_shift(rng: RandomSource, head: Head) -> Tensor:
     """Susceptibility and white matter, each times a field that varies over centimetres [ppm]."""
-    by_source, by_white = (rng.uniform(0.0, 1.0) + rng.smooth(head.grid, rng.loguniform(6.0, 25.0)) for _ in range(2))
+    by_source, by_white = (
+        rng.uniform(0.0, 1.0) + rng.smooth_noise(head.grid, rng.loguniform(6.0, 25.0)) for _ in range(2)
+    )
     return head.chi * by_source + rng.uniform(0.0, 0.06) * head.white * by_white
 
 
-def magnitude(head: Head, rng: RandomSource) -> Tensor:
-    """Magnitude of a gradient echo at 20 ms and 3 T: (x, y, z), about 1 in grey matter, noise 0.02, 0 outside the mask.
+def simulate_magnitude(head: Head, rng: RandomSource) -> Tensor:
+    """Magnitude of a gradient echo at 20 ms and 3 T, (1 − 0.2·white matter)·exp(−TE·R2*) with noise of 0.02.
 
-    White matter has 0.8 of grey matter's signal, and R2* grows by 120/s for each ppm of |χ|, so that veins
-    and nuclei are dark, as iron makes them.
+    R2* grows by 120/s for each ppm of |χ|, so that veins and nuclei are dark, as iron makes them.
+
+    Parameters
+    ----------
+    head
+        Its χ [ppm], white matter and mask.
+    rng
+        Draws the noise.
+
+    Returns
+    -------
+    Tensor
+        About 1 in grey matter, 0 outside the mask: (x, y, z).
     """
     signal = (1.0 - 0.2 * head.white) * torch.exp(-0.02 * 120.0 * head.chi.abs())
     return torch.where(head.mask, (signal + 0.02 * rng.normal(*head.grid.shape)).abs(), 0.0)
 
 
-def _scaled(x: Tensor, mask: Tensor, power: float) -> Tensor:
+def _with_power(x: Tensor, mask: Tensor, power: float) -> Tensor:
+    """x, scaled to a mean square in the mask."""
     return x * (power / x[mask].square().mean().clamp_min(1e-20)).sqrt()
 
 
-def _weight(head: Head, d: Discrepancy) -> Tensor:
+def _local_amplitude(head: Head, d: Discrepancy) -> Tensor:
+    """Relative amplitude of the discrepancy in every voxel, 1 where it has no reason to be larger: (x, y, z)."""
     weight = torch.ones_like(head.chi)
     if d.edge > 0.0:
-        depth = blur(head.mask.float(), head.grid, 4.0)  # about a half at the edge, one deep inside
-        weight = weight + d.edge * (2.0 - 2.0 * depth).clamp(0.0, 1.0)
+        blurred_mask = blur(head.mask.float(), head.grid, 4.0)  # about a half at the edge, one deep inside
+        weight = weight + d.edge * (2.0 - 2.0 * blurred_mask).clamp(0.0, 1.0)
     if d.near_sources > 0.0:
-        strength = (blur(head.chi.abs(), head.grid, 1.0) / 0.2).clamp(0.0, 2.0)
-        weight = weight + d.near_sources * strength
+        source = (blur(head.chi.abs(), head.grid, 1.0) / 0.2).clamp(0.0, 2.0)
+        weight = weight + d.near_sources * source
     return weight
 
 
-def _structure(rng: RandomSource, head: Head) -> Tensor:
+def _smooth_error(rng: RandomSource, head: Head) -> Tensor:
     """Smooth error over millimetres to centimetres, and white matter's frequency shift with its angle to B0."""
     error = sum(
-        (rng.uniform(0.2, 1.0) * rng.smooth(head.grid, rng.loguniform(1.2, 16.0)) for _ in range(3)),
+        (rng.uniform(0.2, 1.0) * rng.smooth_noise(head.grid, rng.loguniform(1.2, 16.0)) for _ in range(3)),
         torch.zeros_like(head.chi),
     )
-    fibre = torch.nn.functional.normalize(
-        torch.stack([rng.smooth(head.grid, rng.uniform(5.0, 12.0)) for _ in range(3)]), dim=0
+    fibres = torch.nn.functional.normalize(
+        torch.stack([rng.smooth_noise(head.grid, rng.uniform(5.0, 12.0)) for _ in range(3)]), dim=0
     )
     b = torch.tensor(head.grid.b0_direction, device=head.chi.device).view(3, 1, 1, 1)
-    sine2 = 1.0 - (fibre * b).sum(0).square()
+    sine2 = 1.0 - (fibres * b).sum(0).square()
     return error + rng.uniform(0.0, 4.0) * head.white * (sine2 - 2.0 / 3.0)

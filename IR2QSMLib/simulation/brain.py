@@ -1,35 +1,42 @@
-"""Brains drawn from the ICBM 152 maps that nilearn carries: deformed, filled with susceptibility, never twice alike.
+"""Brains drawn from the ICBM 152 maps: deformed, and filled with susceptibility at random.
 
-The maps (Fonov 2011, doi 10.1016/j.neuroimage.2010.07.033) give folding and proportions; every value of
-susceptibility is drawn. No measured susceptibility map is used.
+The maps give folding and proportions; every value of susceptibility is drawn. No measured susceptibility map is used.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from IR2QSMLib.core.errors import PackageMissing
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.fourier import blur
-from IR2QSMLib.simulation.head import Head, add_lesions, ellipsoid, masked_head, positions, sample_trilinear, branching_tubes
+from IR2QSMLib.simulation.head import (
+    Head,
+    add_lesions,
+    branching_tubes,
+    ellipsoid,
+    masked_head,
+    positions,
+    sample_trilinear,
+)
 from IR2QSMLib.simulation.random_source import RandomSource
+from IR2QSMLib.simulation.template import cropped_template
 
 
 @dataclass(frozen=True)
 class Nucleus:
-    """A deep grey nucleus as an ellipsoid in MNI space [mm] with its range of susceptibility [ppm]."""
+    """A deep grey nucleus: an ellipsoid in MNI space and its range of susceptibility."""
 
     name: str
     centre: tuple[float, float, float]
-    """Of the right one; the left one mirrors it."""
+    """Of the right one [mm]; the left one mirrors it."""
     radii: tuple[float, float, float]
+    """[mm]"""
     chi: tuple[float, float]
+    """Least and largest χ [ppm]."""
 
 
 NUCLEI = (
@@ -42,54 +49,38 @@ NUCLEI = (
     Nucleus("red nucleus", (5.0, -21.0, -9.0), (3.0, 3.3, 4.0), (0.05, 0.17)),
     Nucleus("dentate nucleus", (15.0, -58.0, -33.0), (6.0, 8.0, 5.0), (0.04, 0.15)),
 )
-ROOM = 8
-"""Voxels of air kept around the template."""
-
-
-@lru_cache(maxsize=2)
-def template(device: str) -> tuple[Tensor, Tensor]:
-    """Grey share, white share, T1 contrast and depth below the surface [mm]: (4, x, y, z), and MNI's zero [voxel]."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from nilearn import datasets
-            from scipy.ndimage import distance_transform_edt
-    except ImportError as error:
-        raise PackageMissing("Simulated brains need nilearn; install it with: pip install 'ir2qsm[demo]'.") from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        image = datasets.load_mni152_gm_template(resolution=1)
-        grey = torch.from_numpy(image.get_fdata(dtype="float32"))
-        white = torch.from_numpy(datasets.load_mni152_wm_template(resolution=1).get_fdata(dtype="float32"))
-        t1 = torch.from_numpy(datasets.load_mni152_template(resolution=1).get_fdata(dtype="float32"))
-        brain = datasets.load_mni152_brain_mask(resolution=1).get_fdata(dtype="float32") > 0.5
-    depth = torch.from_numpy(distance_transform_edt(brain) - distance_transform_edt(~brain)).float()
-    inside = torch.from_numpy(brain).nonzero()
-    low, high = inside.amin(0) - ROOM, inside.amax(0) + 1 + ROOM
-    zero = torch.from_numpy(-image.affine[:3, 3]).float() - low
-    maps = torch.stack([grey, white, t1, depth])
-    sides = [s for a in (2, 1, 0) for s in (int(-low[a]), int(high[a]) - maps.shape[a + 1])]
-    maps = torch.nn.functional.pad(maps, sides)
-    maps[3][maps[3] == 0.0] = -float(ROOM)
-    return maps.to(device), zero.to(device)
+"""In the order of their labels, from 1 on."""
 
 
 def draw_brain(rng: RandomSource, grid: Grid, *, lesions: bool = True, tilt: float = 1.0) -> Head:
-    """A brain on `grid`, whose voxel axes are right, anterior and superior up to a random turn of the head.
+    """A random brain: tissue means with smooth modulation, texture, nuclei, veins and lesions.
 
-    Tissue means, smooth modulation, texture at several scales, nuclei with rough boundaries, branching veins
-    and (with `lesions`) now and then calcifications and haemorrhages; the mask is eroded and ragged by 0 to 4 mm. The
-    head is turned by up to 15° about the x axis and 8° about the others, times `tilt`.
-    Raises PackageMissing without nilearn.
+    The mask is eroded by 0 to 4 mm, and its edge is irregular.
+
+    Parameters
+    ----------
+    rng
+        The same seed gives the same brain.
+    grid
+        Its voxel axes are right, anterior and superior but for the head's rotation.
+    lesions
+        Whether there may be microbleeds, haemorrhages and calcifications.
+    tilt
+        The head is rotated by up to 15° about the x axis and 8° about the others, times `tilt`.
+
+    Raises
+    ------
+    PackageMissing
+        Without nilearn.
     """
     device = rng.device
-    maps, zero = template(str(device))
-    mni = _deform(rng, positions(grid, device), grid, tilt)
-    grey, white, t1, depth = sample_trilinear(maps, mni + zero.view(3, 1, 1, 1))
+    maps, origin = cropped_template(str(device))
+    mni = _deformed_positions(rng, positions(grid, device), grid, tilt)
+    grey, white, t1, depth = sample_trilinear(maps, mni + origin.view(3, 1, 1, 1))
     csf = (1.0 - grey - white).clamp(0.0, 1.0)
 
     def modulated(mean: float, spread: float) -> Tensor:
-        return mean + spread * rng.smooth(grid, rng.uniform(4.0, 20.0))
+        return mean + spread * rng.smooth_noise(grid, rng.uniform(4.0, 20.0))
 
     chi = (
         grey * modulated(rng.uniform(0.0, 0.05), rng.uniform(0.002, 0.02))
@@ -99,8 +90,8 @@ def draw_brain(rng: RandomSource, grid: Grid, *, lesions: bool = True, tilt: flo
     chi = chi + rng.uniform(-0.1, 0.1) * (t1 - blur(t1, grid, 3.0))
     chi, labels = _add_nuclei(rng, chi, mni, grid)
     chi = chi + _texture(rng, grid, grey, white)
-    erosion, raggedness = rng.uniform(0.0, 4.0), rng.uniform(0.0, 1.5)
-    mask = depth > erosion + raggedness * rng.smooth(grid, rng.uniform(2.0, 6.0))
+    erosion, irregularity = rng.uniform(0.0, 4.0), rng.uniform(0.0, 1.5)
+    mask = depth > erosion + irregularity * rng.smooth_noise(grid, rng.uniform(2.0, 6.0))
     if bool(mask.any()):
         veins = branching_tubes(rng, mask, grid, rng.integer(15, 70), (0.25, 1.6))
         chi = chi + veins * (rng.uniform(0.1, 0.4) - chi)
@@ -111,22 +102,23 @@ def draw_brain(rng: RandomSource, grid: Grid, *, lesions: bool = True, tilt: flo
 
 
 def _rotation(angles: list[float], device: torch.device) -> Tensor:
+    """Matrix (3, 3) of rotations about the x, y and z axis [rad]."""
     out = torch.eye(3, device=device)
     for axis, angle in enumerate(angles):
         i, j = [a for a in range(3) if a != axis]
-        turn = torch.eye(3, device=device)
-        turn[i, i] = turn[j, j] = math.cos(angle)
-        turn[i, j], turn[j, i] = -math.sin(angle), math.sin(angle)
-        out = out @ turn
+        about_axis = torch.eye(3, device=device)
+        about_axis[i, i] = about_axis[j, j] = math.cos(angle)
+        about_axis[i, j], about_axis[j, i] = -math.sin(angle), math.sin(angle)
+        out = out @ about_axis
     return out
 
 
-def _deform(rng: RandomSource, p: Tensor, grid: Grid, tilt: float) -> Tensor:
-    """Positions on the grid [mm] to positions in MNI space [mm]: a random affine and a smooth displacement."""
-    turn = _rotation([math.radians(tilt * rng.uniform(-limit, limit)) for limit in (15, 8, 8)], p.device)
+def _deformed_positions(rng: RandomSource, p: Tensor, grid: Grid, tilt: float) -> Tensor:
+    """Positions on the grid to positions in MNI space [mm]: a random affine map and a smooth displacement."""
+    rotation = _rotation([math.radians(tilt * rng.uniform(-limit, limit)) for limit in (15, 8, 8)], p.device)
     scale = torch.tensor([rng.uniform(0.88, 1.18) for _ in range(3)], device=p.device)
     shear = torch.eye(3, device=p.device) + 0.03 * torch.triu(rng.normal(3, 3), 1)
-    affine = torch.diag(1.0 / scale) @ shear @ turn
+    affine = torch.diag(1.0 / scale) @ shear @ rotation
     extent = [n * v for n, v in zip(grid.shape, grid.voxel_size, strict=True)]
     middle = torch.tensor([0.0, -18.0, 8.0], device=p.device)
     # What does not fit a small grid is cut, at a place that changes from head to head.
@@ -136,29 +128,31 @@ def _deform(rng: RandomSource, p: Tensor, grid: Grid, tilt: float) -> Tensor:
     )
     mni = torch.einsum("ij,jxyz->ixyz", affine, p) + (middle + shift).view(3, 1, 1, 1)
     for width, size in ((25.0, rng.uniform(0.0, 4.0)), (9.0, rng.uniform(0.0, 1.5))):
-        mni = mni + size * torch.stack([rng.smooth(grid, width) for _ in range(3)])
+        mni = mni + size * torch.stack([rng.smooth_noise(grid, width) for _ in range(3)])
     return mni
 
 
 def _add_nuclei(rng: RandomSource, chi: Tensor, mni: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+    """The map with nuclei, and their labels."""
     labels = torch.zeros(grid.shape, dtype=torch.int16, device=chi.device)
-    wobble = rng.smooth(grid, 2.5) * rng.uniform(0.2, 1.2)
-    inside = rng.smooth(grid, 2.5)
+    roughness = rng.smooth_noise(grid, 2.5) * rng.uniform(0.2, 1.2)
+    modulation = rng.smooth_noise(grid, 2.5)
     mirrored = torch.cat([mni[:1].abs(), mni[1:]])
-    right = torch.sign(mni[0])
+    side = torch.sign(mni[0])
     for number, nucleus in enumerate(NUCLEI, start=1):
         value = rng.uniform(*nucleus.chi)
         centre = torch.tensor([c + rng.uniform(-1.5, 1.5) for c in nucleus.centre], device=chi.device)
         radii = torch.tensor([r * rng.uniform(0.8, 1.2) for r in nucleus.radii], device=chi.device)
-        share = ellipsoid(mirrored, centre, radii, rng.uniform(0.7, 2.0), wobble)
-        inner = value * (1.0 + rng.uniform(-0.15, 0.15) * right + rng.uniform(0.0, 0.2) * inside)
+        share = ellipsoid(mirrored, centre, radii, rng.uniform(0.7, 2.0), roughness)
+        inner = value * (1.0 + rng.uniform(-0.15, 0.15) * side + rng.uniform(0.0, 0.2) * modulation)
         chi = torch.lerp(chi, inner, share)
         labels[share > 0.5] = number
     return chi, labels
 
 
 def _texture(rng: RandomSource, grid: Grid, grey: Tensor, white: Tensor) -> Tensor:
-    fine = rng.loguniform(0.001, 0.015) * rng.rough(grid, rng.uniform(1.0, 2.5))
-    coarse = rng.loguniform(0.001, 0.010) * rng.smooth(grid, rng.uniform(0.8, 3.0))
+    """Noise of several scales [ppm], weighted by tissue: (x, y, z)."""
+    fine = rng.loguniform(0.001, 0.015) * rng.power_law_noise(grid, rng.uniform(1.0, 2.5))
+    coarse = rng.loguniform(0.001, 0.010) * rng.smooth_noise(grid, rng.uniform(0.8, 3.0))
     weight = rng.uniform(0.3, 1.0) + grey * rng.uniform(0.0, 0.7) + white * rng.uniform(0.0, 0.7)
     return weight * (fine + coarse)

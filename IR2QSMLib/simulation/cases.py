@@ -15,14 +15,21 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.field.recovery import Recovered
 from IR2QSMLib.io.outputs import Outputs
-from IR2QSMLib.simulation.acquisition import Discrepancy, acquire, magnitude
+from IR2QSMLib.simulation.acquisition import Discrepancy, acquire, simulate_magnitude
 from IR2QSMLib.simulation.brain import draw_brain
-from IR2QSMLib.simulation.head import Head, ellipsoid, masked_head, positions
+from IR2QSMLib.simulation.head import Head
 from IR2QSMLib.simulation.held_out import draw_held_out
 from IR2QSMLib.simulation.mismatch import field_with_mismatch
 from IR2QSMLib.simulation.phantom import draw_phantom
 from IR2QSMLib.simulation.random_source import RandomSource
-from IR2QSMLib.simulation.scan import REALISTIC_EFFECTS, ScanEffects, Scan, measure, scan, head_in_mask
+from IR2QSMLib.simulation.scan import (
+    REALISTIC_EFFECTS,
+    Scan,
+    ScanEffects,
+    field_at_snr,
+    head_in_mask,
+    simulate_scan,
+)
 from IR2QSMLib.simulation.seeds import FIRST_TRAINING_SEED as FIRST_TRAINING_SEED
 
 RAS = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
@@ -33,34 +40,43 @@ B0, ECHO_SPACING = 3.0, 0.005
 
 @dataclass(frozen=True)
 class Case:
-    """A head, the grid it is seen on and the noise of its field."""
+    """A head, its grid and the noise of its field; raises ParameterInvalid for what only held-out heads have."""
 
     seed: int
     power_snr: float
     """Mean f² over mean n² in the mask; the noise is white."""
     shape: tuple[int, int, int] = (160, 192, 160)
     voxel_size: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """[mm]"""
     tilt: float = 0.0
     """Angle between B0 and the z axis [degrees], about the x axis."""
     phantom: bool = False
+    """Whether the head is the geometric phantom."""
     haemorrhage: float = 0.0
-    """Volume of a haemorrhage of 0.6 ppm [cm³]."""
+    """Volume of a haemorrhage of 0.6 ppm [cm³]; held-out heads only."""
     held_out: bool = False
     """Whether the head is of the construction that training never uses, scanned with several echoes."""
     bleeds: bool = False
     """Microbleeds and a calcified nodule; held-out heads only."""
     surroundings: bool = False
-    """Air, bone and sinuses around the head, and all else that a measured local field holds; held-out heads only."""
+    """Air, bone and sinuses around the head, and all else that a measured local field has; held-out heads only."""
     harmonic_estimated: bool = False
-    """Whether what background removal takes of the local field is recovered; with `surroundings` only."""
+    """Whether the harmonic part of the local field is estimated after background removal; with `surroundings` only."""
     mismatch: float | None = None
-    """Share of a discrepancy of measured shape in the field's power, in place of `power_snr`; held-out heads only."""
+    """Share of a realistic discrepancy in the field's power, in place of `power_snr`; held-out heads only."""
+
+    def __post_init__(self) -> None:
+        extras = {"haemorrhage": self.haemorrhage > 0.0, "bleeds": self.bleeds, "surroundings": self.surroundings}
+        extras["mismatch"] = self.mismatch is not None
+        chosen = [name for name, value in extras.items() if value]
+        if chosen and not self.held_out:
+            raise ParameterInvalid(f"{' and '.join(chosen)}: only held-out heads have that; give held_out=True.")
 
     def grid(self) -> Grid:
-        """A grid centred on the scanner's origin, turned about the patient's left-right axis by the tilt."""
+        """A grid centred on the scanner's origin, rotated about the patient's left-right axis by the tilt."""
         t = math.radians(self.tilt)
-        turn = torch.tensor([[1.0, 0.0, 0.0], [0.0, math.cos(t), -math.sin(t)], [0.0, math.sin(t), math.cos(t)]])
-        direction = (turn.double() @ torch.tensor(RAS, dtype=torch.float64).view(3, 3)).flatten().tolist()
+        rotation = torch.tensor([[1.0, 0.0, 0.0], [0.0, math.cos(t), -math.sin(t)], [0.0, math.sin(t), math.cos(t)]])
+        direction = (rotation.double() @ torch.tensor(RAS, dtype=torch.float64).view(3, 3)).flatten().tolist()
         grid = Grid(self.shape, self.voxel_size, tuple(direction))
         x, y, z = (-c for c in grid.point([(n - 1) / 2 for n in self.shape]))
         return replace(grid, origin=(x, y, z))
@@ -86,55 +102,89 @@ CASES = {
     "held-out bleeds and calcification, SNR 40": replace(_HEAD, seed=903, bleeds=True),
     "geometric phantom, SNR 40": Case(4, 40.0, shape=(128, 128, 128), phantom=True),
 }
-"""The table's order; cases of one held-out head follow each other, as it is kept while they are drawn."""
+"""In the table's order; cases of one held-out head follow each other, as its scan is kept while they are drawn."""
 
 
 @dataclass(frozen=True)
 class SimulatedCase:
-    """A case as it was drawn."""
+    """The truth and the field of a case."""
 
     head: Head
     field: LocalField
+    """[ppm], with a magnitude."""
     power_snr: float
-    """That was achieved."""
+    """The one achieved; with a mismatch, 1 / its share."""
 
 
 def simulate(case: Case, device: torch.device | str = "cpu") -> tuple[Head, LocalField]:
-    """The case's truth and its local field [ppm] with a magnitude.
+    """The truth of a case and its local field [ppm] with a magnitude.
 
-    Raises ParameterInvalid when the head has no voxel on the case's grid.
+    Raises
+    ------
+    ParameterInvalid
+        When the head has no voxel on the case's grid.
     """
     drawn = draw_case(case, device)
     return drawn.head, drawn.field
 
 
 def draw_case(case: Case, device: torch.device | str = "cpu") -> SimulatedCase:
-    """The case with the power SNR that it has in the end (with a mismatch, 1 / its share).
+    """The truth of a case, its local field, and the power SNR that was achieved.
 
-    Held-out heads are drawn on the CPU.
+    Parameters
+    ----------
+    case
+        Which head, grid and noise.
+    device
+        Of the field, and where heads are drawn but for held-out ones, which are drawn on the CPU.
 
-    Raises ParameterInvalid when the head has no voxel on the case's grid.
+    Raises
+    ------
+    ParameterInvalid
+        When the head has no voxel on the case's grid.
     """
     if case.held_out:
-        scanned = _scanned(replace(case, power_snr=math.inf, mismatch=None))
-        if case.mismatch is None:
-            head, field, achieved = measure(scanned, case.power_snr, RandomSource(case.seed))
-        else:
-            head = head_in_mask(scanned, scanned.mask)
-            field = field_with_mismatch(head, scanned.fibres, case.mismatch, RandomSource(case.seed))
-            achieved = 1.0 / case.mismatch if case.mismatch else math.inf
-        strength = scanned.signal.abs().square().sum(0).sqrt().float()
-        field = replace(field, magnitude=strength, b0=B0, echo_spacing=ECHO_SPACING)
-        return SimulatedCase(head, field.to(device), achieved)
+        head, field, power_snr = _draw_held_out_case(case)
+    else:
+        head, field = _draw_simple_case(case, device)
+        power_snr = case.power_snr
+    return SimulatedCase(head, replace(field, b0=B0, echo_spacing=ECHO_SPACING).to(device), power_snr)
+
+
+def _draw_held_out_case(case: Case) -> tuple[Head, LocalField, float]:
+    scan = _noise_free_scan(replace(case, power_snr=math.inf, mismatch=None))
+    if case.mismatch is None:
+        head, field, power_snr = field_at_snr(scan, case.power_snr, RandomSource(case.seed))
+    else:
+        head = head_in_mask(scan, scan.mask)
+        field = field_with_mismatch(head, scan.fibres, case.mismatch, RandomSource(case.seed))
+        power_snr = 1.0 / case.mismatch if case.mismatch else math.inf
+    return head, replace(field, magnitude=scan.signal.abs().square().sum(0).sqrt().float()), power_snr
+
+
+@lru_cache(maxsize=1)
+def _noise_free_scan(case: Case) -> Scan:
+    """The noise-free scan, kept for the other noise levels of the same head."""
+    rng, grid = RandomSource(case.seed), case.grid()
+    fine = draw_held_out(rng, grid, bleeds=case.bleeds, haemorrhage=case.haemorrhage)
+    scan = simulate_scan(fine, grid, rng, REALISTIC_EFFECTS if case.surroundings else ScanEffects())
+    if case.harmonic_estimated:
+        scan = replace(scan, removal=Recovered(scan.removal))
+    _require_head(scan.mask, case)
+    return scan
+
+
+def _draw_simple_case(case: Case, device: torch.device | str) -> tuple[Head, LocalField]:
     rng, grid = RandomSource(case.seed, device), case.grid()
-    draw: Callable[[RandomSource, Grid], Head] = draw_phantom if case.phantom else _brain
+    draw: Callable[[RandomSource, Grid], Head] = draw_phantom if case.phantom else _draw_brain
     head = draw(rng, grid)
     _require_head(head.mask, case)
-    if case.haemorrhage > 0.0:
-        head = _with_haemorrhage(head, rng, case.haemorrhage)
     field = acquire(head, Discrepancy(case.power_snr), rng)
-    field = replace(field, magnitude=magnitude(head, rng), b0=B0, echo_spacing=ECHO_SPACING)
-    return SimulatedCase(head, field, case.power_snr)
+    return head, replace(field, magnitude=simulate_magnitude(head, rng))
+
+
+def _draw_brain(rng: RandomSource, grid: Grid) -> Head:
+    return draw_brain(rng, grid, lesions=False)
 
 
 def _require_head(mask: torch.Tensor, case: Case) -> None:
@@ -142,44 +192,25 @@ def _require_head(mask: torch.Tensor, case: Case) -> None:
         raise ParameterInvalid(f"No voxel of the head lies on a grid of {case.shape} voxels; give a larger one.")
 
 
-@lru_cache(maxsize=1)
-def _scanned(case: Case) -> Scan:
-    """The noise-free scan, kept for the other noise levels of the same head."""
-    rng, grid = RandomSource(case.seed), case.grid()
-    fine = draw_held_out(rng, grid, bleeds=case.bleeds, haemorrhage=case.haemorrhage)
-    scanned = scan(fine, grid, rng, REALISTIC_EFFECTS if case.surroundings else ScanEffects())
-    if case.harmonic_estimated:
-        scanned = replace(scanned, removal=Recovered(scanned.removal))
-    _require_head(scanned.mask, case)
-    return scanned
-
-
-def _brain(rng: RandomSource, grid: Grid) -> Head:
-    return draw_brain(rng, grid, lesions=False)
-
-
-def _with_haemorrhage(head: Head, rng: RandomSource, volume: float) -> Head:
-    """A bleeding of `volume` [cm³] and 0.6 ppm in the left hemisphere, with a rough boundary."""
-    radius = (3000.0 * volume / (4.0 * math.pi)) ** (1.0 / 3.0)
-    p = positions(head.grid, head.chi.device)
-    centre = torch.tensor([-28.0, -10.0, 10.0], device=p.device)
-    radii = radius * torch.tensor([0.85, 1.25, 0.94], device=p.device)
-    share = ellipsoid(p, centre, radii, 1.0, 0.15 * radius * rng.smooth(head.grid, 3.0))
-    chi = torch.lerp(head.chi, torch.full_like(head.chi, 0.6), share)
-    lesions = (share > 0.5).to(torch.int16) * head.mask
-    return replace(masked_head(chi, head.mask, head.white, head.labels, head.grid), lesions=lesions)
-
-
 def write_case(outputs: Outputs, folder: Path, head: Head, field: LocalField) -> None:
-    """Write a case as QSM-CI's contract for inversions has it, and the truth; a missing folder is made."""
+    """Write a case as QSM-CI's contract for inversions has it, and the truth.
+
+    Parameters
+    ----------
+    outputs
+        Gets localfield, mask, chi_truth, labels and, if there is one, magnitude as .nii.gz, and params.json.
+    folder
+        Is made if it is missing.
+    head, field
+        As `simulate` returns them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    outputs.volume(folder / "localfield.nii.gz", field.values, field.grid)
-    outputs.volume(folder / "mask.nii.gz", field.mask, field.grid)
-    outputs.volume(folder / "chi_truth.nii.gz", head.chi, field.grid)
-    if field.magnitude is not None:
-        outputs.volume(folder / "magnitude.nii.gz", field.magnitude, field.grid)
-    outputs.volume(folder / "labels.nii.gz", head.labels.to(torch.uint8), field.grid)
     grid = field.grid
-    outputs.json(
-        folder / "params.json", {"B0_dir": list(grid.b0_direction), "voxel_size": list(grid.voxel_size), "Units": "ppm"}
-    )
+    outputs.volume(folder / "localfield.nii.gz", field.values, grid)
+    outputs.volume(folder / "mask.nii.gz", field.mask, grid)
+    outputs.volume(folder / "chi_truth.nii.gz", head.chi, grid)
+    if field.magnitude is not None:
+        outputs.volume(folder / "magnitude.nii.gz", field.magnitude, grid)
+    outputs.volume(folder / "labels.nii.gz", head.labels.to(torch.uint8), grid)
+    parameters = {"B0_dir": list(grid.b0_direction), "voxel_size": list(grid.voxel_size), "Units": "ppm"}
+    outputs.json(folder / "params.json", parameters)

@@ -1,4 +1,4 @@
-"""A grid of twice the resolution: to it, from it, and the field on it without doubling it."""
+"""Grids of twice the resolution: to them, back from them, and the field on them without doubling them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from IR2QSMLib.physics.dipole import DipoleOp, simulate_field
 
 
 def refined_grid(grid: Grid, factor: int = 2) -> Grid:
-    """The grid of the same extent whose voxels are `factor` times smaller."""
+    """The grid of the same extent whose voxels are `factor` times smaller along each axis."""
     shift = [0.5 / factor - 0.5] * 3
     x, y, z = (n * factor for n in grid.shape)
     dx, dy, dz = (v / factor for v in grid.voxel_size)
@@ -21,7 +21,7 @@ def refined_grid(grid: Grid, factor: int = 2) -> Grid:
 
 
 def upsample_linear(x: Tensor, factor: int = 2) -> Tensor:
-    """Trilinear values of (x, y, z) on the refined grid; for tissues, which have edges."""
+    """Trilinear interpolation of (x, y, z) on the refined grid; for tissues, which have edges."""
     return interpolate(x[None, None], scale_factor=factor, mode="trilinear", align_corners=False)[0, 0]
 
 
@@ -35,40 +35,53 @@ def block_mean(x: Tensor, block: tuple[int, int, int]) -> Tensor:
 def upsample_spline(x: Tensor, factor: int = 2) -> Tensor:
     """Cubic B-spline interpolation of (x, y, z) on the refined grid; for fields, which are smooth."""
     for axis in range(3):
-        matrix = _spline(x.shape[axis], factor).to(x)
+        matrix = _spline_matrix(x.shape[axis], factor).to(x)
         x = torch.tensordot(matrix, x.movedim(axis, 0), dims=1).movedim(0, axis)
     return x.contiguous()
 
 
-def _spline(n: int, factor: int) -> Tensor:
-    """The matrix (n·factor, n) of spline interpolation of a line, its coefficients mirrored at the faces."""
+def _spline_matrix(n: int, factor: int) -> Tensor:
+    """Matrix (n·factor, n) that interpolates a line of n samples; coefficients are mirrored at both ends."""
 
-    def weights(position: Tensor) -> Tensor:
+    def basis(position: Tensor) -> Tensor:
         distance = (position[:, None] - torch.arange(-2, n + 2, dtype=torch.float64)).abs()
-        inner = 2.0 / 3.0 - distance.square() * (1.0 - 0.5 * distance)
-        all_of_them = torch.where(distance < 1.0, inner, (2.0 - distance).clamp_min(0.0) ** 3 / 6.0)
-        out = all_of_them[:, 2 : n + 2].clone()
-        for beyond, mirror in ((0, 1), (1, 0)):  # −2 and −1; n + 1 and n likewise
-            out[:, mirror] += all_of_them[:, beyond]
-            out[:, n - 1 - mirror] += all_of_them[:, n + 3 - beyond]
-        return out
+        near = 2.0 / 3.0 - distance.square() * (1.0 - 0.5 * distance)
+        values = torch.where(distance < 1.0, near, (2.0 - distance).clamp_min(0.0) ** 3 / 6.0)
+        mirrored = values[:, 2 : n + 2].clone()
+        for column, mirror in ((0, 1), (1, 0)):  # the two knots before the first sample, and after the last
+            mirrored[:, mirror] += values[:, column]
+            mirrored[:, n - 1 - mirror] += values[:, n + 3 - column]
+        return mirrored
 
-    fine = (torch.arange(n * factor, dtype=torch.float64) + 0.5) / factor - 0.5
-    return weights(fine) @ torch.linalg.inv(weights(torch.arange(n, dtype=torch.float64)))
+    fine_positions = (torch.arange(n * factor, dtype=torch.float64) + 0.5) / factor - 0.5
+    return basis(fine_positions) @ torch.linalg.inv(basis(torch.arange(n, dtype=torch.float64)))
 
 
 def free_space_field(chi: Tensor, grid: Grid, factor: int = 4) -> Tensor:
-    """Relative field shift [ppm] of a map [ppm] in empty space without doubling its grid: (x, y, z) to the same.
+    """Relative field shift of a susceptibility map in empty space, without a doubled grid.
 
-    The periodic field on the grid as it is, plus what a doubled grid of voxels `factor` times as large says that the
-    periodic copies of the source have added to it. That part comes from sources outside the grid: it is smooth, and
-    a coarse grid and a spline hold it. The map has to be empty near the grid's faces, by about two coarse voxels.
+    The field on the periodic grid, minus that of the map's periodic copies. The copies lie outside the grid, so that
+    their field is smooth in it: a doubled grid of coarse voxels and a spline hold it.
+
+    Parameters
+    ----------
+    chi
+        χ [ppm], zero within about two coarse voxels of the grid's faces: (x, y, z).
+    grid
+        Its shape is a multiple of `factor`.
+    factor
+        Size of a coarse voxel [voxels].
+
+    Returns
+    -------
+    Tensor
+        [ppm]: (x, y, z).
     """
     coarse = replace(
         refined_grid(grid, 1),
         shape=tuple(n // factor for n in grid.shape),  # type: ignore[arg-type]
         voxel_size=tuple(v * factor for v in grid.voxel_size),  # type: ignore[arg-type]
     )
-    small = block_mean(chi, (factor, factor, factor))
-    copies = simulate_field(small, coarse) - DipoleOp(coarse, chi.device)(small)
-    return DipoleOp(grid, chi.device)(chi).add_(upsample_spline(copies, factor))
+    coarse_chi = block_mean(chi, (factor, factor, factor))
+    minus_copies = simulate_field(coarse_chi, coarse) - DipoleOp(coarse, chi.device)(coarse_chi)
+    return DipoleOp(grid, chi.device)(chi).add_(upsample_spline(minus_copies, factor))

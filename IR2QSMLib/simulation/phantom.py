@@ -1,4 +1,4 @@
-"""A geometric phantom unlike anything in the training data: spheres, cylinders and cubes of known susceptibility."""
+"""A geometric phantom unlike anything in the training data: spheres, rods and cubes of known susceptibility."""
 
 from __future__ import annotations
 
@@ -8,23 +8,31 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.simulation.head import Head, masked_head, positions
 from IR2QSMLib.simulation.random_source import RandomSource
 
-CONTENTS = (-0.2, -0.1, -0.05, 0.05, 0.1, 0.2, 0.3, 0.4)
-"""χ [ppm] of the bodies, in the order in which they are labelled."""
+BODY_CHI = (-0.2, -0.1, -0.05, 0.05, 0.1, 0.2, 0.3, 0.4)
+"""χ of the bodies [ppm], in the order of their labels."""
 
 
 def draw_phantom(rng: RandomSource, grid: Grid) -> Head:
-    """A cylinder of a liquid that holds a ring of spheres, a ring of rods and a ring of cubes, sharp-edged.
+    """A cylinder of liquid that holds a ring of spheres, a ring of rods and a ring of cubes, with sharp edges.
 
-    Only the ring's angle is drawn; χ of the liquid varies along z by ±0.02 ppm. The labels number `CONTENTS`.
+    Only the angle of the rings is random. χ of the liquid varies along z by ±0.02 ppm. Label i is the sphere, the rod
+    and the cube of χ = `BODY_CHI[i − 1]`.
+
+    Parameters
+    ----------
+    rng
+        Draws the angle.
+    grid
+        Of the phantom, which fills its shortest side.
     """
     x, y, z = positions(grid, rng.device)
     half = min(n * v for n, v in zip(grid.shape, grid.voxel_size, strict=True)) / 2.0
     mask = ((x**2 + y**2).sqrt() < 0.85 * half) & (z.abs() < 0.8 * half)
     chi = 0.02 * torch.sin(3.0 * torch.pi * z / half)
     labels = torch.zeros(grid.shape, dtype=torch.int16, device=rng.device)
-    turn, step = rng.uniform(0.0, 2.0 * torch.pi), 2.0 * torch.pi / len(CONTENTS)
-    for i, value in enumerate(CONTENTS):
-        angle = torch.tensor(turn + i * step)
+    first_angle, step = rng.uniform(0.0, 2.0 * torch.pi), 2.0 * torch.pi / len(BODY_CHI)
+    for i, value in enumerate(BODY_CHI):
+        angle = torch.tensor(first_angle + i * step)
         cx, cy = (0.55 * half * torch.cos(angle)).item(), (0.55 * half * torch.sin(angle)).item()
         r = half * (0.05 + 0.01 * i)
         u, v = x - cx, y - cy

@@ -1,8 +1,9 @@
-"""A multi-echo scan of a finely drawn head, and the local field that the library's own pipeline makes of it."""
+"""A multi-echo scan of a held-out head, and the local field that the library's own pipeline makes of it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,37 +16,37 @@ from IR2QSMLib.core.units import hz_per_ppm
 from IR2QSMLib.core.volumes import LocalField, Phase, TotalField
 from IR2QSMLib.field.background import Removal, VSharp
 from IR2QSMLib.field.fieldmap import local_field
-from IR2QSMLib.physics.fourier import fft, frequencies, ifft
-from IR2QSMLib.simulation.oversampling import block_mean, free_space_field, upsample_spline
+from IR2QSMLib.simulation.anisotropy import white_matter_field
 from IR2QSMLib.simulation.head import Head, masked_head
 from IR2QSMLib.simulation.held_out import FineHead
+from IR2QSMLib.simulation.oversampling import block_mean, free_space_field, upsample_spline
 from IR2QSMLib.simulation.random_source import RandomSource
-from IR2QSMLib.simulation.surroundings import background
+from IR2QSMLib.simulation.surroundings import background_field
 
 B0 = 3.0
+"""[T]"""
 ECHO_TIMES = (0.004, 0.010, 0.016, 0.022)
+"""[s]"""
 RELAXIVITY = 137.0
 """R2' at 3 T of paramagnetic sources [1/s per ppm]: Shin 2021, doi 10.1016/j.neuroimage.2021.118371."""
-ANISOTROPY = 0.014
-"""Difference of χ along and across white matter's fibres [ppm]: Li 2012, doi 10.1016/j.neuroimage.2011.09.072."""
 
 
 @dataclass(frozen=True)
 class ScanEffects:
-    """What a scan holds besides isotropic susceptibility inside the brain."""
+    """What a scan contains besides isotropic susceptibility inside the brain, and how exact its mask is."""
 
     microstructure: float = 0.003
-    """Frequency shift across fibres against along them [ppm]: Wharton 2015, doi 10.1002/mrm.25189."""
+    """Frequency shift of fibres along B0 over that of fibres across it [ppm]: Wharton 2015, doi 10.1002/mrm.25189."""
     surroundings: bool = False
-    """Whether the head lies in air, so that its background has to be removed; else only the mask holds sources."""
+    """Whether the head lies in air, so that its background has to be removed; else only the mask has sources."""
     motion: float = 0.0
     """Spread of the field's drift with breathing and motion during the scan [ppm], smooth over centimetres."""
-    depth: float = 1.0
-    """Of the mask's edge below the brain's surface [mm]; extraction tools leave the outermost vessels out."""
-    raggedness: float = 0.7
-    """How far it wanders [mm]."""
-    lumps: float = 1.0
-    """Pieces of the mask's edge that are wrong by up to 4 mm: tissue left in, or brain cut off."""
+    mask_depth: float = 1.0
+    """Depth of the mask's edge below the brain's surface [mm]; extraction tools leave the outermost vessels out."""
+    mask_irregularity: float = 0.7
+    """Spread of that depth along the edge [mm]."""
+    mask_errors: float = 1.0
+    """Amount of pieces of the edge that are wrong by up to 4 mm: tissue left in, or brain cut off."""
 
 
 REALISTIC_EFFECTS = ScanEffects(microstructure=0.008, surroundings=True, motion=0.001)
@@ -70,70 +71,118 @@ class Scan:
     chi: Tensor
     """χ [ppm], mean of its fine voxels: (x, y, z)."""
     mask: Tensor
-    """The mask as a user would give it, bool: (x, y, z)."""
+    """As a user would have it, bool: (x, y, z)."""
     white: Tensor
+    """Share of white matter: (x, y, z)."""
     labels: Tensor
+    """Nuclei by number, int16: (x, y, z)."""
     lesions: Tensor
+    """Lesions by number, int16: (x, y, z)."""
     veins: Tensor
+    """Share of veins: (x, y, z)."""
     fibres: Tensor
     """Unit direction of white matter's fibres in voxel axes: (3, x, y, z)."""
     grid: Grid
     removal: Removal
-    """What takes the background away."""
+    """The background removal that the head needs."""
 
 
-def scan(head: FineHead, grid: Grid, rng: RandomSource, disturbance: ScanEffects) -> Scan:
-    """Scan a head that was drawn for `grid`: signals are summed as complex numbers, so that strong sources dephase."""
+def simulate_scan(head: FineHead, grid: Grid, rng: RandomSource, effects: ScanEffects) -> Scan:
+    """Scan a head; signals of fine voxels are summed as complex numbers, so that strong sources dephase.
+
+    Parameters
+    ----------
+    head
+        Drawn for `grid`.
+    grid
+        The scanner's, whose voxels are multiples of the head's.
+    rng
+        Draws the mask's errors, drift, coil sensitivity and phase offset.
+    effects
+        What the scan contains.
+    """
     x, y, z = (round(v / f) for v, f in zip(grid.voxel_size, head.grid.voxel_size, strict=True))
-    block = (x, y, z)
-    to_grid = (max(1, x // 2), max(1, y // 2), max(1, z // 2))  # from the working grid
-    mask = _mask(rng, block_mean(head.depth, to_grid), grid, disturbance)
-    extra = _white_matter(head, disturbance) + disturbance.motion * rng.smooth(head.work, 12.0)
+    fine_block = (x, y, z)
+    base_block = (max(1, x // 2), max(1, y // 2), max(1, z // 2))
+    mask = _brain_mask(rng, block_mean(head.depth, base_block), grid, effects)
+    other_field = white_matter_field(head.white, head.fibres, head.base_grid, effects.microstructure)
+    other_field = other_field + effects.motion * rng.smooth_noise(head.base_grid, 12.0)
     chi = head.chi
-    if disturbance.surroundings:
-        extra += background(head.mni, head.depth, head.work)
+    if effects.surroundings:
+        other_field += background_field(head.mni, head.depth, head.base_grid)
     else:
-        inside = _repeated(mask, block)
+        inside = _repeated(mask, fine_block)
         chi = torch.where(inside, chi - chi[inside].mean(), 0.0)
-    field = free_space_field(chi, head.grid).add_(upsample_spline(extra))
+    field = free_space_field(chi, head.grid).add_(upsample_spline(other_field))
     decay = head.relaxation + RELAXIVITY * head.chi.abs()
-    coil, offset = 0.2 * rng.smooth(head.work, 45.0), 1.5 * rng.smooth(head.work, 45.0)
-    turn = 2.0 * math.pi * hz_per_ppm(B0)
-    echoes = torch.zeros(len(ECHO_TIMES), *grid.shape, dtype=torch.complex64)
-    for start in range(0, head.grid.shape[0], 8 * x):  # in slabs: a whole fine echo is a gigabyte of complex
-        part = slice(start, start + 8 * x)
-        rate = torch.complex(-decay[part], turn * field[part])
-        previous, signal = 0.0, head.density[part].to(torch.complex64)
-        steps: dict[float, Tensor] = {}
-        for i, te in enumerate(ECHO_TIMES):
-            gap = round(te - previous, 6)
-            if gap not in steps:
-                steps = {gap: torch.exp(rate * gap)}
-            signal, previous = signal * steps[gap], te
-            echoes[i, start // x : start // x + 8] = block_mean(signal, block)
-    smooth = block_mean(torch.polar(coil.exp(), offset), to_grid)
-    fibres = torch.nn.functional.normalize(torch.stack([block_mean(c, to_grid) for c in head.fibres]), dim=0)
+    coil, offset = 0.2 * rng.smooth_noise(head.base_grid, 45.0), 1.5 * rng.smooth_noise(head.base_grid, 45.0)
+    echoes = _multi_echo_signal(head.density, decay, field, fine_block, ECHO_TIMES, B0)
+    sensitivity = block_mean(torch.polar(coil.exp(), offset), base_block)
+    fibres = torch.nn.functional.normalize(torch.stack([block_mean(c, base_block) for c in head.fibres]), dim=0)
     return Scan(
-        echoes * smooth,
-        block_mean(head.chi, block),
-        mask,
-        block_mean(head.white, to_grid),
-        _majority(head.labels, block),
-        _majority(head.lesions, block),
-        block_mean(head.veins, block),
-        fibres,
-        grid,
-        VSharp() if disturbance.surroundings else NoBackground(),
+        signal=echoes * sensitivity,
+        chi=block_mean(head.chi, fine_block),
+        mask=mask,
+        white=block_mean(head.white, base_block),
+        labels=_majority_label(head.labels, fine_block),
+        lesions=_majority_label(head.lesions, fine_block),
+        veins=block_mean(head.veins, fine_block),
+        fibres=fibres,
+        grid=grid,
+        removal=VSharp() if effects.surroundings else NoBackground(),
     )
 
 
+def _multi_echo_signal(
+    density: Tensor, decay: Tensor, field: Tensor, block: tuple[int, int, int], echo_times: Sequence[float], b0: float
+) -> Tensor:
+    """Mean over blocks of voxels of S(TE) = density·exp(−TE·R2* + i·2π·TE·γ·B0·field).
+
+    Parameters
+    ----------
+    density
+        Signal at TE = 0: (x, y, z).
+    decay
+        R2* [1/s]: (x, y, z).
+    field
+        [ppm]: (x, y, z).
+    block
+        Fine voxels in a voxel of the result, along each axis.
+    echo_times
+        TE, ascending [s].
+    b0
+        Field strength [T].
+
+    Returns
+    -------
+    Tensor
+        Complex: (echo, x, y, z) / block.
+    """
+    rad_per_second = 2.0 * math.pi * hz_per_ppm(b0)
+    x, y, z = (n // b for n, b in zip(density.shape, block, strict=True))
+    echoes = torch.zeros(len(echo_times), x, y, z, dtype=torch.complex64)
+    for start in range(0, x, 8):  # in slabs: a fine echo is a gigabyte of complex numbers
+        slab = slice(start * block[0], (start + 8) * block[0])
+        rate = torch.complex(-decay[slab], rad_per_second * field[slab])
+        previous, signal = 0.0, density[slab].to(torch.complex64)
+        factors: dict[float, Tensor] = {}
+        for i, te in enumerate(echo_times):
+            gap = round(te - previous, 6)
+            if gap not in factors:  # echoes are mostly evenly spaced
+                factors = {gap: torch.exp(rate * gap)}
+            signal, previous = signal * factors[gap], te
+            echoes[i, start : start + 8] = block_mean(signal, block)
+    return echoes
+
+
 def _repeated(mask: Tensor, block: tuple[int, int, int]) -> Tensor:
+    """A mask on a grid of `block` times as many voxels."""
     for axis, n in enumerate(block):
         mask = mask.repeat_interleave(n, axis)
     return mask
 
 
-def _majority(labels: Tensor, block: tuple[int, int, int]) -> Tensor:
+def _majority_label(labels: Tensor, block: tuple[int, int, int]) -> Tensor:
     """The label that fills half of a block or more, else 0."""
     out = torch.zeros_like(block_mean(labels.float(), block), dtype=torch.int16)
     for number in labels.unique().tolist():
@@ -142,71 +191,76 @@ def _majority(labels: Tensor, block: tuple[int, int, int]) -> Tensor:
     return out
 
 
-def _white_matter(head: FineHead, disturbance: ScanEffects) -> Tensor:
-    """Field [ppm] on the working grid of anisotropic susceptibility, and of myelin's microstructure.
-
-    δ = (b·v)/3 − (k·b)(k·v)/|k|², v = χ·b, for χ = Δχ·(n nᵀ − 1/3) (Liu 2010, doi 10.1002/mrm.22482), and a shift in
-    place with sin² of the fibres' angle to B0.
-    """
-    b = torch.tensor(head.work.b0_direction, dtype=torch.float32).view(3, 1, 1, 1)
-    along = (head.fibres * b).sum(0)
-    v = ANISOTROPY * head.white * (head.fibres * along - b / 3.0)
-    k = [f.float() for f in frequencies(head.work)]
-    k2 = (k[0] ** 2 + k[1] ** 2 + k[2] ** 2).clamp_min(1e-12)
-    divergence = sum((f * fft(c) for f, c in zip(k, v, strict=True)), torch.zeros((), dtype=torch.complex64))
-    kb = sum((f * float(c) for f, c in zip(k, b.flatten(), strict=True)), torch.zeros(()))
-    field = (v * b).sum(0) / 3.0 - ifft(divergence * kb / k2, head.work.shape)
-    return field - disturbance.microstructure * head.white * (1.0 - along.square() - 2.0 / 3.0)
+def _brain_mask(rng: RandomSource, depth: Tensor, grid: Grid, effects: ScanEffects) -> Tensor:
+    """A brain mask as extraction tools make it: its edge a little off, here and there a piece too much or too few."""
+    deviation = effects.mask_irregularity * rng.smooth_noise(grid, 4.0)
+    noise = rng.smooth_noise(grid, 9.0)
+    deviation = deviation + effects.mask_errors * 3.0 * (torch.relu(noise - 1.7) - torch.relu(-1.7 - noise))
+    return depth > effects.mask_depth + deviation.clamp(-4.0, 4.0)
 
 
-def _mask(rng: RandomSource, depth: Tensor, grid: Grid, disturbance: ScanEffects) -> Tensor:
-    """A brain mask as extraction tools give it: its edge a little off, here and there a piece too much or too few."""
-    off = disturbance.raggedness * rng.smooth(grid, 4.0)
-    lump = rng.smooth(grid, 9.0)
-    off = off + disturbance.lumps * 3.0 * (torch.relu(lump - 1.7) - torch.relu(-1.7 - lump))
-    return depth > disturbance.depth + off.clamp(-4.0, 4.0)
+def field_at_snr(scan: Scan, power_snr: float, rng: RandomSource) -> tuple[Head, LocalField, float]:
+    """Add complex noise to a scan and process it to a local field of a power SNR, mean f² over mean n² in the mask.
 
+    n is the change of the field by the noise, which is scaled until the SNR is met within 5 %, or three times.
 
-def measure(scanned: Scan, power_snr: float, rng: RandomSource) -> tuple[Head, LocalField, float]:
-    """Truth, local field [ppm] through the field pipeline, and the power SNR that was achieved.
+    Parameters
+    ----------
+    scan
+        Without noise.
+    power_snr
+        Positive; infinity for no noise.
+    rng
+        Draws the noise.
 
-    Mean f² over mean n² in the mask, n the change that noise makes to f; the complex noise is scaled until it is met.
-    Raises ParameterInvalid when the SNR is not positive.
+    Returns
+    -------
+    Head
+        The truth in the field's mask.
+    LocalField
+        [ppm].
+    float
+        The power SNR that was achieved.
+
+    Raises
+    ------
+    ParameterInvalid
+        When the SNR is not positive.
     """
     if not power_snr > 0.0:
         raise ParameterInvalid(f"The power SNR is {power_snr:g}; expected a positive number, or infinity for no noise.")
-    clean = _local(scanned, scanned.signal)
+    clean = _local_field(scan, scan.signal)
     if math.isinf(power_snr):
-        return head_in_mask(scanned, clean.mask), clean, math.inf
-    noise = torch.complex(rng.normal(*scanned.signal.shape), rng.normal(*scanned.signal.shape))
-    sigma = _first_guess(scanned, clean, power_snr)
+        return head_in_mask(scan, clean.mask), clean, math.inf
+    noise = torch.complex(rng.normal(*scan.signal.shape), rng.normal(*scan.signal.shape))
+    sigma = _expected_sigma(scan, clean, power_snr)
     # The field's noise is nearly linear in the signal's, so two corrections are plenty.
     for _ in range(3):
-        noisy = _local(scanned, scanned.signal + sigma * noise)
+        noisy = _local_field(scan, scan.signal + sigma * noise)
         both = clean.mask & noisy.mask  # voxels that noise makes unreliable leave the mask
         power = float(clean.values[both].square().mean())
         achieved = power / float((noisy.values - clean.values)[both].square().mean())
         if abs(achieved / power_snr - 1.0) < 0.05:
             break
         sigma *= math.sqrt(achieved / power_snr)
-    return head_in_mask(scanned, noisy.mask), noisy, achieved
+    return head_in_mask(scan, noisy.mask), noisy, achieved
 
 
-def head_in_mask(scanned: Scan, mask: Tensor) -> Head:
-    """What a perfect map of the scan would be inside a mask, bool (x, y, z), with zero mean there."""
-    head = masked_head(scanned.chi, mask, scanned.white, scanned.labels, scanned.grid)
-    return replace(head, veins=scanned.veins * mask, lesions=scanned.lesions * mask)
+def head_in_mask(scan: Scan, mask: Tensor) -> Head:
+    """The true head of a scan inside a mask, bool (x, y, z), with zero mean there."""
+    head = masked_head(scan.chi, mask, scan.white, scan.labels, scan.grid)
+    return replace(head, veins=scan.veins * mask, lesions=scan.lesions * mask)
 
 
-def _local(scanned: Scan, signal: Tensor) -> LocalField:
-    phase = Phase(signal.angle(), signal.abs(), ECHO_TIMES, B0, scanned.grid, scanned.mask)
-    return local_field(phase, background=scanned.removal).local
+def _local_field(scan: Scan, signal: Tensor) -> LocalField:
+    phase = Phase(signal.angle(), signal.abs(), ECHO_TIMES, B0, scan.grid, scan.mask)
+    return local_field(phase, background=scan.removal).local
 
 
-def _first_guess(scanned: Scan, clean: LocalField, power_snr: float) -> float:
-    """σ of the signal from the variance of a weighted fit, 1/Σw(t − t̄)²."""
+def _expected_sigma(scan: Scan, clean: LocalField, power_snr: float) -> float:
+    """σ of the signal's noise for a power SNR, from the variance 1/Σw(t − t̄)² of a weighted fit of the field."""
     t = torch.tensor(ECHO_TIMES).view(-1, 1, 1, 1)
-    weight = scanned.signal.abs().square()
+    weight = scan.signal.abs().square()
     mean = (weight * t).sum(0) / weight.sum(0)
     spread = (weight * (t - mean).square()).sum(0)[clean.mask]
     variance = (1.0 / spread / (2.0 * math.pi * hz_per_ppm(B0)) ** 2).mean()

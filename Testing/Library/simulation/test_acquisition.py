@@ -1,4 +1,4 @@
-"""Acquired fields: the forward model where noise-free, else a discrepancy of the strength and kind asked for."""
+"""Acquired fields: the forward model, and a discrepancy of the chosen power and spectrum."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_noise_free_field_is_the_forward_model_inside_the_mask(head: Head) -> 
 
 
 @pytest.mark.parametrize("snr", [40.0, 10.0, 1.5])
-def test_white_noise_has_the_power_that_was_asked_for(head: Head, snr: float) -> None:
+def test_white_noise_has_its_power_snr(head: Head, snr: float) -> None:
     field = acquire(head, Discrepancy(), RandomSource(0)).values[head.mask]
     noise = error_of(head, Discrepancy(snr))
     assert float(field.square().mean() / noise[head.mask].square().mean()) == pytest.approx(snr, rel=1e-3)
@@ -55,16 +55,16 @@ def test_white_noise_has_the_power_that_was_asked_for(head: Head, snr: float) ->
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_structured_discrepancy_has_the_same_power_to_a_few_percent(head: Head, seed: int) -> None:
+def test_a_structured_discrepancy_has_its_power_snr_within_a_few_percent(head: Head, seed: int) -> None:
     field = acquire(head, Discrepancy(), RandomSource(0)).values[head.mask]
     noise = error_of(head, Discrepancy(10.0, 0.6, 3.0, 2.0), seed)[head.mask]
     assert float(field.square().mean() / noise.square().mean()) == pytest.approx(10.0, rel=0.06)
 
 
-def test_the_same_dice_give_the_same_field_and_other_dice_another(head: Head) -> None:
+def test_a_field_depends_on_the_seed_alone(head: Head) -> None:
     discrepancy = Discrepancy(10.0, 0.5, 2.0, 1.0)
-    first, again, other = (acquire(head, discrepancy, RandomSource(seed)).values for seed in (1, 1, 2))
-    assert torch.equal(first, again)
+    first, repeated, other = (acquire(head, discrepancy, RandomSource(seed)).values for seed in (1, 1, 2))
+    assert torch.equal(first, repeated)
     assert rms(first - other) > 0.1 * rms(first)
 
 
@@ -82,16 +82,16 @@ def test_the_structured_share_is_smoother_than_white(head: Head) -> None:
 
 
 def test_the_structure_follows_the_angle_between_fibres_and_b0(head: Head) -> None:
-    """Only white matter's share depends on B0: without white matter, turning B0 changes the field alone."""
-    turned = GRID.with_b0((1.0, 0.0, 0.0))
+    """Only white matter's share depends on B0: without white matter, rotating B0 changes only the field."""
+    rotated = GRID.with_b0((1.0, 0.0, 0.0))
 
     def smooth_error(white: Tensor, grid: Grid) -> Tensor:
         error = error_of(Head(head.chi, head.mask, white, head.labels, grid), Discrepancy(10.0, 1.0), 3)[head.mask]
         return error / rms(error)
 
-    without = [smooth_error(torch.zeros_like(head.white), grid) for grid in (GRID, turned)]
+    without = [smooth_error(torch.zeros_like(head.white), grid) for grid in (GRID, rotated)]
     assert torch.allclose(*without, atol=1e-3)
-    with_white = [smooth_error(head.white, grid) for grid in (GRID, turned)]
+    with_white = [smooth_error(head.white, grid) for grid in (GRID, rotated)]
     assert rms(with_white[0] - with_white[1]) > 0.05
 
 
@@ -99,7 +99,7 @@ def test_an_edge_weight_makes_the_error_larger_at_the_rim() -> None:
     p = positions(GRID, torch.device("cpu"))
     mask = ellipsoid(p, torch.zeros(3), torch.full((3,), 30.0), 0.5) > 0.5
     head = masked_head(
-        RandomSource(1).smooth(GRID, 3.0) * 0.05, mask, torch.zeros(GRID.shape), torch.zeros(GRID.shape), GRID
+        RandomSource(1).smooth_noise(GRID, 3.0) * 0.05, mask, torch.zeros(GRID.shape), torch.zeros(GRID.shape), GRID
     )
     radius = p.square().sum(0).sqrt()
     rim, deep = mask & (radius > 28.0), radius < 15.0
@@ -134,7 +134,7 @@ PARTS = {"spectral": 0.0, "tensor": 0.0, "local": 0.0, "smooth": 0.0}
 
 
 def part(head: Head, name: str, seed: int = 9, **change: float) -> Tensor:
-    """The error of one part alone, of a power as large as the field's."""
+    """The error of a single part, of a power as large as the field's."""
     return error_of(head, Discrepancy(1.0, 1.0, **{**PARTS, name: 1.0, **change}), seed)
 
 
@@ -148,7 +148,7 @@ def cosine(grid: Grid) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_every_part_has_the_power_asked_for_and_lies_in_the_mask(head: Head, name: str) -> None:
+def test_every_part_has_its_power_and_lies_in_the_mask(head: Head, name: str) -> None:
     field = acquire(head, Discrepancy(), RandomSource(0)).values[head.mask]
     error = part(head, name)
     assert float(error[head.mask].square().mean() / field.square().mean()) == pytest.approx(1.0, rel=1e-3)
@@ -183,9 +183,9 @@ def test_the_spectral_part_fills_the_cone_where_the_field_has_nothing(head: Head
 
 
 def test_off_diagonal_susceptibility_has_no_field_along_b0_or_across_it(head: Head) -> None:
-    whole = Head(head.chi, torch.ones_like(head.mask), head.white, head.labels, GRID)  # or the mask would spread it
+    unmasked = Head(head.chi, torch.ones_like(head.mask), head.white, head.labels, GRID)  # or the mask would spread it
     k, c = cosine(GRID)
-    power = torch.fft.fftn(part(whole, "tensor")).abs().square()
+    power = torch.fft.fftn(part(unmasked, "tensor")).abs().square()
     band = (k > 0.02) & (k < 0.2)
     along, across, between = c.abs() > 0.95, c.abs() < 0.1, (c.abs() > 0.5) & (c.abs() < 0.85)
     means = [float(power[band & where].mean()) for where in (along, across, between)]
@@ -196,20 +196,20 @@ def test_a_local_shift_has_no_field_beside_it(head: Head) -> None:
     """It is nothing where there is neither susceptibility nor white matter."""
     chi = torch.zeros(GRID.shape)
     chi[20:28, 20:28, 20:28] = 0.1
-    alone = Head(chi, torch.ones_like(head.mask), torch.zeros(GRID.shape), head.labels, GRID)
-    local, tensor = (part(alone, name).abs() for name in ("local", "tensor"))
+    cube = Head(chi, torch.ones_like(head.mask), torch.zeros(GRID.shape), head.labels, GRID)
+    local, tensor = (part(cube, name).abs() for name in ("local", "tensor"))
     assert float(local[chi == 0.0].max()) < 1e-6 * float(local.max())
     assert float(tensor[chi == 0.0].max()) > 0.05 * float(tensor.max())
 
 
-def test_a_field_that_is_known_need_not_be_simulated_again(head: Head) -> None:
+def test_a_known_field_gives_the_same_result(head: Head) -> None:
     predicted = simulate_field(head.chi, GRID)
     discrepancy = Discrepancy(4.0, 0.6, spectral=1.0)
-    given, own = (acquire(head, discrepancy, RandomSource(3), f).values for f in (predicted, None))
-    assert torch.equal(given, own)
+    known, simulated = (acquire(head, discrepancy, RandomSource(3), f).values for f in (predicted, None))
+    assert torch.equal(known, simulated)
 
 
-def test_drawn_discrepancies_run_from_noise_free_to_more_than_the_half_structured() -> None:
+def test_drawn_discrepancies_cover_their_range() -> None:
     drawn = [draw_discrepancy(RandomSource(seed)) for seed in range(600)]
     free = [d for d in drawn if math.isinf(d.power_snr)]
     white = [d for d in drawn if not math.isinf(d.power_snr) and d.structured == 0.0]

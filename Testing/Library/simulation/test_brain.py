@@ -1,15 +1,12 @@
-"""Brains: never twice alike, with the tissues, nuclei and masks that were drawn."""
+"""Random brains: each different, with tissues, nuclei and a mask of a brain's size."""
 
 from __future__ import annotations
-
-import sys
 
 import pytest
 import torch
 
-from IR2QSMLib.core.errors import PackageMissing
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.simulation.brain import NUCLEI, draw_brain, template
+from IR2QSMLib.simulation.brain import NUCLEI, draw_brain
 from IR2QSMLib.simulation.head import Head
 from IR2QSMLib.simulation.random_source import RandomSource
 
@@ -28,9 +25,9 @@ def mean_in(head: Head, name: str) -> float:
 
 
 def test_the_same_seed_gives_the_same_head_bit_for_bit(heads: list[Head]) -> None:
-    again = draw_brain(RandomSource(3), GRID, lesions=False)
+    repeated = draw_brain(RandomSource(3), GRID, lesions=False)
     for name in ("chi", "mask", "white", "labels"):
-        assert torch.equal(getattr(again, name), getattr(heads[3], name)), name
+        assert torch.equal(getattr(repeated, name), getattr(heads[3], name)), name
 
 
 def test_two_brains_differ_in_shape_and_in_susceptibility(heads: list[Head]) -> None:
@@ -50,12 +47,12 @@ def test_chi_has_no_mean_inside_the_mask_and_is_zero_outside(heads: list[Head]) 
         assert 0.01 < float(head.chi[head.mask].std()) < 0.2
 
 
-def test_the_mask_is_of_a_brains_size(heads: list[Head]) -> None:
+def test_the_mask_has_the_volume_of_a_brain(heads: list[Head]) -> None:
     litres = [float(head.mask.sum()) * 2.5**3 / 1e6 for head in heads]
     assert 0.6 < min(litres) < max(litres) < 3.0
 
 
-def test_every_nucleus_is_there_on_both_sides(heads: list[Head]) -> None:
+def test_every_nucleus_lies_on_both_sides(heads: list[Head]) -> None:
     for head in heads:
         assert set(head.labels.unique().tolist()) >= set(range(len(NUCLEI) + 1)) - {NAMES.index("dentate nucleus") + 1}
         where = (head.labels == NAMES.index("putamen") + 1).nonzero()[:, 0].float()
@@ -63,7 +60,7 @@ def test_every_nucleus_is_there_on_both_sides(heads: list[Head]) -> None:
         assert float((where - middle).abs().min()) > 3.0 and 0.3 < float((where > middle).float().mean()) < 0.7
 
 
-def test_nuclei_stand_out_of_white_matter_as_drawn(heads: list[Head]) -> None:
+def test_iron_rich_nuclei_exceed_white_matter(heads: list[Head]) -> None:
     iron_rich = ("pallidum", "substantia nigra", "red nucleus")
     for head in heads:
         white = float(head.chi[(head.white > 0.9) & (head.labels == 0)].mean())
@@ -80,34 +77,17 @@ def test_white_matter_is_more_diamagnetic_than_grey(heads: list[Head]) -> None:
         assert float(white) < float(rest)
 
 
-def test_lesions_are_drawn_only_when_asked_for() -> None:
+def test_lesions_are_optional() -> None:
     changed = 0
     for seed in range(4):
-        plain, with_lesions = (draw_brain(RandomSource(seed), GRID, lesions=asked) for asked in (False, True))
+        plain, with_lesions = (draw_brain(RandomSource(seed), GRID, lesions=lesions) for lesions in (False, True))
         assert torch.equal(plain.mask, with_lesions.mask)
         changed += not torch.equal(plain.chi, with_lesions.chi)
     assert changed > 0
 
 
-def test_a_finer_grid_shows_the_same_anatomy_at_its_own_scale() -> None:
+def test_the_volume_does_not_depend_on_the_grid() -> None:
     for grid in (Grid((40, 48, 40), (4.0, 4.0, 4.0)), Grid((80, 96, 40), (2.0, 2.0, 4.0))):
         head = draw_brain(RandomSource(0), grid, lesions=False)
         volume = float(head.mask.sum()) * grid.voxel_size[0] * grid.voxel_size[1] * grid.voxel_size[2] / 1e6
         assert 0.6 < volume < 3.0
-
-
-def test_the_template_is_left_as_it_was_read() -> None:
-    maps, zero = template("cpu")
-    before = maps.clone()
-    draw_brain(RandomSource(1), Grid((32, 32, 32), (4.0, 4.0, 4.0)))
-    assert torch.equal(template("cpu")[0], before)
-    grey, white, _, depth = maps
-    x, y, z = zero.round().long().tolist()
-    assert float(depth.max()) > 30.0 and float(depth[x + 25, y - 20, z + 25]) > 10.0 and float(depth[0, 0, 0]) < 0.0
-    assert float(white[x + 25, y - 20, z + 25]) > 0.8 > 0.2 > float(grey[x + 25, y - 20, z + 25])
-
-
-def test_a_missing_nilearn_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "nilearn", None)
-    with pytest.raises(PackageMissing, match=r"Simulated brains need nilearn; install it with: pip install 'ir2qsm\["):
-        template.__wrapped__("cpu")

@@ -1,4 +1,4 @@
-"""Twice the resolution: grids, means and splines keep what they should, and the field is that of a doubled grid."""
+"""Oversampling: extent, means and interpolation, and the field without a doubled grid."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import torch
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.physics.dipole import DipoleOp, simulate_field
 from IR2QSMLib.physics.fourier import blur
-from IR2QSMLib.simulation.oversampling import block_mean, free_space_field, refined_grid, upsample_spline, upsample_linear
+from IR2QSMLib.simulation.oversampling import (
+    block_mean,
+    free_space_field,
+    refined_grid,
+    upsample_linear,
+    upsample_spline,
+)
 
 
 def test_a_refined_grid_fills_the_same_extent() -> None:
@@ -30,14 +36,14 @@ def test_blocks_are_averaged_as_complex_numbers() -> None:
     assert complex(out[1]) == pytest.approx(complex(math.cos(0.5), math.sin(0.5)), abs=1e-6)
 
 
-def test_a_ramp_survives_going_up_and_down() -> None:
+def test_upsampling_and_averaging_keep_a_ramp() -> None:
     x = torch.arange(10.0).view(10, 1, 1).expand(10, 6, 4).contiguous()
-    for up in (upsample_linear, upsample_spline):
-        assert torch.allclose(block_mean(up(x), (2, 2, 2))[2:-2], x[2:-2], atol=0.02)
+    for upsample in (upsample_linear, upsample_spline):
+        assert torch.allclose(block_mean(upsample(x), (2, 2, 2))[2:-2], x[2:-2], atol=0.02)
 
 
 @pytest.mark.parametrize("factor", [2, 4])
-def test_a_spline_holds_a_smooth_field(factor: int) -> None:
+def test_a_spline_interpolates_a_smooth_field_better_than_a_line(factor: int) -> None:
     n = 24
     axis = (torch.arange(n) + 0.5) / n
     fine = (torch.arange(n * factor) + 0.5) / (n * factor)
@@ -51,7 +57,7 @@ def test_a_spline_holds_a_smooth_field(factor: int) -> None:
 
 
 @pytest.mark.parametrize(("b0", "bound"), [((0.0, 0.0, 1.0), 0.004), ((0.0, 0.5, 0.866), 0.02)])
-def test_the_field_is_that_of_a_doubled_grid(b0: tuple[float, float, float], bound: float) -> None:
+def test_the_free_space_field_is_that_of_a_doubled_grid(b0: tuple[float, float, float], bound: float) -> None:
     grid = Grid((48, 56, 48), (0.5, 0.5, 0.5)).with_b0(b0)
     generator = torch.Generator().manual_seed(2)
     chi = torch.zeros(grid.shape)
