@@ -66,8 +66,9 @@ class ChiUpdate(Protocol):
     """The χ of an iteration, from a right-hand side ∇ᵀ(z − s) that is added to what `initialise` writes into it."""
 
     chi: Tensor
-    n_fft_pairs: float
 
+    @property
+    def n_fft_pairs(self) -> float: ...
     def initialise(self, rhs: Tensor, rows: slice) -> None: ...
     def __call__(self, rhs: Tensor) -> Tensor: ...
 

@@ -6,14 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.progress import silent
 from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
 from IR2QSMLib.inversion.ilsqr import Ilsqr
 from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.inversion.medi import Medi
-from IR2QSMLib.inversion.registry import METHODS, make_method, method_provenance
+from IR2QSMLib.inversion.registry import METHODS, Method, make_method, method_provenance
 from IR2QSMLib.inversion.tv import TotalVariation
+from IR2QSMLib.physics.dipole import dipole_kernel
+from Testing.Library.inversion.medi_case import head
 
 
 @pytest.mark.parametrize(
@@ -83,6 +87,25 @@ def test_the_provenance_of_a_method_holds_no_folder() -> None:
     assert provenance["parameters"]["weights"] == "weights.safetensors"
     assert provenance["parameters"]["consistency"] == 0.1
     assert "someone" not in json.dumps(provenance)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        TruncatedDivision("auto"),
+        Tikhonov("auto"),
+        TotalVariation("auto"),
+        TotalVariation(),
+        Ilsqr(),
+        Medi(smv_radius=2.0),
+    ],
+)
+def test_no_method_changes_the_kernel_that_all_share(chosen: Method) -> None:
+    field, _ = head()
+    kernel = dipole_kernel(field.grid)
+    before = kernel.clone()
+    chosen(field, silent)
+    assert dipole_kernel(field.grid) is kernel and torch.equal(kernel, before)
 
 
 def test_a_method_of_the_users_own_is_named_by_its_type() -> None:
