@@ -12,7 +12,7 @@ from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.units import FIELD_UNITS
 
 if TYPE_CHECKING:
-    from IR2QSMLib.inversion.registry import Entry
+    from IR2QSMLib.inversion.registry import MethodInfo
     from IR2QSMLib.pipeline.metadata import FieldMetadata
 
 PHASE_ONLY = ("echoes", "series", "phase_range", "bipolar", "unwrapping")
@@ -154,7 +154,7 @@ def input_files(args: argparse.Namespace) -> list[Path]:
     return [args.field, *args.echoes, *(args.magnitude or []), *single]
 
 
-def add_method_options(p: argparse.ArgumentParser, methods: dict[str, Entry]) -> None:
+def add_method_options(p: argparse.ArgumentParser, methods: dict[str, MethodInfo]) -> None:
     """The options of all methods, as their dataclasses declare them: each once, with the methods that have it."""
     for name in dict.fromkeys(option for entry in methods.values() for option in entry.options):
         owners = {method: entry.options[name] for method, entry in methods.items() if name in entry.options}
@@ -163,15 +163,16 @@ def add_method_options(p: argparse.ArgumentParser, methods: dict[str, Entry]) ->
             with_default = f"{method} ({default:g})" if _is_number(default) else method
             methods_by_help.setdefault(option.help, []).append(with_default)
         option = next(iter(owners.values()))[0]
-        flags = [_flag(n) for n in (name, *option.old_names)]
         text = "; ".join(f"{', '.join(names)}: {help_text}" for help_text, names in methods_by_help.items())
+        settings: dict[str, Any] = {"type": option.parse, "metavar": option.metavar, "choices": option.choices}
         if option.flag:
-            p.add_argument(*flags, action="store_true", default=None, help=text)
-        else:
-            p.add_argument(*flags, type=option.parse, metavar=option.metavar, choices=option.choices, help=text)
+            settings = {"action": "store_true", "default": None}
+        p.add_argument(_flag(name), help=text, **settings)
+        for old_name in option.old_names:
+            p.add_argument(_flag(old_name), dest=name, help=argparse.SUPPRESS, **settings)
 
 
-def method_parameters(args: argparse.Namespace, methods: dict[str, Entry]) -> dict[str, Any]:
+def method_parameters(args: argparse.Namespace, methods: dict[str, MethodInfo]) -> dict[str, Any]:
     """The chosen method's parameters that the arguments set; raises ParameterInvalid for those of another method."""
     names = dict.fromkeys(option for entry in methods.values() for option in entry.options)
     chosen = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
@@ -180,7 +181,7 @@ def method_parameters(args: argparse.Namespace, methods: dict[str, Entry]) -> di
 
 
 def refuse_other_methods(
-    names: list[str], method: str, methods: dict[str, Entry], accepted: Callable[[Entry], Iterable[str]]
+    names: list[str], method: str, methods: dict[str, MethodInfo], accepted: Callable[[MethodInfo], Iterable[str]]
 ) -> None:
     """Raise ParameterInvalid for options of other methods; `accepted` lists the options that a method has."""
     foreign = [name for name in names if name not in accepted(methods[method])]
@@ -188,8 +189,8 @@ def refuse_other_methods(
         return
     owners = [name for name, entry in methods.items() if set(foreign) <= set(accepted(entry))]
     listed = " or ".join(filter(None, [", ".join(owners[:-1]), owners[-1] if owners else ""]))
-    flags = " and ".join(map(_flag, foreign))
-    raise ParameterInvalid(f"{flags} belongs to --method {listed}, not to {method}.", option=foreign[0])
+    flags = " and ".join(map(_flag, foreign)) + (" belongs" if len(foreign) == 1 else " belong")
+    raise ParameterInvalid(f"{flags} to --method {listed}, not to {method}.", option=foreign[0])
 
 
 def _flag(name: str) -> str:

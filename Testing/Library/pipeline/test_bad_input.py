@@ -131,7 +131,7 @@ def test_nan_inside_the_mask_is_refused_and_the_option_named(
     [
         (("--units", "hz"), r"field in hz needs the field strength; give B0 in tesla \(--b0\)"),
         (("--units", "rad", "--b0", 3), r"field in rad needs the echo time; give TE in seconds \(--te\)"),
-        (("--units", "rad", "--b0", 3, "--te", 20), r"TE is 20 s; expected 2e-05 to 0\.25 s\. .* not milliseconds"),
+        (("--units", "rad", "--b0", 3, "--te", 20), r"TE is 20 s; expected 0\.00002 to 0\.25 s\. .* not milliseconds"),
         (("--units", "rad", "--b0", 3, "--te", 0.01, 0.02), "2 echo times were given; .* has one"),
         (("--units", "hz", "--b0", 3000), r"B0 is 3000 T; expected 0\.01 to 25 T\."),
         (("--units", "hz", "--b0", "nan"), r"B0 is nan T; expected"),
@@ -252,7 +252,7 @@ def test_a_missing_device_is_refused(refused: Refused) -> None:
         (("--method", "tkd", "--threshold", 0.9), "TKD threshold is 0.9; expected a number between 0 and 2/3"),
         (("--method", "tikhonov", "--regularisation", 0), "Tikhonov regularisation is 0; expected a positive number"),
         (("--threshold", 0.2), "--threshold belongs to --method tkd, not to ir2qsm"),
-        (("--method", "tkd", "--tile", 64, "--consistency", 1), "--tile and --consistency belongs to --method ir2qsm"),
+        (("--method", "tkd", "--tile", 64, "--consistency", 1), "--consistency and --tile belong to --method ir2qsm"),
     ],
 )
 def test_an_option_out_of_range_is_refused(refused: Refused, options: Any, message: str) -> None:

@@ -246,7 +246,7 @@ def test_methods_and_options_reach_the_method(
             ("--method", "tkd", "--regularisation", 1),
             "--regularisation belongs to --method tikhonov, tv or medi, not to tkd",
         ),
-        (("--method", "tv", "--merit", "--smv-radius", 5), "--smv-radius and --merit belongs to --method medi"),
+        (("--method", "tv", "--merit", "--smv-radius", 5), "--smv-radius and --merit belong to --method medi"),
         (("--method", "medi", "--outside", "free"), "--outside belongs to --method tv, not to medi"),
         (
             ("--method", "tv", "--regularisation", "much"),
