@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def _add_options(p: argparse.ArgumentParser) -> None:
     from IR2QSMLib.inversion.registry import METHODS
 
-    listed = [f"  {name}\n    {entry.sentence}\n    {entry.citation}." for name, entry in METHODS.items()]
+    listed = [f"  {name}\n    {entry.description}\n    {entry.citation}." for name, entry in METHODS.items()]
     p.epilog = "methods:\n" + "\n".join(listed)
     p.formatter_class = argparse.RawDescriptionHelpFormatter
     p.add_argument("field", type=Path, help="local field: NIfTI, NRRD or MetaImage")

@@ -74,7 +74,7 @@ def preprocess(args: argparse.Namespace, kind: str, progress: Progress) -> Prepr
         return preprocess_total_field(args.field, args.mask, metadata=field_metadata(args), **common)
     if args.noise is not None:
         raise ParameterInvalid(
-            "--noise goes with a field; of phase it is found from the echoes. Leave it out.", option="noise"
+            "--noise goes with a field; of phase it is estimated from the echoes. Leave it out.", option="noise"
         )
     source = [args.field, *args.echoes]
     acquisition = find_acquisition(

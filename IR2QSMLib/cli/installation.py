@@ -17,7 +17,7 @@ from IR2QSMLib.core.options import Option, number_or_auto
 from IR2QSMLib.core.units import FIELD_UNITS, TE_RANGE
 from IR2QSMLib.core.version import __version__
 from IR2QSMLib.inversion.learned.tiles import TILES
-from IR2QSMLib.inversion.registry import METHODS, Entry
+from IR2QSMLib.inversion.registry import METHODS, MethodInfo
 from IR2QSMLib.io.weights import models_folder, read_weights
 
 OPTION_KINDS = {float: "number", int: "whole number", Path: "file", str: "word", number_or_auto: "number or auto"}
@@ -42,15 +42,15 @@ def information() -> dict[str, Any]:
     }
 
 
-def _method(entry: Entry) -> dict[str, Any]:
+def _method(entry: MethodInfo) -> dict[str, Any]:
     try:
-        problem = entry.problem
+        problem = entry.unavailable_reason
     except WeightsInvalid as error:  # an installation without any weights
         problem = str(error)
     description = {
-        "sentence": entry.sentence,
+        "sentence": entry.description,
         "citation": entry.citation,
-        "needs": entry.needs,
+        "needs": entry.required_inputs,
         "options": {name: _option(*declared) for name, declared in entry.options.items()},
         "volumes": entry.volumes,
         "outputs": entry.outputs,

@@ -42,7 +42,7 @@ def _add_options(p: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.core.devices import keep_freed_memory
     from IR2QSMLib.core.progress import part_of
-    from IR2QSMLib.inversion.registry import METHODS, method
+    from IR2QSMLib.inversion.registry import METHODS, make_method
     from IR2QSMLib.io.outputs import check_writable
     from IR2QSMLib.pipeline.reconstruct import reconstruct
     from IR2QSMLib.pipeline.result import refuse_overwriting, sidecar_path
@@ -66,7 +66,7 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
     refuse_other_methods(optional_maps, args.method, METHODS, lambda entry: entry.outputs)
 
     common: dict[str, Any] = {
-        "method": method(args.method, **parameters),
+        "method": make_method(args.method, **parameters),
         "device": args.device,
         "reference": args.reference,
     }

@@ -13,7 +13,7 @@ from IR2QSMLib.core.errors import FieldInvalid, GridInvalid, IR2QSMError, errors
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.field.scaling import detect_scaling, recognised
 from IR2QSMLib.io.bids import image_kind, read_echoes, read_sidecar
-from IR2QSMLib.io.images import read_labels
+from IR2QSMLib.io.masks import read_labels
 
 PLAUSIBLE_PPM = (0.003, 0.5)
 """Where the 99th percentile of |local field| of a head can lie."""
@@ -190,7 +190,7 @@ def _percentile_99(values: Tensor) -> float:
 
 
 def detect_input(source: Path) -> str:
-    """Whether a folder or an image is phase or, as far as its numbers tell, a local field.
+    """Whether a folder or an image is "phase" or, judged from its numbers, a "local-field".
 
     A total field is never guessed: in another unit a local field looks the same. Raises FileUnreadable.
     """

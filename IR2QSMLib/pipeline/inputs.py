@@ -18,7 +18,8 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.units import ppm_per_unit
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.io.bids import read_field
-from IR2QSMLib.io.images import binary_mask, has_orientation, read_labels, read_mask, read_volume_on, require_size
+from IR2QSMLib.io.images import has_orientation, read_volume_on, require_size
+from IR2QSMLib.io.masks import binary_mask, read_labels, read_mask
 from IR2QSMLib.pipeline import plausibility
 from IR2QSMLib.pipeline.identify import require_plausible
 from IR2QSMLib.pipeline.metadata import DEFAULT_METADATA, FieldMetadata, Volume
@@ -175,8 +176,8 @@ def drop_non_finite(local: LocalField, non_finite: str, name: str = "the field")
 def drop_zero_rim(local: LocalField) -> tuple[LocalField, list[str]]:
     """A field without the voxels, from the mask's edge on, where it is exactly 0, and a warning if there were some.
 
-    Background removal leaves 0 where it cannot tell, when it comes with a wider mask than its own. A field in coarse
-    steps, as of whole numbers, has a 0 of its own and stays as it is.
+    Background removal leaves 0 where it gives no field, and a mask may be wider than that. A field in coarse steps, as
+    of whole numbers, has zeros that are values, and stays as it is.
     """
     zero, n_mask = local.mask & (local.values == 0.0), int(local.mask.sum())
     non_zero = local.values[local.mask & ~zero]
@@ -192,7 +193,7 @@ def drop_zero_rim(local: LocalField) -> tuple[LocalField, list[str]]:
         return local, []
     warning = (
         f"In {n_lost} of the mask's {n_mask} voxels, from its edge on, the field is exactly 0, as background removal "
-        "leaves it where it cannot tell: they were left out of the mask."
+        "leaves it where it gives no field: they were left out of the mask."
     )
     return replace(local, mask=mask), [warning]
 

@@ -105,7 +105,7 @@ class FieldMetadata:
 
 
 DEFAULT_METADATA = FieldMetadata()
-"""Nothing is said: what the file's JSON says, else ppm."""
+"""The user says nothing: what the file's JSON says, else ppm."""
 
 
 def _unit_in(header: dict[str, Any], field: Volume, user_unit: str | None) -> str | None:

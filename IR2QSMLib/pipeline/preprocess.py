@@ -23,7 +23,8 @@ from IR2QSMLib.field.scanner import Conversion
 from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, PathUnwrapping
 from IR2QSMLib.io.acquisition import Acquisition
 from IR2QSMLib.io.bids import read_field
-from IR2QSMLib.io.images import has_orientation, read_mask
+from IR2QSMLib.io.images import has_orientation
+from IR2QSMLib.io.masks import read_mask
 from IR2QSMLib.pipeline import plausibility
 from IR2QSMLib.pipeline.identify import require_plausible
 from IR2QSMLib.pipeline.inputs import drop_non_finite, volume_name, volume_on_grid

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.core.devices import Device
-from IR2QSMLib.inversion.registry import Method, describe
+from IR2QSMLib.inversion.registry import Method, method_provenance
 from IR2QSMLib.physics.cone import BANDS
 from IR2QSMLib.pipeline.inputs import REFERENCES, LoadedField, volume_name
 from IR2QSMLib.pipeline.metadata import Volume
@@ -64,7 +64,7 @@ def provenance(
         "Units": "ppm",
         "Quantity": "Magnetic susceptibility",
         "Software": SOFTWARE,
-        "Method": {**describe(method), **notes},
+        "Method": {**method_provenance(method), **notes},
         "Reference": {"region": region_name, "subtracted_ppm": subtracted},
         "Inputs": loaded.provenance,
         **({"Field": loaded.preprocessing} if loaded.preprocessing is not None else {}),

@@ -13,8 +13,7 @@ from IR2QSMLib.core.errors import OutOfMemory, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import Progress, Stopwatch, part_of, silent
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
-from IR2QSMLib.inversion.registry import Method
-from IR2QSMLib.inversion.registry import method as method_named
+from IR2QSMLib.inversion.registry import Method, make_method
 from IR2QSMLib.physics.cone import cone_index
 from IR2QSMLib.physics.working_grid import MARGIN, WorkingGrid
 from IR2QSMLib.pipeline import plausibility
@@ -76,7 +75,7 @@ def reconstruct(
     watch = Stopwatch()
     watch.stage("reading")
     progress(0.0, "reading")
-    chosen = method_named(method) if isinstance(method, str) else method
+    chosen = make_method(method) if isinstance(method, str) else method
     if margin < 0:
         raise ParameterInvalid(f"The margin is {margin} voxels; expected 0 or more.", option="margin")
     loaded = load_inputs(field, mask, grid, FieldMetadata(**metadata))

@@ -205,7 +205,7 @@ def test_a_total_fields_magnitude_and_echo_time_reach_the_method(
     assert torch.equal(made["shown"], made["plain"]) and agreement(made["medi"], scan.chi) > 0.6
     assert torch.equal(read_volume(tmp_path / "kept" / "magnitude.nii.gz")[0], read_volume(magnitude)[0])
     ran = ir2qsm("fieldmap", scan.bids, scan.mask, "-o", tmp_path / "f", "--noise", scan.noise)
-    assert ran.code == 2 and "--noise goes with a field; of phase it is found from the echoes" in ran.err
+    assert ran.code == 2 and "--noise goes with a field; of phase it is estimated from the echoes" in ran.err
 
 
 def test_phase_is_recognised_and_missing_metadata_is_named(
