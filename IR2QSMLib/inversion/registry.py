@@ -111,7 +111,7 @@ METHODS = {
     ),
     "ilsqr": MethodInfo(
         Ilsqr,
-        "Weighted least squares, less the streaks that a fast estimate tells apart from edges.",
+        "Weighted least squares, less the streaks that a fast estimate separates from edges.",
         "Li et al. 2015, NeuroImage, doi 10.1016/j.neuroimage.2014.12.043",
     ),
     "medi": MethodInfo(

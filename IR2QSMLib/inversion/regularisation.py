@@ -37,7 +37,7 @@ def centred_field(field: LocalField) -> tuple[LocalField, Spectrum]:
 
 
 def tkd_threshold(spectrum: Spectrum) -> float:
-    """t = 2.5·√λ̄, 0.6 at the most."""
+    """t = 2.5·√λ̄, at most 0.6."""
     return min(2.5 * spectrum.mean_regularisation**0.5, 0.6)
 
 

@@ -17,19 +17,19 @@ class Settings:
     """Factor on the discrepancy's power in the cone, chosen for the maps and not for the power: the true mean over all
     angles is about that in the cone, so that N and the share come out at 0.6 of the truth, of white noise as well."""
     min_regularisation: float = 0.003
-    """λ at the least: what the mask's edge leaves of a field that has no discrepancy."""
+    """Smallest λ: what the mask's edge leaves of a field that has no discrepancy."""
     initial_regularisation: float = 0.05
     """λ of the map that the first round of the estimate subtracts."""
     n_shells: int = 15
     """Shells of |k|, evenly spaced in its logarithm."""
     min_cone_coefficients: int = 24
-    """Coefficients of the cone that a shell has at the least; its power is then known to a fifth."""
+    """Fewest coefficients of the cone in a shell; its power is then known to a fifth."""
     n_rounds: int = 3
     """Rounds of the estimate."""
     step_factor: float = 4.0
     """Factor on λ in the step on the field that follows a network: a network knows more than a power spectrum."""
     max_steps: int = 4
-    """Steps at the most."""
+    """Most steps on the field."""
     remaining_cone_power: float = 0.7
     """Residual power in the cone after a step over that before it; above this it is discrepancy and no step follows."""
     whole_brain_voxel_size: float = 2.0

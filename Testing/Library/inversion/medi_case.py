@@ -26,7 +26,7 @@ def ball(grid: Grid, radius: float, centre: tuple[float, float, float] = (0.0, 0
 
 
 def head(grid: Grid | None = None, noise: float = 0.001) -> tuple[LocalField, Tensor]:
-    """Two bodies in a ball, seen in the magnitude too: the field with all that MEDI may take, and the true map."""
+    """Two bodies in a ball, visible in the magnitude: the field with every input of MEDI, and the true map."""
     grid = grid or Grid((24, 26, 22), (1.0, 1.0, 1.2), user_b0_direction=OBLIQUE)
     generator = torch.Generator().manual_seed(0)
     mask, iron, fluid = ball(grid, 10.0), ball(grid, 3.0, (3.0, 1.0, 0.0)), ball(grid, 3.0, (-4.0, -1.0, 2.0))

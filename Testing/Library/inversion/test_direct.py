@@ -77,11 +77,11 @@ def test_truncated_division_attenuates_what_lies_near_the_cone(grid: Grid) -> No
     near = (angle_kernel(grid).abs() < 0.15) & (angle_kernel(grid).abs() > 0.01)
     chi = waves_with(grid, near)
     field = local_field(DipoleOp(grid)(chi), grid)
-    found = TruncatedDivision(0.15)(field).values
-    share = float((found * chi).sum() / chi.square().sum())
+    chi_map = TruncatedDivision(0.15)(field).values
+    share = float((chi_map * chi).sum() / chi.square().sum())
     assert 0.1 < share < 0.99
     wider = TruncatedDivision(0.3)(field).values
-    torch.testing.assert_close(wider, found / 2, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(wider, chi_map / 2, atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize("method", [TruncatedDivision(), Tikhonov()])
@@ -99,8 +99,8 @@ def test_where_the_kernel_is_zero_its_sign_is_positive(voxel: float) -> None:
     index = torch.fft.fftfreq(23).mul(23).round().abs()
     x, y, z = index.view(-1, 1, 1), index.view(1, -1, 1), index[:12].view(1, 1, -1)
     f = waves_with(grid, (x == y) & (y == z))
-    found = TruncatedDivision(0.15)(local_field(f, grid)).values
-    torch.testing.assert_close(found, f / 0.15, atol=1e-5, rtol=1e-4)
+    chi_map = TruncatedDivision(0.15)(local_field(f, grid)).values
+    torch.testing.assert_close(chi_map, f / 0.15, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("method", [TruncatedDivision(), Tikhonov(1e-4)])
@@ -156,11 +156,11 @@ def test_the_automatic_threshold_follows_the_noise_and_is_noted() -> None:
     maps = [TruncatedDivision("auto")(field) for field in fields]
     thresholds = [m.notes["threshold"] for m in maps]
     assert 0.0 < thresholds[0] < 0.7 * thresholds[1] < 0.7 * thresholds[2] <= 0.42
-    for field, found in zip(fields, maps, strict=True):
+    for field, chi_map in zip(fields, maps, strict=True):
         offset = estimate_spectrum(field)[0].offset
         centred = replace(field, values=torch.where(field.mask, field.values - offset, 0.0))
-        torch.testing.assert_close(found.values, TruncatedDivision(found.notes["threshold"])(centred).values)
-        assert found.notes["field_offset_ppm"] == pytest.approx(offset, abs=1e-6)
+        torch.testing.assert_close(chi_map.values, TruncatedDivision(chi_map.notes["threshold"])(centred).values)
+        assert chi_map.notes["field_offset_ppm"] == pytest.approx(offset, abs=1e-6)
 
 
 def test_the_automatic_tikhonov_is_wiener_s_filter_of_the_field_and_notes_its_spectrum() -> None:
@@ -168,13 +168,13 @@ def test_the_automatic_tikhonov_is_wiener_s_filter_of_the_field_and_notes_its_sp
     maps = [Tikhonov("auto")(field) for field in fields]
     means = [m.notes["regularisation"] for m in maps]
     assert 0.0 < means[0] < 0.7 * means[1] < 0.7 * means[2] < 1.0
-    for field, found in zip(fields, maps, strict=True):
+    for field, chi_map in zip(fields, maps, strict=True):
         spectrum, chi = estimate_spectrum(field)
-        assert torch.equal(found.values, chi) and found.notes["spectrum"] == spectrum.to_dict()
-        assert found.notes["regularisation"] == spectrum.mean_regularisation
+        assert torch.equal(chi_map.values, chi) and chi_map.notes["spectrum"] == spectrum.to_dict()
+        assert chi_map.notes["regularisation"] == spectrum.mean_regularisation
         # No single λ gives this map: the fine frequencies, where noise is most, are damped more than by the mean.
-        single = Tikhonov(found.notes["regularisation"])(field).values
-        assert not torch.equal(single, found.values)
+        single = Tikhonov(chi_map.notes["regularisation"])(field).values
+        assert not torch.equal(single, chi_map.values)
 
 
 @pytest.mark.parametrize("method", [TruncatedDivision, Tikhonov])

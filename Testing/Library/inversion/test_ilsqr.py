@@ -158,7 +158,7 @@ def test_the_first_step_meets_its_equation_to_the_tolerance(require_stationary: 
 
 
 def test_the_streaks_minimise_the_gradient_away_from_the_edges(require_stationary: Callable[..., None]) -> None:
-    """C∇ᵀW²∇(χ_s − χ) = 0, for a cone and weights of their own, written with whole volumes."""
+    """C∇ᵀW²∇(χ_s − χ) = 0, for a cone and weights of their own, written with full volumes."""
     grid = GRIDS[1]
     chi = torch.randn(grid.shape, generator=torch.Generator().manual_seed(0))
     weights = torch.rand((3, *grid.shape), generator=torch.Generator().manual_seed(1)) + 0.1
@@ -178,8 +178,8 @@ def test_the_streaks_minimise_the_gradient_away_from_the_edges(require_stationar
 @pytest.mark.parametrize("other", [Ilsqr(cone=0.2), Ilsqr(tolerance=0.3), Ilsqr(max_iterations=4), Ilsqr(rounds=1)])
 def test_every_option_changes_the_map(other: Ilsqr) -> None:
     field, _ = strong_source(Grid((32, 32, 32)))
-    usual = Ilsqr()(field).values
-    assert float((other(field).values - usual).norm()) > 0.01 * float(usual.norm())
+    default = Ilsqr()(field).values
+    assert float((other(field).values - default).norm()) > 0.01 * float(default.norm())
 
 
 @pytest.mark.parametrize("axes", [(1, 2, 0), (0, 2, 1)])

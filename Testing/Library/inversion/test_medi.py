@@ -49,10 +49,10 @@ def test_the_toolboxs_own_answer_is_met(reference_data: Path, grid: str, answer:
         echo_spacing=spacing,
         b0=frequency / (GYROMAGNETIC_RATIO * 1e6),
     )
-    found = method(field)
-    error = float((found.values - expected)[mask].norm() / expected[mask].norm())
+    result = method(field)
+    error = float((result.values - expected)[mask].norm() / expected[mask].norm())
     assert error < 1e-3  # the project's limit is 5e-3
-    assert found.mask is not None and torch.equal(found.mask, (expected != 0) & mask)
+    assert result.mask is not None and torch.equal(result.mask, (expected != 0) & mask)
 
 
 @pytest.mark.parametrize("regularisation", [100.0, 1000.0])
@@ -99,5 +99,5 @@ def test_a_phase_wrap_changes_nothing() -> None:
     field, _ = head()
     wrapped = field.values.clone()
     wrapped[12, 13, 11] += 2 * math.pi / RAD_PER_PPM
-    found = Medi()(replace(field, values=wrapped)).values
-    assert relative_difference(found, Medi()(field).values) < 1e-3
+    result = Medi()(replace(field, values=wrapped)).values
+    assert relative_difference(result, Medi()(field).values) < 1e-3

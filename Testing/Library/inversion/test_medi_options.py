@@ -93,10 +93,10 @@ def test_the_spherical_mean_removes_a_background_and_shrinks_the_mask() -> None:
         return float((shifted.values - plain.values)[ball(field.grid, 7.0)].norm())
 
     assert change(Medi(smv_radius=3.0)) < 0.1 * change(Medi())
-    found = Medi(smv_radius=3.0)(field)
-    assert found.mask is not None and not found.values[~found.mask].any()
-    assert torch.equal(found.mask | field.mask, field.mask)
-    assert bool(found.mask[ball(field.grid, 8.0)].all()) and not found.mask[~ball(field.grid, 10.0)].any()
+    result = Medi(smv_radius=3.0)(field)
+    assert result.mask is not None and not result.values[~result.mask].any()
+    assert torch.equal(result.mask | field.mask, field.mask)
+    assert bool(result.mask[ball(field.grid, 8.0)].all()) and not result.mask[~ball(field.grid, 10.0)].any()
 
 
 def test_a_marked_fluid_becomes_uniform_and_zero() -> None:

@@ -18,18 +18,18 @@ def test_distances_are_those_to_the_nearest_voxel_up_to_the_limit(size: tuple[fl
     region = torch.rand(grid.shape, generator=torch.Generator().manual_seed(0)) > 0.995
     points = torch.ones(grid.shape, dtype=torch.bool).nonzero() * torch.tensor(size)
     nearest = torch.cdist(points, points[region.flatten()]).amin(1).view(grid.shape)
-    found = distance_from(region, grid, 4.0)
-    assert found.dtype == torch.float32
+    distance = distance_from(region, grid, 4.0)
+    assert distance.dtype == torch.float32
     within = nearest <= 3.999
-    torch.testing.assert_close(found[within], nearest[within], atol=2e-3, rtol=0)
-    assert bool(found[nearest > 4.001].isinf().all()) and 0 < int(within.sum()) < within.numel()
+    torch.testing.assert_close(distance[within], nearest[within], atol=2e-3, rtol=0)
+    assert bool(distance[nearest > 4.001].isinf().all()) and 0 < int(within.sum()) < within.numel()
 
 
 def test_a_voxel_exactly_at_the_limit_counts() -> None:
     region = torch.zeros(7, 1, 1, dtype=torch.bool)
     region[0] = True
-    found = distance_from(region, Grid((7, 1, 1), (0.7, 1.0, 1.0)), 2.1).flatten()
-    assert found.tolist() == pytest.approx([0.0, 0.7, 1.4, 2.1, math.inf, math.inf, math.inf])
+    distance = distance_from(region, Grid((7, 1, 1), (0.7, 1.0, 1.0)), 2.1).flatten()
+    assert distance.tolist() == pytest.approx([0.0, 0.7, 1.4, 2.1, math.inf, math.inf, math.inf])
 
 
 def test_from_an_empty_region_every_voxel_is_infinitely_far() -> None:

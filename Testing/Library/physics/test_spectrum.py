@@ -1,4 +1,4 @@
-"""The discrepancy's spectrum: read off fields whose discrepancy is known, and off fields of every shape."""
+"""The discrepancy's spectrum, estimated from fields whose discrepancy is known and from fields of every shape."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def head(name: str) -> Head:
     return HEADS[name]
 
 
-def measured(name: str, discrepancy: Discrepancy | None = None) -> LocalField:
+def simulated_field(name: str, discrepancy: Discrepancy | None = None) -> LocalField:
     return acquire(head(name), discrepancy or Discrepancy(), RandomSource(9))
 
 
@@ -54,12 +54,12 @@ def shell_means(field: Tensor, spectrum: Spectrum, grid: Grid, where: Tensor | N
     return total / torch.bincount(shell[chosen], minlength=n).clamp_min(1)
 
 
-# What is found of a known discrepancy.
+# A known discrepancy.
 
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_without_a_discrepancy_lambda_is_nearly_the_least(name: str) -> None:
-    spectrum, chi = estimate_spectrum(measured(name))
+    spectrum, chi = estimate_spectrum(simulated_field(name))
     assert float(spectrum.regularisation.max()) < 2.0 * SETTINGS.min_regularisation
     assert spectrum.mean_regularisation < 1.2 * SETTINGS.min_regularisation
     assert spectrum.discrepancy_share < 0.02
@@ -71,15 +71,15 @@ def test_without_a_discrepancy_lambda_is_nearly_the_least(name: str) -> None:
 @pytest.mark.parametrize("name", GRIDS)
 def test_white_noise_gives_lambda_the_ramp_of_its_power_over_that_of_the_sources(name: str) -> None:
     snr = 4.0
-    field = measured(name, Discrepancy(snr))
+    field = simulated_field(name, Discrepancy(snr))
     spectrum, _ = estimate_spectrum(field)
     share = 1.0 / (1.0 + snr)
     assert spectrum.discrepancy_share == pytest.approx(SETTINGS.cone_to_mean * share, rel=0.15)
     lambdas = spectrum.regularisation
     assert float(lambdas[0]) < 2.0 * SETTINGS.min_regularisation and float(lambdas[-1]) > 10.0 * float(lambdas[0])
     # The powers of noise and sources, shell by shell, from the truth. Of white noise, whose power is the same in the
-    # cone as elsewhere, `cone_to_mean` finds too little, and what it leaves counts as the sources' over the mean of D².
-    noise = torch.where(field.mask, field.values - measured(name).values, 0.0)
+    # cone as elsewhere, `cone_to_mean` estimates too little, and what it leaves counts as the sources' over the mean of D².
+    noise = torch.where(field.mask, field.values - simulated_field(name).values, 0.0)
     of_noise, of_sources = (shell_means(x, spectrum, field.grid) for x in (noise, head(name).chi))
     known = SETTINGS.cone_to_mean * of_noise
     assert bool(((spectrum.discrepancy / known)[-4:].log().abs() < math.log(1.4)).all())
@@ -91,11 +91,11 @@ def test_white_noise_gives_lambda_the_ramp_of_its_power_over_that_of_the_sources
 
 @pytest.mark.parametrize("name", GRIDS)
 @pytest.mark.parametrize("snr", [1.5, 4.0, 9.0])
-def test_the_share_of_a_structured_discrepancy_is_found_within_a_factor(name: str, snr: float) -> None:
-    spectrum, _ = estimate_spectrum(measured(name, replace(STRUCTURED, power_snr=snr)))
+def test_the_share_of_a_structured_discrepancy_is_right_within_a_factor(name: str, snr: float) -> None:
+    spectrum, _ = estimate_spectrum(simulated_field(name, replace(STRUCTURED, power_snr=snr)))
     assert 0.45 < spectrum.discrepancy_share * (1.0 + snr) < 1.3
-    # And it is met at long wavelengths, where noise of that power would leave nothing to see.
-    white, _ = estimate_spectrum(measured(name, Discrepancy(snr)))
+    # And it is there at long wavelengths, where noise of that power has little.
+    white, _ = estimate_spectrum(simulated_field(name, Discrepancy(snr)))
     coarse = spectrum.wavenumber < 0.1
     means = [float(s.regularisation[coarse].log().mean()) for s in (spectrum, white)]
     assert means[0] > means[1] + math.log(1.1)
@@ -103,8 +103,10 @@ def test_the_share_of_a_structured_discrepancy_is_found_within_a_factor(name: st
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_more_discrepancy_is_more_regularisation(name: str) -> None:
-    found = [estimate_spectrum(measured(name, replace(STRUCTURED, power_snr=snr)))[0] for snr in (40.0, 9.0, 4.0, 1.5)]
-    for less, more in pairwise(found):
+    spectra = [
+        estimate_spectrum(simulated_field(name, replace(STRUCTURED, power_snr=snr)))[0] for snr in (40.0, 9.0, 4.0, 1.5)
+    ]
+    for less, more in pairwise(spectra):
         assert (
             more.mean_regularisation > 1.2 * less.mean_regularisation
             and more.discrepancy_share > 1.5 * less.discrepancy_share
@@ -113,7 +115,7 @@ def test_more_discrepancy_is_more_regularisation(name: str) -> None:
 
 @pytest.mark.parametrize("factor", [1e-3, 10.0, 1e3])
 def test_the_field_s_unit_changes_nothing_but_powers(factor: float) -> None:
-    field = measured("axial", replace(STRUCTURED, power_snr=4.0))
+    field = simulated_field("axial", replace(STRUCTURED, power_snr=4.0))
     spectrum, chi = estimate_spectrum(field)
     scaled, map_scaled = estimate_spectrum(replace(field, values=factor * field.values))
     torch.testing.assert_close(scaled.regularisation, spectrum.regularisation, rtol=1e-3, atol=0)
@@ -125,9 +127,9 @@ def test_the_field_s_unit_changes_nothing_but_powers(factor: float) -> None:
 
 @pytest.mark.parametrize("name", GRIDS)
 @pytest.mark.parametrize("constant", [0.02, -0.3, 5.0])
-def test_a_constant_of_the_field_is_found_and_changes_nothing(name: str, constant: float) -> None:
+def test_a_constant_of_the_field_is_estimated_and_changes_nothing(name: str, constant: float) -> None:
     """A constant up to a thousand times the field itself, as a scanner's frequency may be off."""
-    field = measured(name, replace(STRUCTURED, power_snr=4.0))
+    field = simulated_field(name, replace(STRUCTURED, power_snr=4.0))
     spectrum, chi = estimate_spectrum(field)
     shifted, map_shifted = estimate_spectrum(
         replace(field, values=torch.where(field.mask, field.values + constant, 0.0))
@@ -139,7 +141,7 @@ def test_a_constant_of_the_field_is_found_and_changes_nothing(name: str, constan
 
 
 def test_the_first_map_is_wiener_s_filter_of_the_field() -> None:
-    field = measured("oblique", replace(STRUCTURED, power_snr=4.0))
+    field = simulated_field("oblique", replace(STRUCTURED, power_snr=4.0))
     spectrum, chi = estimate_spectrum(field)
     grid = field.grid
     dipole = DipoleOp(grid)
@@ -154,11 +156,11 @@ def test_the_first_map_is_wiener_s_filter_of_the_field() -> None:
     assert not chi[~field.mask].any()
 
 
-def test_a_slab_is_judged_like_the_head_that_it_is_cut_from() -> None:
+def test_a_slab_has_the_spectrum_of_the_head_that_it_is_cut_from() -> None:
     """Sources beyond its faces are in its field, and no discrepancy of it."""
     name = "axial"
     for snr, low, high in ((math.inf, 0.0, 0.1), (4.0, 0.08, 0.26)):
-        field = measured(name, Discrepancy(snr) if math.isinf(snr) else replace(STRUCTURED, power_snr=snr))
+        field = simulated_field(name, Discrepancy(snr) if math.isinf(snr) else replace(STRUCTURED, power_snr=snr))
         for axis in range(3):
             kept = torch.zeros(field.grid.shape, dtype=torch.bool)
             kept.narrow(axis, 20, 24).fill_(True)
@@ -171,7 +173,7 @@ def test_a_slab_is_judged_like_the_head_that_it_is_cut_from() -> None:
 
 def test_zero_filled_fields_are_estimated() -> None:
     """Twice the matrix adds no information: the highest frequencies hold nothing, and there λ is bounded."""
-    coarse = measured("axial", replace(STRUCTURED, power_snr=4.0))
+    coarse = simulated_field("axial", replace(STRUCTURED, power_snr=4.0))
     grid = coarse.grid
     spectrum, _ = estimate_spectrum(coarse)
     fine = Grid(tuple(2 * n for n in grid.shape), tuple(v / 2 for v in grid.voxel_size))  # type: ignore[arg-type]
@@ -180,21 +182,21 @@ def test_zero_filled_fields_are_estimated() -> None:
     padded = torch.nn.functional.pad(full, (nz // 2, nz // 2, ny // 2, ny // 2, nx // 2, nx // 2))
     values = 8.0 * torch.fft.ifftn(torch.fft.ifftshift(padded)).real
     mask = coarse.mask.repeat_interleave(2, 0).repeat_interleave(2, 1).repeat_interleave(2, 2)
-    found, chi = estimate_spectrum(LocalField(torch.where(mask, values, 0.0), mask, fine))
-    assert bool(chi.isfinite().all()) and bool(found.regularisation.isfinite().all())
-    assert float(found.regularisation.max()) <= 1.0
-    assert found.discrepancy_share == pytest.approx(spectrum.discrepancy_share, rel=0.35)
-    shared = (found.wavenumber > 0.03) & (found.wavenumber < 0.15)
-    expected = interpolate(spectrum.wavenumber, spectrum.regularisation, found.wavenumber[shared])
-    ratio = found.regularisation[shared] / expected
+    fine_spectrum, chi = estimate_spectrum(LocalField(torch.where(mask, values, 0.0), mask, fine))
+    assert bool(chi.isfinite().all()) and bool(fine_spectrum.regularisation.isfinite().all())
+    assert float(fine_spectrum.regularisation.max()) <= 1.0
+    assert fine_spectrum.discrepancy_share == pytest.approx(spectrum.discrepancy_share, rel=0.35)
+    shared = (fine_spectrum.wavenumber > 0.03) & (fine_spectrum.wavenumber < 0.15)
+    expected = interpolate(spectrum.wavenumber, spectrum.regularisation, fine_spectrum.wavenumber[shared])
+    ratio = fine_spectrum.regularisation[shared] / expected
     assert float(ratio.min()) > 0.4 and float(ratio.max()) < 2.5
 
 
-# Grids, masks and fields of every kind.
+# Grids, masks and fields of every shape.
 
 
-def sound(field: LocalField) -> Spectrum:
-    """Estimate, and see that every number is one."""
+def require_valid_spectrum(field: LocalField) -> Spectrum:
+    """Estimate a spectrum whose every number is finite and in range."""
     spectrum, chi = estimate_spectrum(field)
     assert chi.shape == field.grid.shape and bool(chi.isfinite().all()) and not bool(chi[~field.mask].any())
     tensors = (spectrum.wavenumber, spectrum.discrepancy, spectrum.susceptibility, spectrum.field, spectrum.counts)
@@ -219,50 +221,50 @@ def sound(field: LocalField) -> Spectrum:
 def test_tiny_and_flat_grids_have_a_spectrum(shape: tuple[int, int, int], voxel: tuple[float, float, float]) -> None:
     grid = Grid(shape, voxel, user_b0_direction=(0.3, 0.4, 0.8))
     values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    sound(LocalField(values, torch.ones(shape, dtype=torch.bool), grid))
+    require_valid_spectrum(LocalField(values, torch.ones(shape, dtype=torch.bool), grid))
 
 
 @pytest.mark.parametrize("n_voxels", [1, 2, 7, 30])
 def test_masks_of_few_voxels_have_a_spectrum(n_voxels: int) -> None:
-    field = measured("axial", Discrepancy(4.0))
+    field = simulated_field("axial", Discrepancy(4.0))
     inside = field.mask.nonzero()
     chosen = inside[torch.linspace(0, len(inside) - 1, n_voxels).long()]
     mask = torch.zeros_like(field.mask)
     mask[chosen.unbind(1)] = True
-    sound(LocalField(torch.where(mask, field.values, 0.0), mask, field.grid))
+    require_valid_spectrum(LocalField(torch.where(mask, field.values, 0.0), mask, field.grid))
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e-6, 1e4])
-def test_a_field_that_says_nothing_has_a_spectrum(value: float) -> None:
+def test_a_constant_field_has_a_spectrum(value: float) -> None:
     mask = head("axial").mask
-    spectrum = sound(LocalField(torch.where(mask, value, 0.0), mask, GRIDS["axial"]))
+    spectrum = require_valid_spectrum(LocalField(torch.where(mask, value, 0.0), mask, GRIDS["axial"]))
     assert spectrum.offset == pytest.approx(value, rel=0.05, abs=1e-12)
 
 
 def test_noise_alone_is_nearly_all_discrepancy() -> None:
     mask = head("axial").mask
     noise = torch.randn(mask.shape, generator=torch.Generator().manual_seed(0))
-    spectrum = sound(LocalField(torch.where(mask, noise, 0.0), mask, GRIDS["axial"]))
+    spectrum = require_valid_spectrum(LocalField(torch.where(mask, noise, 0.0), mask, GRIDS["axial"]))
     assert spectrum.discrepancy_share > 0.5 and spectrum.mean_regularisation > 0.1
 
 
 def test_what_lies_outside_the_mask_does_not_count() -> None:
-    field = measured("oblique", Discrepancy(4.0))
+    field = simulated_field("oblique", Discrepancy(4.0))
     other = replace(field, values=torch.where(field.mask, field.values, 3.0))
-    (one, chi), (two, again) = estimate_spectrum(field), estimate_spectrum(other)
-    assert torch.equal(one.regularisation, two.regularisation) and torch.equal(chi, again)
+    (one, chi), (two, other_chi) = estimate_spectrum(field), estimate_spectrum(other)
+    assert torch.equal(one.regularisation, two.regularisation) and torch.equal(chi, other_chi)
 
 
 def test_the_order_of_the_axes_does_not_count() -> None:
     """The half spectrum has one axis cut in half; each coefficient is counted as in the full one."""
-    field = measured("oblique", replace(STRUCTURED, power_snr=4.0))
+    field = simulated_field("oblique", replace(STRUCTURED, power_snr=4.0))
     axes, flipped = (2, 0, 1), (True, False, False)
-    turned = [x.permute(axes).flip(0) for x in (field.values, field.mask)]
-    other = LocalField(turned[0], turned[1], field.grid.reoriented(axes, flipped))
-    (one, chi), (two, again) = estimate_spectrum(field), estimate_spectrum(other)
+    reoriented = [x.permute(axes).flip(0) for x in (field.values, field.mask)]
+    other = LocalField(reoriented[0], reoriented[1], field.grid.reoriented(axes, flipped))
+    (one, chi), (two, other_chi) = estimate_spectrum(field), estimate_spectrum(other)
     torch.testing.assert_close(two.regularisation, one.regularisation, rtol=0.03, atol=0)
     torch.testing.assert_close(two.counts, one.counts)
-    torch.testing.assert_close(again, chi.permute(axes).flip(0), rtol=0.01, atol=1e-3)
+    torch.testing.assert_close(other_chi, chi.permute(axes).flip(0), rtol=0.01, atol=1e-3)
 
 
 def test_shells_hold_every_frequency_but_the_first_once() -> None:
