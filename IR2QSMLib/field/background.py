@@ -64,7 +64,8 @@ class VSharp:
         spheres = SphericalMeanFilter(mask, grid, radii, self.threshold, lambda done, _: progress(done, STAGE))
         if not bool(spheres.inside.any()):
             raise MaskInvalid(
-                f"No sphere of {radii[-1]:g} mm fits inside the mask; give a larger mask or a smaller radius."
+                f"No sphere of {radii[-1]:g} mm fits inside the mask; give a larger mask or a smaller radius.",
+                option="mask",
             )
         # A constant is background, too; without it there is less for single precision to lose.
         local = spheres(values - values[mask].mean())
@@ -97,7 +98,9 @@ class ProjectionOntoDipoles:
     def __call__(self, field: TotalField, progress: Progress = silent) -> LocalField:
         """The local field [ppm] in the whole mask; raises FieldInvalid without a noise map."""
         if field.noise is None:
-            raise FieldInvalid("PDF weighs every voxel by its noise; give the total field with its noise map.")
+            raise FieldInvalid(
+                "PDF weighs every voxel by its noise; give the total field with its noise map.", option="noise"
+            )
         values, mask, start = boxed(field, [self.padding] * 3)
         grid = field.grid.cropped(start, mask.shape)
         noise = pad(torch.where(field.mask, field.noise, 0.0), grid.shape, [-s for s in start])
@@ -153,7 +156,9 @@ class LaplacianBoundaryValue:
             mask = _inner(mask)
         inside = _inner(mask)
         if not bool(inside.any()):
-            raise MaskInvalid("The mask has no inside but only an edge; give a larger one or peel fewer layers.")
+            raise MaskInvalid(
+                "The mask has no inside but only an edge; give a larger one or peel fewer layers.", option="mask"
+            )
         values = torch.where(mask, values - values[mask].mean(), 0.0)
 
         def minus_laplacian(x: Tensor) -> Tensor:
@@ -187,7 +192,7 @@ def boxed(field: TotalField, margin: list[int]) -> tuple[Tensor, Tensor, list[in
     """
     inside = field.mask.nonzero()
     if len(inside) == 0:
-        raise MaskInvalid("The mask is empty; give one that marks the brain.")
+        raise MaskInvalid("The mask is empty; give one that marks the brain.", option="mask")
     low, high = inside.amin(0).tolist(), inside.amax(0).tolist()
     shape = [good_size(h - lo + 1 + m, 2) for lo, h, m in zip(low, high, margin, strict=True)]
     values = torch.where(field.mask, field.values, 0.0)

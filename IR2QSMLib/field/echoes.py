@@ -137,7 +137,8 @@ def correct_bipolar(phase: Phase, mask: Tensor) -> tuple[Phase, tuple[float, flo
     if len(spacing) < 2 or abs(spacing[1] - spacing[0]) > UNEVEN * spacing[0]:
         raise ParameterInvalid(
             f"The echo times are {', '.join(f'{te:g}' for te in times)} s; the correction of a bipolar readout needs "
-            "three echoes or more, the first three evenly spaced."
+            "three echoes or more, the first three evenly spaced.",
+            option="bipolar",
         )
     weight = torch.where(mask, phase.magnitude[:3].amin(0), 0.0)
     four = torch.polar(weight.square(), phase.values[0] + phase.values[2] - 2.0 * phase.values[1])

@@ -78,7 +78,9 @@ def local_field(
     given = phase.mask if phase.mask is not None else masking(phase)
     mask = given & valid & (phase.magnitude > 0).all(0)
     if not bool(mask.any()):
-        raise MaskInvalid("No voxel of the mask has a finite phase and a magnitude above zero; give another mask.")
+        raise MaskInvalid(
+            "No voxel of the mask has a finite phase and a magnitude above zero; give another mask.", option="mask"
+        )
     notes: dict[str, Any] = {
         "mask": "given" if phase.mask is not None else {**vars(masking)},
         "n_voxels_without_phase": int((given & ~mask).sum()),
@@ -107,7 +109,9 @@ def local_field(
         poor = poor | (noise > most_noise * noise[mask].median())
     kept = without_poor_surface(mask, poor)
     if not bool(kept.any()):
-        raise MaskInvalid("The fit over the echoes misses the signal everywhere in the mask; check the echo times.")
+        raise MaskInvalid(
+            "The fit over the echoes misses the signal everywhere in the mask; check the echo times.", option="te"
+        )
     values = torch.where(kept, combined.field.values - centre, 0.0)
     centred = TotalField(values, kept, phase.grid, None if noise is None else torch.where(kept, noise, 0.0))
     local = background(centred, part_of(progress, 0.75, 1.0))

@@ -50,7 +50,7 @@ class MagnitudeMask:
         bright = phase.magnitude[0].float()
         seen = bright[torch.isfinite(bright) & (bright > 0)].cpu().numpy()
         if seen.size == 0 or seen.min() == seen.max():
-            raise MaskInvalid("The magnitude is constant or nowhere positive; give a mask.")
+            raise MaskInvalid("The magnitude is constant or nowhere positive; give a mask.", option="mask")
         # Few, very bright vessels would pull the threshold up.
         seen = seen[seen <= np.quantile(seen, 0.99)]
         level = self.share * float(threshold_otsu(seen)) if seen.min() < seen.max() else 0.0
@@ -58,7 +58,9 @@ class MagnitudeMask:
         mask = torch.from_numpy(largest_piece(good.cpu().numpy(), phase.grid, self.opening)).to(good.device)
         if not bool(mask.any()):
             raise MaskInvalid(
-                f"Nothing is left of the magnitude above {level:g} with an opening of {self.opening:g} mm; give a mask."
+                f"Nothing is left of the magnitude above {level:g} with an opening of {self.opening:g} mm; "
+                "give a mask.",
+                option="mask",
             )
         return mask
 

@@ -59,7 +59,9 @@ class PhaseScaling:
     def between(cls, low: float, high: float, name: str = "given range") -> PhaseScaling:
         """`low` stands for −π and `high` for π, as a user says who knows better."""
         if not (math.isfinite(low) and math.isfinite(high) and high > low):
-            raise ParameterInvalid(f"The phase range is {low:g} to {high:g}; expected two rising numbers.")
+            raise ParameterInvalid(
+                f"The phase range is {low:g} to {high:g}; expected two rising numbers.", option="phase_range"
+            )
         slope = TWO_PI / (high - low)
         return cls(name, slope, -slope * 0.5 * (low + high))
 
@@ -103,7 +105,7 @@ def detect_scaling(values: Tensor) -> PhaseScaling:
     """
     seen = values[torch.isfinite(values)].double()
     if seen.numel() == 0 or float(seen.amax()) == float(seen.amin()):
-        raise FieldInvalid("The phase is constant or nowhere finite; is it the phase image?")
+        raise FieldInvalid("The phase is constant or nowhere finite; is it the phase image?", option="field")
     known = _known(seen)
     if known is not None:
         return known[0]
@@ -123,11 +125,14 @@ def detect_scaling(values: Tensor) -> PhaseScaling:
     if low >= 0.0:
         raise FieldInvalid(
             f"{said}, which looks like a magnitude. Give the phase image, or say which numbers stand for −π and π "
-            "(for radians that are unwrapped already, −3.14159 and 3.14159)."
+            "(for radians that are unwrapped already, −3.14159 and 3.14159).",
+            option="phase_range",
         )
     if not bool((seen == seen.round()).all()) and top <= 50.0 * TWO_PI:
         return PhaseScaling(UNWRAPPED, 1.0, 0.0, sure=False)
-    raise FieldInvalid(f"{said}, which no scanner is known to write. Say which numbers stand for −π and π.")
+    raise FieldInvalid(
+        f"{said}, which no scanner is known to write. Say which numbers stand for −π and π.", option="phase_range"
+    )
 
 
 def recognised(values: Tensor) -> PhaseScaling | None:

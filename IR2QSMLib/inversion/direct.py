@@ -44,7 +44,9 @@ class TruncatedDivision:
             return
         if isinstance(self.threshold, str) or not 0.0 < self.threshold < 2.0 / 3.0:
             shown = self.threshold if isinstance(self.threshold, str) else f"{self.threshold:g}"
-            raise ParameterInvalid(f"The TKD threshold is {shown}; expected a number between 0 and 2/3, or {AUTO}.")
+            raise ParameterInvalid(
+                f"The TKD threshold is {shown}; expected a number between 0 and 2/3, or {AUTO}.", option="threshold"
+            )
 
     def __call__(self, field: LocalField, progress: Progress = silent) -> Susceptibility:
         """Invert a local field [ppm]."""

@@ -45,7 +45,10 @@ def magnitude_edges(magnitude: Tensor, mask: Tensor, gradient: Gradient) -> list
     n_positive, n_edges = int((slopes > 0.0).sum()), EDGE_SHARE * int(mask.sum())
     level = 0.01 * float(magnitude.nan_to_num(0.0, 0.0, 0.0).max())
     if not (level > 0.0 and bool(inside.isfinite().all())) or n_positive <= n_edges:
-        raise FieldInvalid("The magnitude is empty, flat or not finite inside the mask; give the image of the echoes.")
+        raise FieldInvalid(
+            "The magnitude is empty, flat or not finite inside the mask; give the image of the echoes.",
+            option="magnitude",
+        )
 
     # More than n slopes are above the level while the (n + 1)th largest is: so no step needs a count.
     first_below, last_above = _largest(slopes, math.floor(n_edges) + 1), _largest(slopes, math.ceil(n_edges))

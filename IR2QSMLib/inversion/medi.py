@@ -79,7 +79,8 @@ class Medi:
         if not (0.0 <= self.smv_radius < math.inf and 0.0 <= self.csf_regularisation < math.inf):
             raise ParameterInvalid(
                 f"MEDI has an SMV radius of {self.smv_radius:g} mm and a CSF regularisation of "
-                f"{self.csf_regularisation:g}; expected numbers of 0 or more."
+                f"{self.csf_regularisation:g}; expected numbers of 0 or more.",
+                option="smv_radius",
             )
         if not (self.tolerance >= 0.0 and self.max_iterations >= 1):
             raise ParameterInvalid(
@@ -143,11 +144,14 @@ class Medi:
 def _required_inputs(field: LocalField) -> tuple[Tensor, float]:
     """The magnitude, and the phase [rad] of 1 ppm over an echo spacing; raises FieldInvalid where one is missing."""
     if field.magnitude is None:
-        raise FieldInvalid("MEDI takes its edges from the magnitude; give the magnitude image too, or use TV.")
+        raise FieldInvalid(
+            "MEDI takes its edges from the magnitude; give the magnitude image too, or use TV.", option="magnitude"
+        )
     if field.b0 is None or field.echo_spacing is None:
         raise FieldInvalid(
             "MEDI weighs the field in rad per echo spacing; give the field strength in tesla (--b0) and the echo "
-            "spacing in seconds (--te)."
+            "spacing in seconds (--te).",
+            option="b0" if field.b0 is None else "te",
         )
     return field.magnitude, 1.0 / ppm_per_unit("rad", field.b0, field.echo_spacing)
 
@@ -185,13 +189,18 @@ class _Problem:
             sphere_mean = Filter(sphere_kernel, grid.shape)
             mask = sphere_mean(mask.float()) > MIN_MASK_MEAN
             if not bool(mask.any()):
-                raise MaskInvalid(f"No sphere of {smv_radius:g} mm fits inside the mask; choose a smaller SMV radius.")
+                raise MaskInvalid(
+                    f"No sphere of {smv_radius:g} mm fits inside the mask; choose a smaller SMV radius.",
+                    option="smv_radius",
+                )
             kernel, phase = kernel * (1.0 - sphere_kernel), phase - sphere_mean(phase)
             n_sphere_fft_pairs = 3
         phase = torch.where(mask, phase, 0.0)
         csf = None if field.csf is None else field.csf & mask
         if csf is not None and not bool(csf.any()):
-            raise MaskInvalid("The marked cerebrospinal fluid lies nowhere inside the mask; mark some of it there.")
+            raise MaskInvalid(
+                "The marked cerebrospinal fluid lies nowhere inside the mask; mark some of it there.", option="csf"
+            )
         gradient = Gradient(grid, "zero")
         return cls(
             phase,
@@ -259,5 +268,7 @@ def _squared_weight(noise: Tensor, mask: Tensor, sphere_kernel: Tensor | None) -
     inverse = torch.where(mask & (variance > 0.0) & variance.isfinite(), variance.rsqrt(), 0.0)
     mean = inverse[mask].double().mean()
     if not mean > 0.0:
-        raise FieldInvalid("The noise map holds no positive number inside the mask; give the field's standard error.")
+        raise FieldInvalid(
+            "The noise map holds no positive number inside the mask; give the field's standard error.", option="noise"
+        )
     return (inverse / mean.float()).square_()

@@ -151,7 +151,7 @@ def make_method(name: str, **parameters: Any) -> Method:
         For an unknown name or parameter, a wrong type or a value out of range.
     """
     if name not in METHODS:
-        raise ParameterInvalid(f"The method is '{name}'; expected one of {', '.join(METHODS)}.")
+        raise ParameterInvalid(f"The method is '{name}'; expected one of {', '.join(METHODS)}.", option="method")
     method_class: Any = METHODS[name].method_class
     hints = get_type_hints(method_class)
     types = {f.name: get_args(hints[f.name]) or (hints[f.name],) for f in fields(method_class)}
@@ -159,10 +159,12 @@ def make_method(name: str, **parameters: Any) -> Method:
     parameters = {new_names.get(key, key): value for key, value in parameters.items()}
     for key, value in parameters.items():
         if key not in types:
-            raise ParameterInvalid(f"The method '{name}' has no parameter '{key}'; expected {', '.join(types)}.")
+            raise ParameterInvalid(
+                f"The method '{name}' has no parameter '{key}'; expected {', '.join(types)}.", option=key
+            )
         if not any(_has_type(value, t) for t in types[key]):
             expected = " or ".join(TYPE_NAMES.get(t, str(t)) for t in types[key])
-            raise ParameterInvalid(f"'{key}' of the method '{name}' is {value!r}; expected {expected}.")
+            raise ParameterInvalid(f"'{key}' of the method '{name}' is {value!r}; expected {expected}.", option=key)
     method: Method = method_class(**parameters)
     return method
 

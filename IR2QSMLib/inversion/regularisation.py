@@ -27,7 +27,9 @@ def require_regularisation(method: str, regularisation: Regularisation) -> None:
     if regularisation == AUTO or (isinstance(regularisation, int | float) and 0.0 < regularisation < math.inf):
         return
     shown = regularisation if isinstance(regularisation, str) else f"{regularisation:g}"
-    raise ParameterInvalid(f"The {method} regularisation is {shown}; expected a positive number, or {AUTO}.")
+    raise ParameterInvalid(
+        f"The {method} regularisation is {shown}; expected a positive number, or {AUTO}.", option="regularisation"
+    )
 
 
 def centred_field(field: LocalField) -> tuple[LocalField, Spectrum]:

@@ -65,7 +65,8 @@ class TotalVariation:
         require_regularisation("TV", self.regularisation)
         if self.outside not in OUTSIDES:
             raise ParameterInvalid(
-                f"TV's field outside the mask is '{self.outside}'; expected one of {', '.join(OUTSIDES)}."
+                f"TV's field outside the mask is '{self.outside}'; expected one of {', '.join(OUTSIDES)}.",
+                option="outside",
             )
         if not (self.tolerance >= 0.0 and self.max_iterations >= 1):
             raise ParameterInvalid(

@@ -63,7 +63,8 @@ def infer_in_memory(
                 raise
     raise OutOfMemory(
         f"No tile size fits into the memory of '{image.device}' for a volume of "
-        f"{'×'.join(map(str, image.shape[1:]))} voxels; close other programs, or use --device cpu."
+        f"{'×'.join(map(str, image.shape[1:]))} voxels; close other programs, or use --device cpu.",
+        option="device",
     )
 
 
