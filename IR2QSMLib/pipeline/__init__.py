@@ -1,1 +1,1 @@
-"""The data's way, in reading order: inputs, identify, preprocess, reconstruct, plausibility, provenance, result."""
+"""In reading order: inputs, metadata, identify, preprocess, reconstruct, plausibility, provenance, result."""
