@@ -78,7 +78,7 @@ def test_white_noise_gives_lambda_the_ramp_of_its_power_over_that_of_the_sources
     lambdas = spectrum.regularisation
     assert float(lambdas[0]) < 2.0 * SETTINGS.min_regularisation and float(lambdas[-1]) > 10.0 * float(lambdas[0])
     # The powers of noise and sources, shell by shell, from the truth. Of white noise, whose power is the same in the
-    # cone as elsewhere, `cone_to_mean` estimates too little, and what it leaves counts as the sources' over the mean of D².
+    # cone as elsewhere, `cone_to_mean` estimates too little; the rest counts as the sources' over the mean of D².
     noise = torch.where(field.mask, field.values - simulated_field(name).values, 0.0)
     of_noise, of_sources = (shell_means(x, spectrum, field.grid) for x in (noise, head(name).chi))
     known = SETTINGS.cone_to_mean * of_noise
