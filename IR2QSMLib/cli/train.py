@@ -34,6 +34,7 @@ def _add_options(p: argparse.ArgumentParser) -> None:
         "of whole-brain: three",
     )
     p.add_argument(
+        "--whole-brain-share",
         "--whole-brain",
         type=float,
         default=0.0,
@@ -41,7 +42,9 @@ def _add_options(p: argparse.ArgumentParser) -> None:
         help="share of the heads whose first map begins from that of the bundled whole-brain network",
     )
     p.add_argument("--whole-brains", action="store_true", help="train on whole brains on coarse voxels, not on patches")
-    p.add_argument("--voxel", type=float, metavar="MM", help="cubic voxels along B0 (drawn: 0.6 to 3 mm, oblique)")
+    p.add_argument(
+        "--voxel-size", "--voxel", type=float, metavar="MM", help="cubic voxels along B0 (drawn: 0.6 to 3 mm, oblique)"
+    )
     p.add_argument("--width", type=float, help="factor on the channels (1)")
     p.add_argument("--passes", type=int, help="ir2unet: U-nets (4); lpcnn, modl-qsm: steps (3)")
     p.add_argument("--no-uncertainty", action="store_true", help="ir2unet: leave out the second head")
@@ -51,7 +54,13 @@ def _add_options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--unit", type=float, help="susceptibility that the network counts as 1 [ppm] (1; lpcnn, modl-qsm: 0.03)"
     )
-    p.add_argument("--start", type=Path, metavar="FILE", help="begin from these weights of a network of that size")
+    p.add_argument(
+        "--initial-weights",
+        "--start",
+        type=Path,
+        metavar="FILE",
+        help="begin from these weights of a network of that size",
+    )
     p.add_argument("--learning-rate", type=float, default=1e-3, help="the highest; a cosine takes it to zero")
     p.add_argument("--feature-noise", type=float, metavar="P", help="ir2unet: probability, in training (0.7)")
     p.add_argument("--dropout", type=float, metavar="P", help="ir2unet (0.05), lpcnn and modl-qsm (0.5)")
@@ -59,8 +68,21 @@ def _add_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--batch", type=int, default=8)
     p.add_argument("--heads", type=int, default=4, help="heads drawn for a round")
     p.add_argument("--patches", type=int, default=20, help="patches cut from each head")
-    p.add_argument("--turns", type=int, default=1, help="rounds that a set of heads lasts, each of other patches")
-    p.add_argument("--stock", type=Path, metavar="FOLDER", help="keep the heads there for other runs; may grow large")
+    p.add_argument(
+        "--rounds-per-set",
+        "--turns",
+        type=int,
+        default=1,
+        metavar="N",
+        help="rounds that a set of heads lasts, each of other patches",
+    )
+    p.add_argument(
+        "--patch-cache",
+        "--stock",
+        type=Path,
+        metavar="FOLDER",
+        help="keep the patches there for other runs; may grow large",
+    )
     p.add_argument("--seed", type=int, default=0)
 
 
@@ -68,8 +90,9 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.core.devices import choose_device
     from IR2QSMLib.inversion.learned.network_input import NetworkInput
     from IR2QSMLib.networks.registry import sized
-    from IR2QSMLib.training.data import Sampling
-    from IR2QSMLib.training.run import Recipe, Run
+    from IR2QSMLib.training.recipe import Recipe
+    from IR2QSMLib.training.run import TrainingRun
+    from IR2QSMLib.training.sampling import Sampling
 
     if (args.folder is None) == (args.resume is None):
         raise ParameterInvalid("Training needs a folder for a new run, or --resume with the folder of an old one.")
@@ -78,7 +101,7 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
     if args.resume is not None and not (args.resume / "recipe.json").exists():
         raise ParameterInvalid(f"There is no run in '{args.resume.name}' to resume; give the folder of one.")
     usual = "three" if args.network == "whole-brain" else "both"
-    reading = NetworkInput.from_dict({"reads": args.reads or usual})
+    network_input = NetworkInput.from_dict({"reads": args.reads or usual})
     settings = {k: v for k, v in vars(args).items() if k in SIZES and v is not None}
     for name, setting in (("uncertainty", "uncertainty"), ("residual", "residual"), ("normalisation", "normalised")):
         if args.network == "ir2unet":
@@ -87,24 +110,33 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
             raise ParameterInvalid(f"--no-{name} belongs to --network ir2unet, not to {args.network}.")
     if args.passes is not None:
         settings["n_passes"] = args.passes
-    network = sized(args.network, n_inputs=reading.n_channels, **settings)
+    network = sized(args.network, n_inputs=network_input.n_channels, **settings)
     recipe = Recipe(
         network,
-        reading,
-        Sampling(args.patch, args.batch, args.heads, args.patches, args.turns, args.seed, args.whole_brain, args.voxel),
+        network_input,
+        Sampling(
+            patch_size=args.patch,
+            batch_size=args.batch,
+            n_heads=args.heads,
+            patches_per_head=args.patches,
+            rounds_per_set=args.rounds_per_set,
+            seed=args.seed,
+            whole_brain_share=args.whole_brain_share,
+            voxel_size=args.voxel_size,
+        ),
         args.loss,
         args.learning_rate,
         whole_brains=args.whole_brains,
     )
-    run = Run(
+    run = TrainingRun(
         args.folder or args.resume,
         recipe,
         args.minutes,
         sitting=args.sitting,
         n_devices=args.devices,
         device=choose_device(args.device).kind,
-        start=args.start,
-        stock=args.stock,
+        initial_weights=args.initial_weights,
+        patch_cache=args.patch_cache,
         save_every=args.save_every,
         progress=console.progress,
     )

@@ -9,38 +9,97 @@ from IR2QSMLib.networks.blocks import Estimate
 
 LOSSES = ("squared", "absolute", "relative")
 CORNER = 0.01
-"""Error [ppm] from which on the relative loss goes by its size and no longer by its square."""
+"""Error [ppm] from which on the relative loss grows with its size and no longer with its square."""
+MIN_FIRST_ERROR = 0.005
+"""Error of the first map [ppm] at the least in the denominator of a relative loss
+(docs/experiments/2026-12-01-relative-loss.md)."""
+GRADIENT_LIMITS = {"squared": 20.0, "absolute": 20.0, "relative": 1.0}
+"""Norm to which larger gradients are cut. The first two losses are in units of 0.01 ppm; the relative one is about 1,
+and an ordinary gradient of its has a norm of 0.7 to 5 (docs/experiments/2026-12-01-relative-loss.md)."""
 
 
-def loss_of(
-    estimate: Estimate, truth: Tensor, mask: Tensor, loss: str, unexplained: Tensor | None = None, *, first: Tensor
-) -> Tensor:
-    """The published loss, per voxel of the mask in units of 0.01 ppm, and the likelihood of the error.
+def huber(chi: Tensor, truth: Tensor, mask: Tensor, corner: float) -> Tensor:
+    """Mean over the mask of ½(e/c)² for errors e below the corner c, and of |e|/c − ½ for larger ones.
 
-    Σ e² of the result plus Σ_t 0.5^(T−1−t) Σ e_t² of the iterates (Li 2025), or absolute errors; or relative to those
-    of the `first` map, squares of small errors and sizes of large ones of the result alone. A network with an
-    uncertainty head adds 0.1 × (½ e²/σ² + log σ) with the error held fixed; one that tells what χ leaves of the field
-    adds that error, against `unexplained`, like that of χ.
+    Parameters
+    ----------
+    chi, truth : Tensor
+        Two maps [ppm] of one shape.
+    mask : Tensor
+        1 inside, 0 outside: the same shape.
+    corner : float
+        c [ppm].
     """
-    n = mask.sum().clamp_min(1.0)
+    total = torch.nn.functional.smooth_l1_loss(chi * mask / corner, truth * mask / corner, reduction="sum")
+    return total / mask.sum().clamp_min(1.0)
+
+
+def at_least_min_error(first_error: Tensor, corner: float) -> Tensor:
+    """A first map's `huber` error as the denominator of a relative loss: at least that of `MIN_FIRST_ERROR` everywhere.
+
+    A first map without error would give its patch an endless weight: in one run the mean loss of rounds rose from 0.95
+    to 836, and the weights were lost. Below this error no map needs correction.
+    """
+    return first_error.clamp_min(0.5 * (MIN_FIRST_ERROR / corner) ** 2)
+
+
+def estimate_loss(
+    estimate: Estimate,
+    chi: Tensor,
+    mask: Tensor,
+    loss: str,
+    *,
+    first_map: Tensor,
+    unexplained: Tensor | None = None,
+) -> Tensor:
+    """The loss of a network's estimate, a mean over the mask.
+
+    'squared' is Σ e² + Σ_t 0.5^(T−1−t) Σ e_t², e the error of the map and e_t those of the iterates, in units of
+    0.01 ppm (Li 2025); 'absolute' the same with |e|; 'relative' is the map's `huber` error over that of the first map,
+    see `at_least_min_error`. To the first two, a network with an uncertainty head adds 0.1·(½ e²/σ² + log σ), e held
+    fixed, and one that estimates the unexplained part of the field adds the error of that, like χ's.
+
+    Parameters
+    ----------
+    estimate : Estimate
+        The network's output.
+    chi : Tensor
+        The truth [ppm]: (n, 1, x, y, z).
+    mask : Tensor
+        1 inside, 0 outside: the same shape.
+    loss : str
+        One of `LOSSES`.
+    first_map : Tensor
+        The map that the network corrects [ppm]: the same shape.
+    unexplained : Tensor, optional
+        The field less that of the truth [ppm]: the same shape.
+
+    Returns
+    -------
+    Tensor
+        The loss: ().
+
+    References
+    ----------
+    Li et al. (2025), IR2QSM, doi 10.1002/mp.17747.
+    """
     if loss == "relative":
-        aim = (truth * mask) / CORNER
-        size_of = torch.nn.functional.smooth_l1_loss(estimate.chi.float() * mask / CORNER, aim, reduction="sum")
-        of_first = torch.nn.functional.smooth_l1_loss(first * mask / CORNER, aim, reduction="sum")
-        return size_of / (of_first + 1e-4 * n)
+        first_error = huber(first_map, chi, mask, CORNER)
+        return huber(estimate.chi.float(), chi, mask, CORNER) / at_least_min_error(first_error, CORNER)
+    n = mask.sum().clamp_min(1.0)
 
-    def size(x: Tensor, aim: Tensor = truth) -> Tensor:
-        e = 100.0 * (x.float() - aim) * mask
-        return (e.square() if loss == "squared" else e.abs()).sum() / n
+    def size(x: Tensor, truth: Tensor) -> Tensor:
+        error = 100.0 * (x.float() - truth) * mask
+        return (error.square() if loss == "squared" else error.abs()).sum() / n
 
-    total = size(estimate.chi)
+    total = size(estimate.chi, chi)
     for back, iterate in enumerate(reversed(estimate.iterates)):
-        total = total + 0.5**back * size(iterate)
+        total = total + 0.5**back * size(iterate, chi)
     if estimate.unexplained is not None and unexplained is not None:
         total = total + size(estimate.unexplained, unexplained)
     if estimate.log_sigma is not None:
         log_sigma = estimate.log_sigma.float().clamp(-9.0, 1.0)
-        error = (estimate.chi.detach().float() - truth).abs()
+        error = (estimate.chi.detach().float() - chi).abs()
         likelihood = 0.5 * (error * torch.exp(-log_sigma)).square() + log_sigma
         total = total + 0.1 * (likelihood * mask).sum() / n
     return total

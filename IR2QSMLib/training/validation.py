@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,11 +28,11 @@ from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.shapes import draw_shapes
 
 
-def validation_cases(device: torch.device) -> list[tuple[Head, Discrepancy, RandomSource]]:
-    """Held-out brains and shapes, from seeds that are never trained on, and what no training head is.
+def validation_heads(device: torch.device) -> list[tuple[Head, Discrepancy, RandomSource]]:
+    """Held-out brains and shapes, their discrepancies, and the random sources that draw the noise.
 
-    The last two: a geometric phantom, and an oblique brain in thick slices whose discrepancy is mostly noise near
-    the edge and in veins.
+    The last two are a geometric phantom, and an oblique brain in thick slices whose discrepancy is mostly noise near
+    the edge and in veins; training has no such heads.
     """
     cases = []
     for seed, snr in enumerate((40.0, 40.0, 10.0, float("inf"))):
@@ -42,46 +43,63 @@ def validation_cases(device: torch.device) -> list[tuple[Head, Discrepancy, Rand
     rng = RandomSource(904, device)
     cases.append((draw_phantom(rng, grid), Discrepancy(40.0), rng))
     rng, tilt = RandomSource(905, device), math.radians(25.0)
-    grid = Grid((144, 168, 56), (1.0, 1.0, 2.5), b0_given=(0.0, math.sin(tilt), math.cos(tilt)))
+    grid = Grid((144, 168, 56), (1.0, 1.0, 2.5), user_b0_direction=(0.0, math.sin(tilt), math.cos(tilt)))
     cases.append((draw_brain(rng, grid, lesions=False), Discrepancy(6.0, 0.4, 2.0, 1.0), rng))
     return cases
 
 
-class ValidationCase(NamedTuple):
-    """A head that is not trained on, as a network reads it."""
+@dataclass(frozen=True)
+class ValidationCase:
+    """A held-out head and what a network reads of its field."""
 
     head: Head
-    frame: WorkingGrid
+    working_grid: WorkingGrid
     mask: Tensor
-    """That of the frame, bool: (x, y, z)."""
-    image: Tensor
-    """(n_channels, x, y, z)."""
+    """The field's mask on the working grid, bool: (x, y, z)."""
+    inputs: Tensor
+    """What the network reads [ppm], on the working grid: (n_channels, x, y, z)."""
 
 
 @torch.inference_mode()
-def validation_images(reads: NetworkInput, device: torch.device) -> list[ValidationCase]:
-    """The validation cases, drawn, scanned and read."""
-    heads = []
-    for head, discrepancy, rng in validation_cases(device):
+def draw_validation_cases(network_input: NetworkInput, device: torch.device) -> list[ValidationCase]:
+    """The held-out heads, their fields and what a network reads of these."""
+    cases = []
+    for head, discrepancy, rng in validation_heads(device):
         field = acquire(head, discrepancy, rng)
-        frame = WorkingGrid.around(field)
-        prepared = frame.prepare(field)
-        heads.append(ValidationCase(head, frame, prepared.mask, reads(DataTerm.of(prepared))))
-    return heads
+        working_grid = WorkingGrid.around(field)
+        field = working_grid.to_working_grid(field)
+        cases.append(ValidationCase(head, working_grid, field.mask, network_input(DataTerm.of(field))))
+    return cases
 
 
 @torch.inference_mode()
-def validate(network: Network, heads: Sequence[ValidationCase], device: torch.device) -> dict[str, Any]:
-    """Mean XSIM and demeaned NRMSE [%] over the validation cases, without data consistency."""
+def validate(network: Network, cases: Sequence[ValidationCase], device: torch.device) -> dict[str, Any]:
+    """Mean XSIM and demeaned NRMSE [%] over the validation cases, without data consistency.
+
+    Parameters
+    ----------
+    network : Network
+        On `device`; is brought into evaluation mode.
+    cases : sequence of ValidationCase
+        From `draw_validation_cases`.
+    device : torch.device
+        Where the network and the cases are.
+
+    Returns
+    -------
+    dict
+        `xsim`, `nrmse`, and `xsims`, those of each case.
+    """
     network.eval()
-    scores = []
-    for head, frame, mask, image in heads:
-        physics = (DipoleStack([[frame.grid]], device=device), mask) if network.unrolled else ()
-        found = infer(network, image, None, half_precision(str(device)), silent, *physics).chi
-        chi = torch.where(head.mask, frame.restore(found), 0.0)
-        scores.append((xsim(chi, head.chi, head.mask), nrmse(chi, head.chi, head.mask)))
+    xsims, nrmses = [], []
+    for case in cases:
+        physics = (DipoleStack([[case.working_grid.grid]], device=device), case.mask) if network.unrolled else ()
+        maps = infer(network, case.inputs, None, half_precision(str(device)), silent, *physics)
+        chi = torch.where(case.head.mask, case.working_grid.to_original_grid(maps.chi), 0.0)
+        xsims.append(xsim(chi, case.head.chi, case.head.mask))
+        nrmses.append(nrmse(chi, case.head.chi, case.head.mask))
     return {
-        "xsim": sum(s[0] for s in scores) / len(scores),
-        "nrmse": sum(s[1] for s in scores) / len(scores),
-        "xsims": [round(float(s[0]), 4) for s in scores],
+        "xsim": sum(xsims) / len(xsims),
+        "nrmse": sum(nrmses) / len(nrmses),
+        "xsims": [round(float(x), 4) for x in xsims],
     }
