@@ -53,7 +53,8 @@ def _add_options(p: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.core.devices import keep_freed_memory
-    from IR2QSMLib.evaluation.compare import ComparisonOptions, compare
+    from IR2QSMLib.evaluation.compare import compare
+    from IR2QSMLib.evaluation.comparison_options import ComparisonOptions
 
     keep_freed_memory()
     maps: dict[str, Path] = {}

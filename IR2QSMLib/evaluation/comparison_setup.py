@@ -1,4 +1,4 @@
-"""What all maps of one comparison are held against, and what is measured of each."""
+"""The field, mask, reference and regions that all maps of one comparison share, and the measures of each map."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.core.errors import FieldInvalid, MaskInvalid
-from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.progress import Progress
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.evaluation.metrics import score
-from IR2QSMLib.evaluation.regional_metrics import Region, noise_level, region_values
-from IR2QSMLib.io.images import read_labels, read_volume_on
+from IR2QSMLib.evaluation.region_statistics import RegionStatistics, region_statistics
+from IR2QSMLib.evaluation.regional_metrics import noise_level
+from IR2QSMLib.io.images import read_volume_on
+from IR2QSMLib.io.masks import read_labels
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.working_grid import WorkingGrid
 from IR2QSMLib.pipeline.inputs import LoadedField, reference_region
@@ -23,40 +25,63 @@ from IR2QSMLib.pipeline.inputs import LoadedField, reference_region
 LARGEST_PPM = 5.0
 """A map whose 99th percentile is above it is not in ppm."""
 SCORES = ("xsim", "nrmse_demeaned", "nrmse", "nrmse_detrended", "hfen", "correlation", "ssim", "psnr")
+"""Of `score`, in the table's order."""
 
 
 @dataclass(frozen=True)
 class ComparedMap:
-    """One map of the comparison and what was measured of it."""
+    """One map of the comparison and its measures."""
 
     name: str
     chi: Tensor
     """χ [ppm] against the common reference, zero outside the common mask: (x, y, z)."""
-    about: str
-    """The method's sentence and citation, or the file it came from."""
+    description: str
+    """The method's sentence and citation, or the map's file."""
     measures: dict[str, float] = field(default_factory=dict)
-    regions: dict[int, Region] = field(default_factory=dict)
+    """By name; the names say the unit where there is one."""
+    regions: dict[int, RegionStatistics] = field(default_factory=dict)
+    """By label."""
 
 
 @dataclass(frozen=True)
 class ComparisonSetup:
-    """The field, grid, mask, reference and regions that all maps of one comparison are held against."""
+    """The field, mask, reference and regions that all maps of one comparison share."""
 
-    values: Tensor
-    """The local field [ppm], zero outside the mask."""
-    mask: Tensor
-    grid: Grid
+    local: LocalField
+    """The local field [ppm], and the mask that all maps cover."""
     name: str
+    """Of the field's file."""
     reference: Tensor | None
-    """The region whose mean χ is zero; None leaves each map its own zero."""
+    """The region whose mean χ is zero, bool; None leaves each map its own zero: (x, y, z)."""
     labels: Tensor | None
+    """Regions by number: (x, y, z)."""
     white_matter: tuple[int, ...]
+    """Labels in which noise is measured; none is the whole mask."""
 
     @classmethod
     def of(
         cls, loaded: LoadedField, reference: str, labels: Path | None = None, white_matter: Sequence[int] = ()
     ) -> ComparisonSetup:
-        """Of a field that is loaded; raises FileUnreadable, GridInvalid, GridMismatch, MaskInvalid."""
+        """The setup of a loaded field.
+
+        Parameters
+        ----------
+        loaded
+            From `load_inputs`.
+        reference
+            "mean", "none", or a label map's path.
+        labels
+            Label map on the field's grid.
+        white_matter
+            Labels in it.
+
+        Raises
+        ------
+        FileUnreadable, GridInvalid, GridMismatch
+            For an image that cannot be read or lies on another grid.
+        MaskInvalid
+            For labels that do not occur, or a reference region outside the mask.
+        """
         local = loaded.local
         regions = None if labels is None else read_labels(labels, local.grid, loaded.name)
         present = [] if regions is None else regions.unique().tolist()
@@ -66,59 +91,97 @@ class ComparisonSetup:
                 raise MaskInvalid(
                     f"White matter was said to be label {number}; the labels are: {listed}.", option="white_matter"
                 )
-        region = reference_region(reference, loaded)
-        return cls(local.values, local.mask, local.grid, loaded.name, region, regions, tuple(white_matter))
+        return cls(local, loaded.name, reference_region(reference, loaded), regions, tuple(white_matter))
 
-    def map_of(self, path: Path) -> Tensor:
-        """A map [ppm] from a file; raises GridMismatch off the grid, FieldInvalid for other values than ppm."""
-        chi = read_volume_on(path, self.grid, self.name)
-        inside = chi[self.mask]
+    def read_map(self, path: Path) -> Tensor:
+        """A map [ppm] from a file: (x, y, z).
+
+        Raises
+        ------
+        GridMismatch
+            When it lies on another grid than the field.
+        FieldInvalid
+            When it is not finite in the mask or not in ppm.
+        """
+        chi = read_volume_on(path, self.local.grid, self.name)
+        inside = chi[self.local.mask]
         if n_bad := int((~inside.isfinite()).sum()):
             raise FieldInvalid(f"{path.name} holds {n_bad} NaN or infinite values inside the mask; mend it.")
-        top = float(inside.abs().kthvalue(max(1, int(0.99 * len(inside))))[0])
-        if top > LARGEST_PPM:
+        largest = float(inside.abs().kthvalue(max(1, int(0.99 * len(inside))))[0])
+        if largest > LARGEST_PPM:
             raise FieldInvalid(
-                f"The 99th percentile of {path.name} is {top:.3g}, which no head has in ppm; divide ppb by 1000."
+                f"The 99th percentile of {path.name} is {largest:.3g}, which no head has in ppm; divide ppb by 1000."
             )
         return chi
 
-    def settled(self, chi: Tensor) -> Tensor:
-        """A map against the common reference, zero outside the common mask."""
+    def with_mask(self, mask: Tensor) -> ComparisonSetup:
+        """The same with another common mask, bool (x, y, z)."""
+        return replace(self, local=replace(self.local, mask=mask))
+
+    def relative_to_reference(self, chi: Tensor) -> Tensor:
+        """A map [ppm] against the common reference, zero outside the common mask: (x, y, z).
+
+        Raises
+        ------
+        MaskInvalid
+            When the reference region lies outside the common mask.
+        """
         if self.reference is not None:
-            region = self.reference & self.mask
+            region = self.reference & self.local.mask
             if not bool(region.any()):
                 raise MaskInvalid("The reference region lies nowhere in what all maps cover; choose another one.")
             chi = chi - chi[region].double().mean().float()
-        return torch.where(self.mask, chi, 0.0)
+        return torch.where(self.local.mask, chi, 0.0)
 
-    def own_field(self) -> Tensor:
-        """The field [ppm] of 1 ppm all over the mask."""
-        return self._field_of(self.mask.float())
+    def measure(self, maps: Sequence[ComparedMap], truth: Tensor | None, progress: Progress) -> list[ComparedMap]:
+        """The maps with their measures and the statistics of the regions.
 
-    def _field_of(self, chi: Tensor) -> Tensor:
-        frame = WorkingGrid.around(LocalField(self.values, self.mask, self.grid), margin=0)
-        return frame.to_original_grid(simulate_field(frame.volume_to_working_grid(chi), frame.grid))
+        The field residual is 100·‖f − D∗χ − c·D∗m‖/‖f‖ over the mask m, in empty space, c the best constant: χ has no
+        zero, and without c the choice of the reference would count as misfit.
 
-    def measured(self, item: ComparedMap, truth: Tensor | None, own_field: Tensor) -> ComparedMap:
-        """The same with its measures.
-
-        The residual is 100·‖f − D∗χ − c·D∗m‖/‖f‖ over the mask m, in empty space, c the best constant: χ has no zero,
-        and without it the choice of the reference would count as misfit.
+        Parameters
+        ----------
+        maps
+            Against the common reference.
+        truth
+            χ [ppm] against the common reference, to score the maps against, or None: (x, y, z).
+        progress
+            Called with the fraction done and the name of the map.
         """
-        data, own, fitted = (x[self.mask].double() for x in (self.values, own_field, self._field_of(item.chi)))
-        left = data - fitted
-        left = left - own * (left @ own) / (own @ own).clamp_min(1e-30)
-        size = float(data.norm())
-        where, regions = self.mask, {}
+        field_of_mask = self._simulated_field(self.local.mask.float())
+        measured = []
+        for i, item in enumerate(maps):
+            progress(i / len(maps), f"measuring {item.name}")
+            measured.append(self._measure_map(item, truth, field_of_mask))
+        return measured
+
+    def _measure_map(self, item: ComparedMap, truth: Tensor | None, field_of_mask: Tensor) -> ComparedMap:
+        mask = self.local.mask
+        noise_region, regions = mask, {}
         if self.labels is not None:
-            regions = region_values(item.chi, self.labels, self.mask)
+            regions = region_statistics(item.chi, self.labels, mask)
             if self.white_matter:
-                where = torch.isin(self.labels, torch.tensor(self.white_matter)) & self.mask
-        scored = {} if truth is None else score(item.chi, truth, self.mask)
+                noise_region = torch.isin(self.labels, torch.tensor(self.white_matter)) & mask
+        scores = {} if truth is None else score(item.chi, truth, mask)
         measures = {
             **item.measures,
-            "field_residual_percent": 100.0 * float(left.norm()) / size if size else math.nan,
-            "noise_ppb": 1000.0 * noise_level(item.chi, where),
-            **{name: scored[name] for name in SCORES if name in scored},
+            "field_residual_percent": self._residual_percent(item.chi, field_of_mask),
+            "noise_ppb": 1000.0 * noise_level(item.chi, noise_region),
+            **{name: scores[name] for name in SCORES if name in scores},
         }
         return replace(item, measures=measures, regions=regions)
+
+    def _residual_percent(self, chi: Tensor, field_of_mask: Tensor) -> float:
+        maps = (self.local.values, field_of_mask, self._simulated_field(chi))
+        measured, constant, simulated = (x[self.local.mask].double() for x in maps)
+        rest = measured - simulated
+        rest = rest - constant * (rest @ constant) / (constant @ constant).clamp_min(1e-30)
+        size = float(measured.norm())
+        return 100.0 * float(rest.norm()) / size if size else math.nan
+
+    def _simulated_field(self, chi: Tensor) -> Tensor:
+        """D∗χ [ppm] in empty space: (x, y, z)."""
+        working_grid = WorkingGrid.around(self.local, margin=0)
+        return working_grid.to_original_grid(
+            simulate_field(working_grid.volume_to_working_grid(chi), working_grid.grid)
+        )

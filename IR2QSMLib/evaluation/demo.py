@@ -1,4 +1,4 @@
-"""The newcomer's first run: a simulated brain, its maps, a picture and a table."""
+"""A first run: a simulated brain, its maps by two methods, a picture and a table."""
 
 from __future__ import annotations
 
@@ -18,9 +18,23 @@ CASE = "brain, SNR 40"
 
 
 def demo(folder: Path, device: str = "auto", progress: Progress = silent) -> str:
-    """Simulate a whole brain, reconstruct it from its files by IR²QSM and TKD, and write maps, figure and table.
+    """Simulate a brain, reconstruct it from its files by IR²QSM and TKD, and write maps, a figure and a table.
 
-    Returns the table. The brain is drawn from a seed that no weights were trained on.
+    The brain is drawn from a seed that no weights were trained on.
+
+    Parameters
+    ----------
+    folder
+        Where the files go.
+    device
+        "auto", "cpu", "cuda" or "mps".
+    progress
+        Called with the fraction done and the stage.
+
+    Returns
+    -------
+    str
+        The table of scores.
     """
     progress(0.0, "simulating a brain")
     head, field = simulate(CASES[CASE])
@@ -36,15 +50,15 @@ def demo(folder: Path, device: str = "auto", progress: Progress = silent) -> str
         seconds = time.perf_counter() - start
         if method == "ir2qsm":
             result.save(files["chi"], uncertainty=files["chi_uncertainty"] if result.uncertainty is not None else None)
-        found = score(result.chi, head.chi, head.mask)
+        scores = score(result.chi, head.chi, head.mask)
         maps[name] = result.chi
         rows.append(
             [
                 name,
-                f"{found['xsim']:.3f}",
-                f"{found['nrmse_demeaned']:.1f}",
-                f"{found['hfen']:.1f}",
-                f"{found['correlation']:.3f}",
+                f"{scores['xsim']:.3f}",
+                f"{scores['nrmse_demeaned']:.1f}",
+                f"{scores['hfen']:.1f}",
+                f"{scores['correlation']:.3f}",
                 f"{seconds:.1f}",
             ]
         )

@@ -14,45 +14,47 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.core.devices import choose_device
-from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, MaskInvalid, ParameterInvalid
+from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, MaskInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import Progress, silent
-from IR2QSMLib.evaluation.benchmark import Contender, contenders, heading
+from IR2QSMLib.evaluation.benchmark import heading
+from IR2QSMLib.evaluation.benchmark_methods import BenchmarkMethod, benchmark_methods, select_families
 from IR2QSMLib.evaluation.metrics import nrmse, xsim
 from IR2QSMLib.evaluation.regional_metrics import strong_slope
-from IR2QSMLib.evaluation.scores import index_text
+from IR2QSMLib.evaluation.scores import cone_index_text
 from IR2QSMLib.inversion.learned.load import bundled, load
 from IR2QSMLib.inversion.medi import Medi
-from IR2QSMLib.io.images import read_mask, read_volume, read_volume_on
+from IR2QSMLib.io.images import read_volume, read_volume_on
+from IR2QSMLib.io.masks import read_mask
 from IR2QSMLib.physics.cone import cone_agreement, cone_index
 from IR2QSMLib.pipeline.reconstruct import reconstruct
 from IR2QSMLib.report.figure import table
 
 FIELD, MASK, PARAMETERS, REFERENCE = "localfield.nii.gz", "mask.nii.gz", "params.json", "chimap_truth.nii.gz"
-SCORED, MAGNITUDE = "mask_score.nii.gz", "magnitude.nii.gz"
+SCORE_MASK, MAGNITUDE = "mask_score.nii.gz", "magnitude.nii.gz"
 COLUMNS = ("method", "XSIM", "NRMSE %", "slope", "coherence", "gain", "gain/coh²", "cone index", "s")
 
 
 @dataclass(frozen=True)
 class MeasuredCase:
-    """A measured local field and the map that it is scored against, laid out as QSM-CI's contract for inversions."""
+    """A measured local field and its reference map, laid out as in QSM-CI's contract for inversions."""
 
     folder: Path
     grid: Grid
     mask: Tensor
-    """Where the field was measured, bool: (x, y, z)."""
-    scored: Tensor
+    """Where the field is known, bool: (x, y, z)."""
+    score_mask: Tensor
     """Where maps are scored, bool: (x, y, z)."""
     reference: Tensor
     """χ [ppm]: (x, y, z)."""
     b0_direction: tuple[float, float, float]
     """In voxel axes."""
-    magnitude: dict[str, Any]
-    """The arguments of `reconstruct` that MEDI needs; empty where the folder has no magnitude, B0 or echo times."""
+    medi_inputs: dict[str, Any]
+    """Arguments of `reconstruct` that MEDI needs; empty where the folder has no magnitude, B0 or echo times."""
 
     @classmethod
     def read(cls, folder: Path) -> MeasuredCase:
-        """Read a folder's files, all on the field's grid.
+        """Read the files of a folder, all on the field's grid.
 
         Raises
         ------
@@ -73,45 +75,44 @@ class MeasuredCase:
         _, grid = read_volume(folder / FIELD)
         grid = grid.with_b0(parameters["B0_dir"])
         mask = read_mask(folder / MASK, grid, FIELD)
-        scored = mask
-        if (folder / SCORED).is_file():
-            scored = read_mask(folder / SCORED, grid, FIELD) & mask
-            if not bool(scored.any()):
-                raise MaskInvalid(f"{SCORED} of '{folder.name}' lies nowhere in {MASK}; expected a part of it.")
+        score_mask = mask
+        if (folder / SCORE_MASK).is_file():
+            score_mask = read_mask(folder / SCORE_MASK, grid, FIELD) & mask
+            if not bool(score_mask.any()):
+                raise MaskInvalid(f"{SCORE_MASK} of '{folder.name}' lies nowhere in {MASK}; expected a part of it.")
         reference = read_volume_on(folder / REFERENCE, grid, FIELD)
         if not bool(reference[mask].isfinite().all()):
             raise FieldInvalid(f"{REFERENCE} of '{folder.name}' is not finite in {MASK}; leave such voxels out of it.")
-        magnitude: dict[str, Any] = {}
+        medi_inputs: dict[str, Any] = {}
         times = parameters.get("TE")
         if (folder / MAGNITUDE).is_file() and isinstance(parameters.get("B0"), int | float) and times:
             spacing = times[1] - times[0] if len(times) > 1 else times[0]
-            magnitude = {"magnitude": folder / MAGNITUDE, "b0": float(parameters["B0"]), "echo_time": float(spacing)}
+            medi_inputs = {"magnitude": folder / MAGNITUDE, "b0": float(parameters["B0"]), "echo_time": float(spacing)}
         x, y, z = grid.b0_direction
-        return cls(folder, grid, mask, scored, torch.where(mask, reference, 0.0), (x, y, z), magnitude)
+        return cls(folder, grid, mask, score_mask, torch.where(mask, reference, 0.0), (x, y, z), medi_inputs)
 
-    def row(self, contender: Contender, device: str, progress: Progress) -> list[str]:
-        """A method's scores, as a row of the table; it is inverted as `ir2qsm reconstruct` does."""
+    def scores(self, method: BenchmarkMethod, device: str) -> list[str]:
+        """Row of the table: scores of a method's map, which is inverted as by `ir2qsm reconstruct`."""
         start = time.perf_counter()
         result = reconstruct(
             self.folder / FIELD,
             self.folder / MASK,
             b0_direction=self.b0_direction,
-            method=contender.settings[0],
+            method=method.settings[0],
             device=device,
-            progress=progress,
-            **self.magnitude,
+            **self.medi_inputs,
         )
         seconds = time.perf_counter() - start
         chi, agreement = result.chi, cone_agreement(result.chi, self.reference, self.mask, self.grid)
         return [
-            contender.name,
-            f"{xsim(chi, self.reference, self.scored):.3f}",
-            f"{nrmse(chi, self.reference, self.scored):.1f}",
-            f"{strong_slope(chi, self.reference, self.scored):.2f}",
+            method.name,
+            f"{xsim(chi, self.reference, self.score_mask):.3f}",
+            f"{nrmse(chi, self.reference, self.score_mask):.1f}",
+            f"{strong_slope(chi, self.reference, self.score_mask):.2f}",
             f"{agreement.coherence:.2f}",
             f"{agreement.gain:.2f}",
             f"{agreement.gain / (agreement.coherence**2 or math.nan):.2f}",
-            index_text(cone_index(chi, self.mask, self.grid)),
+            cone_index_text(cone_index(chi, self.mask, self.grid)),
             f"{seconds:.1f}",
         ]
 
@@ -125,64 +126,66 @@ def benchmark_measured(
     progress: Progress = silent,
     emit: Callable[[str], None] = print,
 ) -> None:
-    """Score every method at its default, and TV and Tikhonov at automatic regularisation, and emit one table a folder.
+    """Score every method at its default, and TV and Tikhonov at automatic regularisation; emit one table a folder.
 
     XSIM (uniform window), NRMSE (demeaned) and the slope of strong sources are taken in mask_score where there is one,
     else in the mask; coherence, gain and cone index in the mask. All folders are read before anything is inverted.
 
     Parameters
     ----------
-    folders : sequence of Path
+    folders
         Each with localfield.nii.gz [ppm], mask.nii.gz, params.json and chimap_truth.nii.gz [ppm], and where there are
         any mask_score.nii.gz and magnitude.nii.gz.
-    methods : sequence of str, optional
-        Leaves the others out; a method is named as in the table, before its comma.
-    weights : Path, optional
-        Of IR2QSM, in place of the bundled ones.
+    methods
+        Names as in the table, before the comma; None is all.
+    weights
+        Of IR²QSM, in place of the bundled ones.
+    device
+        "auto", "cpu", "cuda" or "mps".
+    progress
+        Called with the fraction done, the folder and the method.
+    emit
+        Called with every piece of text.
 
     Raises
     ------
     ParameterInvalid
-        For a method that there is not.
+        For an unknown method.
     FileUnreadable, GridInvalid, GridMismatch, MaskInvalid, FieldInvalid
-        As `ReferenceCase.read`.
+        As `MeasuredCase.read`.
     """
     cases = [MeasuredCase.read(folder) for folder in folders]
-    every = [c for c in contenders(weights) if _is_default(c)]
-    known = list(dict.fromkeys(c.name.partition(",")[0] for c in every))
-    for name in methods or ():
-        if name not in known:
-            raise ParameterInvalid(f"The method is '{name}'; expected one of: {'; '.join(known)}.")
+    chosen = select_families([m for m in benchmark_methods(weights) if _is_default(m)], methods)
     used = choose_device(device)
     emit(heading(used, load(weights or bundled())))
     for i, case in enumerate(cases):
-        chosen = [c for c in every if c.name.partition(",")[0] in (methods or known)]
-        left_out = [c.name for c in chosen if isinstance(c.settings[0], Medi) and not case.magnitude]
-        index = index_text(cone_index(case.reference, case.mask, case.grid))
+        left_out = [m for m in chosen if isinstance(m.settings[0], Medi) and not case.medi_inputs]
+        index = cone_index_text(cone_index(case.reference, case.mask, case.grid))
         rows = [["reference", *["–"] * 6, index, "–"]]
-        for j, contender in enumerate(c for c in chosen if c.name not in left_out):
-            progress((i + j / len(chosen)) / len(cases), f"{case.folder.name}: {contender.name}")
-            rows.append(case.row(contender, used.kind, silent))
+        for j, method in enumerate(m for m in chosen if m not in left_out):
+            progress((i + j / len(chosen)) / len(cases), f"{case.folder.name}: {method.name}")
+            rows.append(case.scores(method, used.kind))
         emit(f"\n### {case.folder.name}\n\n{table(rows, list(COLUMNS))}")
         if left_out:
-            emit(f"\nLeft out, as there is no {MAGNITUDE} with B0 and TE in {PARAMETERS}: {', '.join(left_out)}.")
+            names = ", ".join(m.name for m in left_out)
+            emit(f"\nLeft out, as there is no {MAGNITUDE} with B0 and TE in {PARAMETERS}: {names}.")
 
 
-def _is_default(contender: Contender) -> bool:
-    name, _, setting = contender.name.partition(", ")
-    automatic = setting == "automatic" and name in ("tikhonov", "tv")
-    return name != "its first inversion alone" and len(contender.settings) == 1 and (not setting or automatic)
+def _is_default(method: BenchmarkMethod) -> bool:
+    variant = method.name.partition(", ")[2]
+    automatic = variant == "automatic" and method.family in ("tikhonov", "tv")
+    return len(method.settings) == 1 and (not variant or automatic)
 
 
 def _parameters(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        parameters = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise FileUnreadable(f"{path.name} of '{path.parent.name}' is not JSON that can be read; mend it.") from error
-    direction = found.get("B0_dir") if isinstance(found, dict) else None
+    direction = parameters.get("B0_dir") if isinstance(parameters, dict) else None
     numbers = isinstance(direction, list) and all(isinstance(x, int | float) for x in direction)
     if not numbers or len(direction or ()) != 3:
         raise FileUnreadable(
             f"{path.name} of '{path.parent.name}' has no B0_dir; expected the direction of B0 as three numbers."
         )
-    return dict(found)
+    return dict(parameters)

@@ -1,4 +1,4 @@
-"""What the benchmark prints of a map: its scores, its cone, its lesions, and how honest its uncertainty is."""
+"""What the benchmark prints of a map: its scores, its cone index, its lesions, and the coverage of its uncertainty."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from IR2QSMLib.evaluation.metrics import roi_slope, score
-from IR2QSMLib.evaluation.regional_metrics import coverage, lesion_moment, lesion_streaks, regions, vein_recovery
+from IR2QSMLib.evaluation.metrics import score
+from IR2QSMLib.evaluation.region_statistics import roi_slope
+from IR2QSMLib.evaluation.regional_metrics import coverage, lesion_moment, lesion_streaks, regions, vein_ratio
 from IR2QSMLib.physics.cone import cone_agreement, cone_index
 from IR2QSMLib.report.figure import table
 from IR2QSMLib.simulation.head import Head
@@ -26,8 +27,10 @@ COLUMNS = {
     "coherence": ("cone_coherence", 2),
     "gain": ("cone_gain", 2),
 }
-"""Heading, score and digits. 'slope' is that of the nuclei's means, 'veins' recovered over true susceptibility,
+"""Heading, score and digits. 'slope' is that of the nuclei's means, 'veins' the estimated over the true susceptibility;
 'coherence' and 'gain' are those in the cone of the dipole kernel (`physics.cone`)."""
+LARGEST_MICROBLEED = 100.0
+"""Volume below which bleeding is a microbleed [mm³]; microbleeds are 5 mm wide, or 10 at the most."""
 
 
 @dataclass(frozen=True)
@@ -36,96 +39,125 @@ class MapScores:
 
     name: str
     scores: dict[str, float]
+    """By the keys of `score`, and 'slope', 'veins', 'cone_coherence' and 'cone_gain'."""
     seconds: float
-    peak: float
-    """Bytes."""
+    peak_bytes: float
     lesions: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Moment [%] and streaks [ppm], by what the lesion is."""
+    """Moment [%] and streaks [ppm], by the kind of lesion."""
     coverage: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Percent of errors within one and two standard errors, by region; empty where the method gives none."""
     cone_index: tuple[float | None, ...] = ()
     """Of `physics.cone`, from coarse to fine."""
 
 
-def score_map(name: str, chi: Tensor, uncertainty: Tensor | None, head: Head, seconds: float, peak: float) -> MapScores:
-    """Score a map [ppm] and, if it has one, its standard error [ppm] against a head."""
+def score_map(
+    name: str, chi: Tensor, uncertainty: Tensor | None, head: Head, seconds: float, peak_bytes: float
+) -> MapScores:
+    """Score a map and its standard error against a head.
+
+    Parameters
+    ----------
+    name
+        Of the method.
+    chi
+        [ppm]: (x, y, z).
+    uncertainty
+        Standard error [ppm], or None: (x, y, z).
+    head
+        The truth.
+    seconds, peak_bytes
+        What the map took.
+    """
     scores = {**score(chi, head.chi, head.mask), "slope": roi_slope(chi, head.chi, head.labels)}
     if head.veins is not None:
-        scores["veins"] = vein_recovery(chi, head.chi, head.veins, head.mask)
+        scores["veins"] = vein_ratio(chi, head.chi, head.veins, head.mask)
     agreement = cone_agreement(chi, head.chi, head.mask, head.grid)
     scores |= {"cone_coherence": agreement.coherence, "cone_gain": agreement.gain}
     covered = {}
     if uncertainty is not None:
-        where = regions(head.mask, head.labels, head.veins, head.grid)
-        covered = coverage(chi, uncertainty, head.chi, where)
+        covered = coverage(chi, uncertainty, head.chi, regions(head.mask, head.labels, head.veins, head.grid))
     index = cone_index(chi, head.mask, head.grid)
-    return MapScores(name, scores, seconds, peak, _lesions(chi, head), covered, index)
+    return MapScores(name, scores, seconds, peak_bytes, _lesion_scores(chi, head), covered, index)
 
 
-def _lesions(chi: Tensor, head: Head) -> dict[str, tuple[float, float]]:
-    """Lesions that are diamagnetic, small or large: calcification, microbleeds and haemorrhage."""
+def _lesion_scores(chi: Tensor, head: Head) -> dict[str, tuple[float, float]]:
+    """Moment [%] and streaks [ppm] of calcifications, microbleeds and haemorrhages, by the sign and size of lesions."""
     if head.lesions is None or not bool(head.lesions.any()):
         return {}
-    found: dict[str, Tensor] = {}
-    voxel = float(torch.tensor(head.grid.voxel_size).prod())
+    lesions: dict[str, Tensor] = {}
+    voxel_volume = float(torch.tensor(head.grid.voxel_size).prod())
     for number in head.lesions.unique().tolist():
-        lesion = head.lesions == number
         if number == 0:
             continue
-        small = float(lesion.sum()) * voxel < 100.0  # mm³; microbleeds are 5 mm wide, or 10 at the most
-        sign = float(head.chi[lesion].mean())
-        name = "calcification" if sign < 0.0 else "microbleeds" if small else "haemorrhage"
-        found[name] = lesion | found.get(name, torch.zeros_like(lesion))
+        lesion = head.lesions == number
+        if float(head.chi[lesion].mean()) < 0.0:
+            name = "calcification"
+        elif float(lesion.sum()) * voxel_volume < LARGEST_MICROBLEED:
+            name = "microbleeds"
+        else:
+            name = "haemorrhage"
+        lesions[name] = lesion | lesions.get(name, torch.zeros_like(lesion))
     return {
         name: (
             lesion_moment(chi, head.chi, lesion, head.mask),
             lesion_streaks(chi, head.chi, lesion, head.mask, head.grid),
         )
-        for name, lesion in found.items()
+        for name, lesion in lesions.items()
     }
 
 
-def case_tables(judged: Sequence[MapScores]) -> str:
-    """One table of scores and, where the case has them, one of lesions and one of coverage."""
-    columns = {k: v for k, v in COLUMNS.items() if any(v[0] in j.scores for j in judged)}
+def case_tables(maps: Sequence[MapScores]) -> str:
+    """A table of scores of the maps of one case and, where there are any, one of lesions and one of coverage."""
+    columns = {k: v for k, v in COLUMNS.items() if any(v[0] in m.scores for m in maps)}
     rows = [
         [
-            j.name,
-            *(_number(j.scores.get(key), digits) for key, digits in columns.values()),
-            index_text(j.cone_index),
-            f"{j.seconds:.2f}",
-            f"{j.peak / 1e6:.0f}",
+            m.name,
+            *(_number(m.scores.get(key), digits) for key, digits in columns.values()),
+            cone_index_text(m.cone_index),
+            f"{m.seconds:.2f}",
+            f"{m.peak_bytes / 1e6:.0f}",
         ]
-        for j in judged
+        for m in maps
     ]
-    out = [table(rows, ["method", *columns, "cone index", "s", "peak MB"])]
-    lesions = [
-        [j.name, what, f"{moment:.1f}", f"{1000.0 * streaks:.1f}"]
-        for j in judged
-        for what, (moment, streaks) in j.lesions.items()
+    tables = [table(rows, ["method", *columns, "cone index", "s", "peak MB"])]
+    lesion_rows = [
+        [m.name, kind, f"{moment:.1f}", f"{1000.0 * streaks:.1f}"]
+        for m in maps
+        for kind, (moment, streaks) in m.lesions.items()
     ]
-    if lesions:
-        out.append(table(lesions, ["method", "lesion", "moment %", "streaks ppb"]))
-    covered = [
-        [j.name, region, f"{one:.1f}", f"{two:.1f}"] for j in judged for region, (one, two) in j.coverage.items()
+    if lesion_rows:
+        tables.append(table(lesion_rows, ["method", "lesion", "moment %", "streaks ppb"]))
+    coverage_rows = [
+        [m.name, region, f"{one:.1f}", f"{two:.1f}"] for m in maps for region, (one, two) in m.coverage.items()
     ]
-    if covered:
-        out.append(table(covered, ["method", "region", "within 1 σ %", "within 2 σ %"]))
-    return "\n\n".join(out)
+    if coverage_rows:
+        tables.append(table(coverage_rows, ["method", "region", "within 1 σ %", "within 2 σ %"]))
+    return "\n\n".join(tables)
 
 
 def level_table(cases: Mapping[str, Sequence[MapScores]], levels: Mapping[str, str], key: str, digits: int) -> str:
-    """One score of every method against noise or mismatch: `levels` is the heading of each case that counts.
+    """A table of one score of every method against noise or mismatch.
 
-    A method's best setting may differ from case to case, so what stands in brackets behind its name is left out.
+    A method's best setting may differ from case to case, so the brackets behind its name are left out.
+
+    Parameters
+    ----------
+    cases
+        Scores of the maps of each case.
+    levels
+        Heading of the column of each case that is shown; others are left out.
+    key
+        Of the score.
+    digits
+        After the point.
     """
-    shown = {case: {j.name.split(" (")[0]: j.scores[key] for j in cases[case]} for case in levels if case in cases}
-    names = list(dict.fromkeys(name for scores in shown.values() for name in scores))
-    rows = [[name, *(_number(scores.get(name), digits) for scores in shown.values())] for name in names]
-    return table(rows, ["method", *(levels[case] for case in shown)])
+    columns = {case: {m.name.split(" (")[0]: m.scores[key] for m in cases[case]} for case in levels if case in cases}
+    names = list(dict.fromkeys(name for scores in columns.values() for name in scores))
+    rows = [[name, *(_number(scores.get(name), digits) for scores in columns.values())] for name in names]
+    return table(rows, ["method", *(levels[case] for case in columns)])
 
 
-def index_text(index: Sequence[float | None]) -> str:
+def cone_index_text(index: Sequence[float | None]) -> str:
     """A cone index as tables have it, from coarse to fine."""
     return " · ".join(_number(value, 2) for value in index)
 

@@ -43,3 +43,28 @@ def distance_from(region: Tensor, grid: Grid, limit: float) -> Tensor:
     distance = ndimage.distance_transform_edt(~region.cpu().numpy(), sampling=grid.voxel_size)
     distance[distance > limit * (1.0 + 1e-6)] = math.inf
     return torch.from_numpy(distance).float().to(region.device)
+
+
+def depth_inside(mask: Tensor, grid: Grid) -> Tensor:
+    """Distance of every voxel of a mask from the nearest one outside it; beyond the grid is outside, too.
+
+    Parameters
+    ----------
+    mask : Tensor
+        Bool: (x, y, z).
+    grid : Grid
+        Its shape and voxel sizes.
+
+    Returns
+    -------
+    Tensor
+        Distance between voxel centres [mm], 0 outside the mask, float32: (x, y, z).
+
+    Raises
+    ------
+    ParameterInvalid
+        As `distance_from`.
+    """
+    outside = torch.nn.functional.pad(~mask, [1] * 6, value=True)
+    padded_grid = grid.cropped((-1, -1, -1), tuple(outside.shape))
+    return distance_from(outside, padded_grid, math.inf)[1:-1, 1:-1, 1:-1]

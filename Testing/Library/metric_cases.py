@@ -1,4 +1,4 @@
-"""Maps, masks and labels on which the metrics are tried."""
+"""Maps, masks and labels for the tests of the metrics."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 SHAPE = (21, 18, 25)
 
 
-def a_case(shape: tuple[int, ...] = SHAPE, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """A noisy, tilted reconstruction and its truth: ppm, smooth, of a head's size of numbers."""
+def noisy_map(shape: tuple[int, ...] = SHAPE, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """A noisy map with a slope and an offset, and the truth, smooth and as large as in a head [ppm]."""
     rng = np.random.default_rng(seed)
     truth = ndimage.gaussian_filter(rng.standard_normal(shape), 1.2) * 0.3 + 0.02
     chi = 0.8 * truth + 0.01 + 0.02 * rng.standard_normal(shape)
     return torch.from_numpy(chi), torch.from_numpy(truth)
 
 
-def a_mask(kind: str, shape: tuple[int, ...] = SHAPE) -> Tensor:
-    """Masks inside the volume, up to its edge, of two far parts, one plane, and one voxel."""
+def mask_of(kind: str, shape: tuple[int, ...] = SHAPE) -> Tensor:
+    """A mask: a ball, everything, two far corners, a plane, a voxel, or none."""
     mask = torch.zeros(shape, dtype=torch.bool)
     if kind == "ball":
         axes = torch.meshgrid(*(torch.linspace(-1.0, 1.0, n) for n in shape), indexing="ij")
@@ -36,7 +36,8 @@ def a_mask(kind: str, shape: tuple[int, ...] = SHAPE) -> Tensor:
     return mask
 
 
-def some_labels() -> Tensor:
+def region_labels() -> Tensor:
+    """Six regions, labelled 1 to 6."""
     labels = torch.zeros(SHAPE, dtype=torch.int32)
     for n in range(1, 7):
         labels[3 * n - 2 : 3 * n, 3:12, n : n + 9] = n

@@ -12,7 +12,8 @@ import torch
 
 from IR2QSMLib.evaluation import demo as module
 from IR2QSMLib.evaluation.metrics import score
-from IR2QSMLib.io.images import read_mask, read_volume
+from IR2QSMLib.io.images import read_volume
+from IR2QSMLib.io.masks import read_mask
 from IR2QSMLib.simulation.cases import CASES, FIRST_TRAINING_SEED
 
 

@@ -1,4 +1,4 @@
-"""Scores on folders with a field, masks and a reference map: a table a folder, and what is refused."""
+"""Scores on folders with a field, masks and a reference map: a table for each folder, and refusals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, GridMismatch, MaskInvalid, ParameterInvalid
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.evaluation import measured_benchmark as module
-from IR2QSMLib.evaluation.benchmark import Contender
+from IR2QSMLib.evaluation.benchmark_methods import BenchmarkMethod
 from IR2QSMLib.evaluation.measured_benchmark import MeasuredCase, benchmark_measured
 from IR2QSMLib.evaluation.metrics import nrmse, xsim
 from IR2QSMLib.evaluation.regional_metrics import strong_slope
@@ -26,11 +26,11 @@ from IR2QSMLib.simulation.cases import Case, simulate, write_case
 from IR2QSMLib.simulation.head import Head
 
 CASE = Case(4, 40.0, (64, 64, 56), (2.5, 2.5, 2.5), tilt=20.0, phantom=True)
-FEW = [
-    Contender("tkd", (TruncatedDivision(),)),
-    Contender("tkd, best", (TruncatedDivision(), TruncatedDivision(0.3))),
-    Contender("tikhonov, automatic", (Tikhonov("auto"),)),
-    Contender("medi", (Medi(),)),
+QUICK_METHODS = [
+    BenchmarkMethod("tkd", (TruncatedDivision(),)),
+    BenchmarkMethod("tkd, best", (TruncatedDivision(), TruncatedDivision(0.3))),
+    BenchmarkMethod("tikhonov, automatic", (Tikhonov("auto"),)),
+    BenchmarkMethod("medi", (Medi(),)),
 ]
 
 
@@ -56,14 +56,14 @@ def original(simulated: tuple[Head, LocalField, torch.Tensor], tmp_path_factory:
 
 @pytest.fixture
 def folder(original: Path, tmp_path: Path) -> Path:
-    """A copy of the case's folder that a test may spoil."""
+    """A copy of the case's folder that a test may change."""
     return Path(shutil.copytree(original, tmp_path / "head"))
 
 
 @pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch, make_weights: Callable[..., Path]) -> Path:
-    """Methods that are quick, and weights for the heading."""
-    monkeypatch.setattr(module, "contenders", lambda weights: FEW)
+def quick_methods(monkeypatch: pytest.MonkeyPatch, make_weights: Callable[..., Path]) -> Path:
+    """Replaces the methods by quick ones; weights for the heading."""
+    monkeypatch.setattr(module, "benchmark_methods", lambda weights: QUICK_METHODS)
     return make_weights()
 
 
@@ -72,12 +72,12 @@ def rows_of(text: str) -> dict[str, dict[str, str]]:
     return {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[2:]}
 
 
-def test_every_method_is_scored_as_its_own_map_is(
-    simulated: tuple[Head, LocalField, torch.Tensor], folder: Path, few: Path
+def test_scores_are_those_of_the_reconstructed_map(
+    simulated: tuple[Head, LocalField, torch.Tensor], folder: Path, quick_methods: Path
 ) -> None:
     head, field, scored = simulated
     lines: list[str] = []
-    benchmark_measured([folder, folder], weights=few, device="cpu", emit=lines.append)
+    benchmark_measured([folder, folder], weights=quick_methods, device="cpu", emit=lines.append)
     assert len(lines) == 5 and "commit" in lines[0]
     rows = rows_of(lines[1])
     assert list(rows) == ["reference", "tkd", "tikhonov, automatic"]
@@ -96,26 +96,25 @@ def test_every_method_is_scored_as_its_own_map_is(
         assert len(index) == 3 and index == pytest.approx(expected, abs=0.01)
 
 
-def test_without_a_mask_of_their_own_scores_are_of_the_whole_mask(original: Path, folder: Path) -> None:
+def test_without_a_score_mask_maps_are_scored_in_the_mask(original: Path, folder: Path) -> None:
     (folder / "mask_score.nii.gz").unlink()
-    part, whole = MeasuredCase.read(original), MeasuredCase.read(folder)
-    assert torch.equal(whole.scored, whole.mask) and 0 < int(part.scored.sum()) < int(whole.scored.sum())
-    assert part.b0_direction == pytest.approx(CASE.grid().b0_direction, abs=1e-5)
+    partial, full = MeasuredCase.read(original), MeasuredCase.read(folder)
+    assert torch.equal(full.score_mask, full.mask)
+    assert 0 < int(partial.score_mask.sum()) < int(full.score_mask.sum())
+    assert partial.b0_direction == pytest.approx(CASE.grid().b0_direction, abs=1e-5)
 
 
-def test_a_magnitude_with_b0_and_echo_times_lets_medi_run(folder: Path, few: Path) -> None:
+def test_a_magnitude_with_b0_and_echo_times_lets_medi_run(folder: Path, quick_methods: Path) -> None:
     parameters = json.loads((folder / "params.json").read_text(encoding="utf-8"))
     (folder / "params.json").write_text(json.dumps({**parameters, "B0": 3.0, "TE": [0.005, 0.01]}), encoding="utf-8")
-    assert MeasuredCase.read(folder).magnitude["echo_time"] == pytest.approx(0.005)
+    assert MeasuredCase.read(folder).medi_inputs["echo_time"] == pytest.approx(0.005)
     lines: list[str] = []
-    benchmark_measured([folder], methods=["medi"], weights=few, device="cpu", emit=lines.append)
+    benchmark_measured([folder], methods=["medi"], weights=quick_methods, device="cpu", emit=lines.append)
     assert list(rows_of(lines[1])) == ["reference", "medi"] and len(lines) == 2
 
 
 @pytest.mark.parametrize("name", ["localfield.nii.gz", "mask.nii.gz", "params.json", "chimap_truth.nii.gz"])
-def test_a_missing_file_is_told_by_folder_and_name_before_anything_runs(
-    folder: Path, original: Path, name: str
-) -> None:
+def test_a_missing_file_is_named_with_its_folder_before_anything_runs(folder: Path, original: Path, name: str) -> None:
     (folder / name).unlink()
     lines: list[str] = []
     with pytest.raises(FileUnreadable, match=f"The folder 'head' holds no {name}; expected localfield.nii.gz, mask"):
@@ -140,7 +139,7 @@ def test_parameters_without_a_direction_of_b0_are_refused(folder: Path, text: st
         MeasuredCase.read(folder)
 
 
-def test_holes_in_the_reference_and_masks_apart_are_refused(
+def test_a_reference_with_holes_and_masks_apart_are_refused(
     folder: Path, simulated: tuple[Head, LocalField, torch.Tensor], write_volume: Callable[..., Path]
 ) -> None:
     head = simulated[0]
@@ -148,8 +147,8 @@ def test_holes_in_the_reference_and_masks_apart_are_refused(
     with pytest.raises(MaskInvalid, match=r"mask_score.nii.gz of 'head' lies nowhere in mask.nii.gz"):
         MeasuredCase.read(folder)
     (folder / "mask_score.nii.gz").unlink()
-    spoilt = torch.where(head.chi == head.chi.max(), torch.nan, head.chi)
-    write_volume(folder / "chimap_truth.nii.gz", spoilt, head.grid)
+    with_hole = torch.where(head.chi == head.chi.max(), torch.nan, head.chi)
+    write_volume(folder / "chimap_truth.nii.gz", with_hole, head.grid)
     with pytest.raises(FieldInvalid, match=r"chimap_truth.nii.gz of 'head' is not finite in mask.nii.gz"):
         MeasuredCase.read(folder)
 
@@ -159,13 +158,13 @@ def test_an_unknown_method_is_refused(original: Path) -> None:
         benchmark_measured([original], methods=["cosmos"])
 
 
-def test_each_method_enters_once_at_its_default_and_two_at_automatic_strength() -> None:
-    names = [c.name for c in module.contenders() if module._is_default(c)]
+def test_each_method_runs_at_its_default_and_two_at_automatic_regularisation() -> None:
+    names = [m.name for m in module.benchmark_methods() if module._is_default(m)]
     assert {"ir2qsm", "tkd", "tikhonov", "tikhonov, automatic", "tv", "tv, automatic", "ilsqr", "medi"} <= set(names)
-    assert not any("best" in n or "consistency" in n or "magnitude" in n or n.startswith("its") for n in names)
+    assert not any("best" in n or "consistency" in n or "whole brain" in n for n in names)
 
 
-def test_the_command_scores_folders_and_refuses_what_does_not_go_with_them(
+def test_the_command_scores_folders_and_refuses_conflicting_options(
     original: Path, ir2qsm: Callable[..., object]
 ) -> None:
     ran = ir2qsm("benchmark", "--measured", original, "--methods", "tkd", "--progress", "none")

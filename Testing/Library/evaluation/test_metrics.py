@@ -1,4 +1,4 @@
-"""Metrics: what must hold by their meaning, and what cannot be scored."""
+"""Metrics: properties that follow from their definitions, and inputs that are refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from IR2QSMLib.core.errors import FieldInvalid, IR2QSMError, MaskInvalid, ParameterInvalid
 from IR2QSMLib.evaluation import metrics
-from Testing.Library.metric_cases import SHAPE, a_case, a_mask, some_labels
+from Testing.Library.metric_cases import SHAPE, mask_of, noisy_map
 
 PERFECT = {
     "xsim": 1.0,
@@ -34,7 +34,7 @@ def _broken(value: float) -> Tensor:
 
 @pytest.mark.parametrize("window", ["uniform", "gaussian"])
 def test_xsim_of_flat_maps_over_the_whole_volume_is_their_luminance(window: str) -> None:
-    mask = a_mask("everything")
+    mask = mask_of("everything")
     flat = torch.full(SHAPE, 0.1)
     # 1e-4 / (0.1² + 1e-4): an edge that let zeros in would add a variance and change it.
     assert metrics.xsim(flat, torch.zeros(SHAPE), mask, window) == pytest.approx(1.0 / 101.0, rel=1e-6)
@@ -42,20 +42,20 @@ def test_xsim_of_flat_maps_over_the_whole_volume_is_their_luminance(window: str)
 
 @pytest.mark.parametrize("kind", ["ball", "everything", "corners", "plane"])
 def test_perfect_map_has_perfect_scores(kind: str) -> None:
-    _, truth = a_case()
-    assert metrics.score(truth.clone(), truth, a_mask(kind)) == pytest.approx(PERFECT, abs=1e-9)
+    _, truth = noisy_map()
+    assert metrics.score(truth.clone(), truth, mask_of(kind)) == pytest.approx(PERFECT, abs=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["ball", "corners", "plane", "voxel"])
 def test_values_outside_the_mask_never_matter(kind: str) -> None:
-    (chi, truth), mask = a_case(), a_mask(kind)
+    (chi, truth), mask = noisy_map(), mask_of(kind)
     expected = metrics.score(chi, truth, mask)
     skull, broken = truth.where(mask, 9.4), chi.where(mask, math.nan)
     assert metrics.score(broken, skull, mask) == pytest.approx(expected, rel=0.0, abs=0.0, nan_ok=True)
 
 
 def test_margins_around_the_head_do_not_matter() -> None:
-    (chi, truth), mask = a_case(), a_mask("ball")
+    (chi, truth), mask = noisy_map(), mask_of("ball")
     mask[:6], mask[-6:], mask[:, :5], mask[:, -5:], mask[..., :8], mask[..., -8:] = (False,) * 6
     expected = metrics.score(chi, truth, mask)
     wider = [torch.nn.functional.pad(t, (4, 9, 11, 2, 7, 7)) for t in (chi, truth, mask)]
@@ -64,13 +64,13 @@ def test_margins_around_the_head_do_not_matter() -> None:
 
 @pytest.mark.parametrize("order", [(2, 0, 1), (1, 0, 2)])
 def test_the_order_of_the_axes_does_not_matter(order: tuple[int, int, int]) -> None:
-    (chi, truth), mask = a_case(), a_mask("corners")
-    turned = metrics.score(chi.permute(order), truth.permute(order), mask.permute(order))
-    assert turned == pytest.approx(metrics.score(chi, truth, mask), rel=1e-9)
+    (chi, truth), mask = noisy_map(), mask_of("corners")
+    permuted = metrics.score(chi.permute(order), truth.permute(order), mask.permute(order))
+    assert permuted == pytest.approx(metrics.score(chi, truth, mask), rel=1e-9)
 
 
-def test_score_is_every_metric_by_its_own_function() -> None:
-    (chi, truth), mask = a_case(), a_mask("ball")
+def test_score_agrees_with_every_metric() -> None:
+    (chi, truth), mask = noisy_map(), mask_of("ball")
     assert metrics.score(chi, truth, mask) == pytest.approx(
         {
             "xsim": metrics.xsim(chi, truth, mask),
@@ -88,14 +88,14 @@ def test_score_is_every_metric_by_its_own_function() -> None:
 
 
 def test_each_window_and_each_fit_gives_another_number() -> None:
-    (chi, truth), mask = a_case(), a_mask("ball")
+    (chi, truth), mask = noisy_map(), mask_of("ball")
     scores = metrics.score(chi, truth, mask)
     assert abs(scores["xsim"] - scores["xsim_gaussian"]) > 1e-4
     assert len({round(scores[name], 2) for name in ("nrmse", "nrmse_demeaned", "nrmse_detrended")}) == 3
 
 
-def test_each_fit_forgives_what_its_name_says() -> None:
-    (_, truth), mask = a_case(), a_mask("ball")
+def test_each_fit_ignores_its_own_kind_of_error() -> None:
+    (_, truth), mask = noisy_map(), mask_of("ball")
     shifted, scaled, affine = truth + 0.05, 1.1 * truth, -0.03 + 0.7 * truth
     assert metrics.nrmse(scaled, truth, mask, "none") == pytest.approx(10.0)
     assert metrics.nrmse(scaled, truth, mask, "demeaned") == pytest.approx(10.0)
@@ -106,13 +106,13 @@ def test_each_fit_forgives_what_its_name_says() -> None:
 
 
 def test_detrended_error_is_the_same_for_any_affine_change_of_the_map() -> None:
-    (chi, truth), mask = a_case(), a_mask("ball")
+    (chi, truth), mask = noisy_map(), mask_of("ball")
     expected = metrics.nrmse(chi, truth, mask, "detrended")
     assert metrics.nrmse(3.0 * chi - 0.2, truth, mask, "detrended") == pytest.approx(expected, rel=1e-9)
 
 
-def test_no_map_at_all_has_the_whole_truth_as_its_error() -> None:
-    (_, truth), mask = a_case(), a_mask("ball")
+def test_an_empty_map_has_an_error_of_100_percent() -> None:
+    (_, truth), mask = noisy_map(), mask_of("ball")
     scores = metrics.score(torch.zeros(SHAPE), truth, mask)
     assert {scores["nrmse"], scores["nrmse_demeaned"], scores["hfen"]} == {100.0}
     # QSM-CI falls back to the demeaned error; there is no slope to divide by, and we say so.
@@ -120,8 +120,8 @@ def test_no_map_at_all_has_the_whole_truth_as_its_error() -> None:
     assert math.isnan(scores["correlation"])
 
 
-def test_correlation_is_the_sign_of_a_line() -> None:
-    (_, truth), mask = a_case(), a_mask("ball")
+def test_correlation_of_a_line_is_the_sign_of_its_slope() -> None:
+    (_, truth), mask = noisy_map(), mask_of("ball")
     assert metrics.correlation(0.3 * truth + 1.0, truth, mask) == pytest.approx(1.0)
     assert metrics.correlation(-2.0 * truth, truth, mask) == pytest.approx(-1.0)
 
@@ -129,34 +129,34 @@ def test_correlation_is_the_sign_of_a_line() -> None:
 def test_psnr_of_an_error_of_a_tenth_of_the_range_is_20_db() -> None:
     truth = torch.zeros(SHAPE, dtype=torch.float64)
     truth[10:] = 0.3
-    mask = a_mask("everything")
+    mask = mask_of("everything")
     assert metrics.psnr(truth + 0.03, truth, mask) == pytest.approx(20.0)
     assert metrics.psnr(truth - 0.003, truth, mask) == pytest.approx(40.0)
 
 
-def test_ssim_and_psnr_know_no_unit_and_xsim_knows_ppm() -> None:
-    (chi, truth), mask = a_case(), a_mask("ball")
+def test_ssim_and_psnr_do_not_depend_on_the_unit_and_xsim_does() -> None:
+    (chi, truth), mask = noisy_map(), mask_of("ball")
     ppm, ppb = (metrics.score(unit * chi, unit * truth, mask) for unit in (1.0, 1000.0))
     assert (ppb["ssim"], ppb["psnr"]) == pytest.approx((ppm["ssim"], ppm["psnr"]))
     assert abs(ppb["xsim"] - ppm["xsim"]) > 1e-3
 
 
-def test_constant_truth_has_no_ratio_to_it() -> None:
-    chi, _ = a_case()
+def test_a_constant_truth_leaves_ratios_undefined() -> None:
+    chi, _ = noisy_map()
     # 0.1 is no binary fraction: its mean differs from it in the last bit.
-    scores = metrics.score(chi, torch.full(SHAPE, 0.1), a_mask("ball"))
+    scores = metrics.score(chi, torch.full(SHAPE, 0.1), mask_of("ball"))
     undefined = {name for name, value in scores.items() if math.isnan(value)}
     assert undefined == {"nrmse_demeaned", "nrmse_detrended", "correlation", "ssim", "psnr"}
 
 
 def test_single_precision_maps_are_scored_in_double() -> None:
-    (chi, truth), mask = a_case(), a_mask("ball")
+    (chi, truth), mask = noisy_map(), mask_of("ball")
     chi, truth = chi.float(), truth.float()
     assert metrics.score(chi, truth, mask) == metrics.score(chi.double(), truth.double(), mask)
 
 
-def test_a_map_that_is_being_trained_is_scored_and_left_alone() -> None:
-    (chi, truth), mask = a_case(), a_mask("ball")
+def test_a_map_that_requires_gradients_is_scored_and_unchanged() -> None:
+    (chi, truth), mask = noisy_map(), mask_of("ball")
     expected, before = metrics.score(chi, truth, mask), (chi.clone(), truth.clone())
     assert metrics.score(chi.clone().requires_grad_(), truth, mask) == expected
     assert torch.equal(chi, before[0])
@@ -165,36 +165,9 @@ def test_a_map_that_is_being_trained_is_scored_and_left_alone() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_gives_the_same_scores() -> None:
-    (chi, truth), mask = a_case(), a_mask("ball")
-    found = metrics.score(chi.cuda(), truth.cuda(), mask.cuda())
-    assert found == pytest.approx(metrics.score(chi, truth, mask), rel=1e-9)
-    assert metrics.roi_slope(chi.cuda(), truth.cuda(), some_labels().cuda()) == pytest.approx(
-        metrics.roi_slope(chi, truth, some_labels()), rel=1e-9
-    )
-
-
-def test_regional_means_are_those_of_the_regions() -> None:
-    labels = some_labels()
-    values = torch.where(labels > 0, 0.01 * labels, math.nan)
-    assert metrics.roi_means(values, labels) == pytest.approx({n: 0.01 * n for n in range(1, 7)})
-
-
-def test_regional_slope_is_the_loss_of_contrast_and_not_the_offset() -> None:
-    (_, truth), labels = a_case(), some_labels()
-    assert metrics.roi_slope(0.75 * truth + 0.4, truth, labels) == pytest.approx(0.75)
-
-
-def test_small_region_counts_as_much_as_a_large_one() -> None:
-    labels = torch.zeros(SHAPE, dtype=torch.uint8)
-    labels[:9], labels[12, 3, 3], labels[14, 3, 3] = 1, 2, 3
-    truth, chi = 0.1 * labels, torch.zeros(SHAPE)
-    chi[12, 3, 3], chi[14, 3, 3] = 0.05, 0.2
-    assert metrics.roi_slope(chi, truth, labels) == pytest.approx(1.0)
-
-
-def test_regions_that_are_alike_in_the_truth_have_no_slope() -> None:
-    chi, _ = a_case()
-    assert math.isnan(metrics.roi_slope(chi, torch.full(SHAPE, 0.1), some_labels()))
+    (chi, truth), mask = noisy_map(), mask_of("ball")
+    on_gpu = metrics.score(chi.cuda(), truth.cuda(), mask.cuda())
+    assert on_gpu == pytest.approx(metrics.score(chi, truth, mask), rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -212,20 +185,20 @@ def test_regions_that_are_alike_in_the_truth_have_no_slope() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"mask": a_mask("none")}, MaskInvalid, "The mask is empty; expected at least one voxel"),
-        ({"mask": a_mask("ball").float()}, MaskInvalid, r"The mask is torch\.float32; expected bool"),
-        ({"mask": a_mask("ball")[1:]}, ParameterInvalid, r"\(21, 18, 25\), \(20, 18, 25\); expected one shape"),
+        ({"mask": mask_of("none")}, MaskInvalid, "The mask is empty; expected at least one voxel"),
+        ({"mask": mask_of("ball").float()}, MaskInvalid, r"The mask is torch\.float32; expected bool"),
+        ({"mask": mask_of("ball")[1:]}, ParameterInvalid, r"\(21, 18, 25\), \(20, 18, 25\); expected one shape"),
         ({"truth": torch.zeros(21, 18, 24)}, ParameterInvalid, r"\(21, 18, 25\), \(21, 18, 24\), "),
         ({"chi": _broken(math.inf)}, FieldInvalid, "The map is not finite in 3 voxels; expected numbers"),
         ({"truth": _broken(math.nan)}, FieldInvalid, "The truth is not finite in 3 voxels; expected numbers"),
     ],
 )
-def test_what_cannot_be_scored_is_refused(
+def test_inputs_that_cannot_be_scored_are_refused(
     metric: object, change: dict[str, Tensor], error: type[IR2QSMError], message: str
 ) -> None:
-    chi, truth = a_case()
+    chi, truth = noisy_map()
     with pytest.raises(error, match=message):
-        metric(**{"chi": chi, "truth": truth, "mask": a_mask("ball")} | change)  # type: ignore[operator]
+        metric(**{"chi": chi, "truth": truth, "mask": mask_of("ball")} | change)  # type: ignore[operator]
 
 
 def test_batch_is_refused() -> None:
@@ -234,30 +207,8 @@ def test_batch_is_refused() -> None:
 
 
 def test_unknown_window_and_fit_are_refused_by_name() -> None:
-    (chi, truth), mask = a_case(), a_mask("ball")
+    (chi, truth), mask = noisy_map(), mask_of("ball")
     with pytest.raises(ParameterInvalid, match="The XSIM window is 'box'; expected one of gaussian, uniform"):
         metrics.xsim(chi, truth, mask, window="box")
     with pytest.raises(ParameterInvalid, match="'linear'; expected one of none, demeaned, detrended"):
         metrics.nrmse(chi, truth, mask, fit="linear")
-
-
-@pytest.mark.parametrize(
-    ("labels", "error", "message"),
-    [
-        (torch.zeros(SHAPE, dtype=torch.int64), MaskInvalid, "The labels are 0 everywhere"),
-        (some_labels().double(), ParameterInvalid, r"The labels are torch\.float64; expected integers"),
-        (some_labels()[:5], ParameterInvalid, r"The map is \(21, 18, 25\), the labels \(5, 18, 25\)"),
-        ((some_labels() == 4).int() * 4, ParameterInvalid, "one region, 4; a slope needs at least two"),
-    ],
-)
-def test_labels_without_a_slope_are_refused(labels: Tensor, error: type[IR2QSMError], message: str) -> None:
-    chi, truth = a_case()
-    with pytest.raises(error, match=message):
-        metrics.roi_slope(chi, truth, labels)
-
-
-def test_region_that_is_not_finite_is_refused() -> None:
-    (chi, _), labels = a_case(), some_labels()
-    chi[labels == 3] = math.nan
-    with pytest.raises(FieldInvalid, match="The map is not finite in 162 voxels"):
-        metrics.roi_means(chi, labels)

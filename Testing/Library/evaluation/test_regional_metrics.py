@@ -1,4 +1,4 @@
-"""Regional scores: exact distances, moments that blurring keeps, streaks, veins and honest uncertainties."""
+"""Regional scores: means of regions, moments of lesions, streaks, veins and coverage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from IR2QSMLib.evaluation.regional_metrics import (
     lesion_streaks,
     regions,
     strong_slope,
-    vein_recovery,
+    vein_ratio,
 )
 from IR2QSMLib.physics.distance import distance_from
 from IR2QSMLib.physics.fourier import blur
@@ -40,7 +40,7 @@ def test_blurring_keeps_a_lesions_moment_and_clipping_does_not() -> None:
     assert math.isnan(lesion_moment(truth, truth, torch.zeros_like(lesion), MASK))
 
 
-def test_streaks_are_the_errors_spread_around_the_lesion_alone() -> None:
+def test_streaks_are_the_spread_of_the_error_around_the_lesion() -> None:
     lesion = ball(2.0)
     truth = torch.where(lesion, 0.6, 0.0)
     inside_only = truth + torch.where(lesion, 0.1, 0.0)
@@ -53,15 +53,15 @@ def test_streaks_are_the_errors_spread_around_the_lesion_alone() -> None:
     assert math.isnan(lesion_streaks(far, truth, torch.zeros_like(lesion), MASK, GRID))
 
 
-def test_veins_are_recovered_in_voxels_that_are_mostly_vein() -> None:
+def test_veins_are_compared_in_voxels_that_are_mostly_vein() -> None:
     share = torch.zeros(GRID.shape)
     share[10, 10], share[12, 12] = 0.9, 0.3
     truth = 0.35 * share
-    assert vein_recovery(0.8 * truth, truth, share, MASK) == pytest.approx(0.8)
+    assert vein_ratio(0.8 * truth, truth, share, MASK) == pytest.approx(0.8)
     other = 0.8 * truth
     other[12, 12] = 5.0  # a share of 0.3 does not count
-    assert vein_recovery(other, truth, share, MASK) == pytest.approx(0.8)
-    assert math.isnan(vein_recovery(truth, truth, torch.zeros_like(share), MASK))
+    assert vein_ratio(other, truth, share, MASK) == pytest.approx(0.8)
+    assert math.isnan(vein_ratio(truth, truth, torch.zeros_like(share), MASK))
 
 
 def test_the_regions_are_the_nuclei_the_veins_and_the_rim() -> None:
@@ -72,15 +72,15 @@ def test_the_regions_are_the_nuclei_the_veins_and_the_rim() -> None:
     labels[3:8, 10, 10] = 4
     share = torch.zeros(grid.shape)
     share[15, 15] = 0.6
-    found = regions(mask, labels, share, grid)
-    assert set(found) == {"all", "nuclei", "edge", "veins"}
-    assert int(found["nuclei"].sum()) == 3 and int(found["veins"].sum()) == 20
-    assert int(found["edge"].sum()) == 20**3 - 16**3  # two voxels of 2 mm on every side
+    masks = regions(mask, labels, share, grid)
+    assert set(masks) == {"all", "nuclei", "edge", "veins"}
+    assert int(masks["nuclei"].sum()) == 3 and int(masks["veins"].sum()) == 20
+    assert int(masks["edge"].sum()) == 20**3 - 16**3  # two voxels of 2 mm on every side
     assert "veins" not in regions(mask, labels, None, grid)
     assert bool(regions(MASK, torch.zeros(GRID.shape), None, GRID)["edge"][0].all())  # the volume ends there
 
 
-def test_normal_errors_are_covered_as_they_should_be() -> None:
+def test_normal_errors_have_their_coverage() -> None:
     generator = torch.Generator().manual_seed(1)
     sigma = 0.01 + 0.05 * torch.rand(GRID.shape, generator=generator)
     error = sigma * torch.randn(GRID.shape, generator=generator)
@@ -89,15 +89,15 @@ def test_normal_errors_are_covered_as_they_should_be() -> None:
     half[:20] = False
     error[half] *= 2.0
     where = {"all": MASK, "half": half, "none": torch.zeros_like(MASK)}
-    found = coverage(truth + error + 0.3, sigma, truth, where)  # a constant is no error
-    assert found["half"] == pytest.approx((38.3, 68.3), abs=1.5)  # twice the error: half the σ
-    assert found["all"] == pytest.approx((53.3, 81.8), abs=1.5)
-    assert all(math.isnan(share) for share in found["none"])
+    covered = coverage(truth + error + 0.3, sigma, truth, where)  # a constant is no error
+    assert covered["half"] == pytest.approx((38.3, 68.3), abs=1.5)  # twice the error: half the σ
+    assert covered["all"] == pytest.approx((53.3, 81.8), abs=1.5)
+    assert all(math.isnan(share) for share in covered["none"])
     with pytest.raises(ParameterInvalid, match="The regions are half; expected one named 'all'"):
         coverage(truth, sigma, truth, {"half": half})
 
 
-def test_the_slope_of_strong_sources_counts_those_alone() -> None:
+def test_the_slope_of_strong_sources_ignores_weak_ones() -> None:
     generator = torch.Generator().manual_seed(0)
     truth = 0.02 * torch.randn(20, 20, 20, generator=generator)
     truth[:4, :4, :4] += 0.2

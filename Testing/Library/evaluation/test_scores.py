@@ -1,4 +1,4 @@
-"""The benchmark's board: lesions by what they are, coverage by region, and one table of noise against error."""
+"""The benchmark's tables: lesions by kind, coverage by region, and one score against noise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GRID = Grid((32, 32, 32), (2.0, 2.0, 2.0))
 
 @pytest.fixture(scope="module")
 def head() -> Head:
-    chi = 0.02 * RandomSource(0).smooth(GRID, 4.0)
+    chi = 0.02 * RandomSource(0).smooth_noise(GRID, 4.0)
     labels, lesions = (torch.zeros(GRID.shape, dtype=torch.int16) for _ in range(2))
     labels[4:8, 4:8, 4:8], labels[20:24, 4:8, 4:8] = 1, 2
     chi[labels == 1], chi[labels == 2] = 0.1, 0.15
@@ -30,11 +30,11 @@ def head() -> Head:
     return Head(chi, mask, torch.zeros(GRID.shape), labels, GRID, veins, lesions)
 
 
-def test_lesions_are_told_by_sign_and_size(head: Head) -> None:
-    judged = score_map("m", 0.5 * head.chi, None, head, 1.0, 2e6)
-    assert set(judged.lesions) == {"microbleeds", "haemorrhage", "calcification"}
-    assert all(moment == pytest.approx(50.0, abs=0.1) for moment, _ in judged.lesions.values())
-    assert judged.scores["slope"] == pytest.approx(0.5) and judged.scores["veins"] == pytest.approx(0.5)
+def test_lesions_are_named_by_sign_and_size(head: Head) -> None:
+    scores = score_map("m", 0.5 * head.chi, None, head, 1.0, 2e6)
+    assert set(scores.lesions) == {"microbleeds", "haemorrhage", "calcification"}
+    assert all(moment == pytest.approx(50.0, abs=0.1) for moment, _ in scores.lesions.values())
+    assert scores.scores["slope"] == pytest.approx(0.5) and scores.scores["veins"] == pytest.approx(0.5)
     assert score_map("m", head.chi, None, replace(head, lesions=None), 1.0, 2e6).lesions == {}
 
 
@@ -51,7 +51,7 @@ def test_the_tables_hold_lesions_and_coverage_only_where_there_are_any(head: Hea
         assert len({len(line) for line in table.splitlines()}) == 1
 
 
-def test_noise_stands_against_error_method_by_method() -> None:
+def test_one_score_is_listed_against_noise() -> None:
     def scored(name: str, value: float) -> MapScores:
         return MapScores(name, {"xsim": value}, 0.0, 0.0)
 

@@ -9,7 +9,7 @@ import torch
 
 from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.physics.distance import distance_from
+from IR2QSMLib.physics.distance import depth_inside, distance_from
 
 
 @pytest.mark.parametrize("size", [(1.0, 1.0, 1.0), (0.7, 1.5, 3.0)])
@@ -41,3 +41,13 @@ def test_a_region_of_another_shape_or_type_is_refused() -> None:
         distance_from(torch.zeros(3, 3, 3, dtype=torch.bool), Grid((40, 36, 32)), 1.0)
     with pytest.raises(ParameterInvalid, match=r"region is torch.float32"):
         distance_from(torch.zeros(3, 3, 3), Grid((3, 3, 3)), 1.0)
+
+
+def test_depth_counts_the_grid_s_faces_as_edges() -> None:
+    grid = Grid((5, 4, 3), (1.0, 1.5, 2.0))
+    mask = torch.ones(grid.shape, dtype=torch.bool)
+    depth = depth_inside(mask, grid)
+    assert depth[:, 1, 1].tolist() == [1.0, 2.0, 3.0, 2.0, 1.0] and depth[2, :, 1].tolist() == [1.5, 3.0, 3.0, 1.5]
+    mask[2, 1, 1] = False
+    depth = depth_inside(mask, grid)
+    assert float(depth[2, 1, 1]) == 0.0 and float(depth[2, 2, 1]) == 1.5 and float(depth[1, 1, 1]) == 1.0

@@ -12,7 +12,7 @@ from torch import Tensor
 from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import silent
-from IR2QSMLib.evaluation.benchmark import THRESHOLDS
+from IR2QSMLib.evaluation.benchmark_methods import THRESHOLDS
 from IR2QSMLib.evaluation.metrics import xsim
 from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
 from IR2QSMLib.inversion.registry import Method

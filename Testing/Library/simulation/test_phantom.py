@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.evaluation.metrics import roi_slope
+from IR2QSMLib.evaluation.region_statistics import roi_slope
 from IR2QSMLib.simulation.head import Head
 from IR2QSMLib.simulation.phantom import BODY_CHI, draw_phantom
 from IR2QSMLib.simulation.random_source import RandomSource
