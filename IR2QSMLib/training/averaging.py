@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from IR2QSMLib.core.devices import half_precision
-from IR2QSMLib.networks.blocks import settle_batch_norm
+from IR2QSMLib.networks.blocks import reestimate_batch_norm
 from IR2QSMLib.networks.registry import Network, build
 
 
@@ -64,5 +64,5 @@ def evaluation_network(average: AveragedModel, batch_norm_inputs: Iterable[tuple
     network.load_state_dict(average.module.state_dict())
     batches = list(batch_norm_inputs)
     with torch.autocast(device.type, torch.bfloat16, enabled=half_precision(str(device)) is not None):
-        settle_batch_norm(network, batches)
+        reestimate_batch_norm(network, batches)
     return network

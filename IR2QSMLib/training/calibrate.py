@@ -19,7 +19,7 @@ from IR2QSMLib.evaluation.regional_metrics import regions
 from IR2QSMLib.inversion.learned.consistency import DataTerm
 from IR2QSMLib.inversion.learned.load import load
 from IR2QSMLib.inversion.learned.method import Learned
-from IR2QSMLib.inversion.learned.uncertainty import FEATURES, Calibration, features, scaled
+from IR2QSMLib.inversion.learned.uncertainty import FEATURES, Calibration, normalise_features, voxel_features
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.weights import model_card, read_weights, weights_bytes
 from IR2QSMLib.physics.working_grid import WorkingGrid
@@ -105,7 +105,7 @@ def errors_by_region(
     field = working_grid.to_working_grid(case.field)
     chi = method(field, progress).values
     head, mask = case.head, field.mask
-    all_features = features(chi, DataTerm.of(field)).cpu()
+    all_features = voxel_features(chi, DataTerm.of(field)).cpu()
     truth = working_grid.volume_to_working_grid(head.chi)
     difference = (chi[mask].cpu() - truth[mask.cpu()]).double()
     error = (difference - difference.mean()).abs().float()
@@ -153,7 +153,7 @@ def fit_calibration(samples: Sequence[RegionErrors]) -> Calibration:
     wanted = [VEIN_COVERAGE if s.region == "veins" else NORMAL_COVERAGE for s in samples]
     shares = torch.tensor(wanted, dtype=torch.float64)
     low, high = all_features.amin(1), all_features.amax(1)
-    z = scaled(all_features, low, high)
+    z = normalise_features(all_features, low, high)
     i, j = torch.triu_indices(len(z), len(z))
     terms = z[i] * z[j]  # (term, voxel)
     beta = torch.zeros(len(terms), dtype=torch.float64)
@@ -226,7 +226,7 @@ def calibrate(
     """
     loaded, used = load(weights), choose_device(device)
     methods: list[type[Learned]] = [Learned, *Learned.__subclasses__()]
-    method = next(m for m in methods if m.kind == loaded.kind)(weights, calibrated=False)
+    method = next(m for m in methods if m.network_name == loaded.network_name)(weights, calibrated=False)
     generator = torch.Generator().manual_seed(0)
     cases = {**FIT_CASES, **CHECK_CASES}
     samples: list[RegionErrors] = []

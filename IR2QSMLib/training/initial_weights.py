@@ -11,7 +11,8 @@ from IR2QSMLib.core.errors import WeightsInvalid
 from IR2QSMLib.io.weights import read_weights, strict_state_dict
 from IR2QSMLib.networks.blocks import fold_batch_norm
 from IR2QSMLib.networks.ir2unet import IR2Unet
-from IR2QSMLib.networks.registry import Config, Network, build, kind_of
+from IR2QSMLib.networks.registry import Config, Network, build, network_name_of
+from IR2QSMLib.networks.whole_brain import WholeBrainUnet
 
 
 def initial_network(config: Config, seed: int, path: Path | None = None) -> Network:
@@ -46,7 +47,7 @@ def load_initial_weights(path: Path, network: Network) -> None:
     WeightsInvalid
         When the weights are another network's, of another size or, except for IR2U-net, of another unit.
     """
-    weights, name = read_weights(path), kind_of(network.config)
+    weights, name = read_weights(path), network_name_of(network.config)
     if weights.header.get("network") != name:
         raise WeightsInvalid(
             f"'{weights.name}' holds a '{weights.header.get('network')}'; expected a '{name}'.",
@@ -60,6 +61,8 @@ def load_initial_weights(path: Path, network: Network) -> None:
     else:
         network.load_state_dict(strict_state_dict(weights, network.state_dict()))
     unit = float(weights.header["config"].get("unit", 1.0))
+    if isinstance(network, WholeBrainUnet):  # homogeneous: the unit makes no difference
+        return
     if isinstance(network, IR2Unet):
         network.rescale(network.config.unit / unit)
     elif network.config.unit != unit:

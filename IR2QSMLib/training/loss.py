@@ -11,11 +11,12 @@ LOSSES = ("squared", "absolute", "relative")
 CORNER = 0.01
 """Error [ppm] from which on the relative loss grows with its size and no longer with its square."""
 MIN_FIRST_ERROR = 0.005
-"""Error of the first map [ppm] at the least in the denominator of a relative loss
-(docs/experiments/2026-12-01-relative-loss.md)."""
+"""Least error of the first map [ppm] in the denominator of a relative loss, just below that of the best of 240
+training patches, 0.006 ppm (docs/experiments/2026-12-01-gradient-limit.md)."""
 GRADIENT_LIMITS = {"squared": 20.0, "absolute": 20.0, "relative": 1.0}
-"""Norm to which larger gradients are cut. The first two losses are in units of 0.01 ppm; the relative one is about 1,
-and an ordinary gradient of its has a norm of 0.7 to 5 (docs/experiments/2026-12-01-relative-loss.md)."""
+"""Norm to which larger gradients are cut. Squared and absolute errors are in units of 0.01 ppm; the relative loss and
+the norms of its gradients are about 1, and with a limit of 20 a run on it diverged
+(docs/experiments/2026-12-01-gradient-limit.md)."""
 
 
 def huber(chi: Tensor, truth: Tensor, mask: Tensor, corner: float) -> Tensor:
@@ -37,8 +38,7 @@ def huber(chi: Tensor, truth: Tensor, mask: Tensor, corner: float) -> Tensor:
 def at_least_min_error(first_error: Tensor, corner: float) -> Tensor:
     """A first map's `huber` error as the denominator of a relative loss: at least that of `MIN_FIRST_ERROR` everywhere.
 
-    A first map without error would give its patch an endless weight: in one run the mean loss of rounds rose from 0.95
-    to 836, and the weights were lost. Below this error no map needs correction.
+    A first map without error would give its patch an endless weight, though it needs no correction.
     """
     return first_error.clamp_min(0.5 * (MIN_FIRST_ERROR / corner) ** 2)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from IR2QSMLib.core.errors import ParameterInvalid
-from IR2QSMLib.inversion.learned.network_input import NetworkInput, require_fit
+from IR2QSMLib.inversion.learned.network_input import NetworkInput, require_matching_input
 from IR2QSMLib.networks.ir2unet import IR2UnetConfig
-from IR2QSMLib.networks.registry import NETWORKS, Config, kind_of
+from IR2QSMLib.networks.registry import NETWORKS, Config, make_config, network_name_of
 from IR2QSMLib.training.loss import LOSSES
 from IR2QSMLib.training.patch_task import PatchTask
 from IR2QSMLib.training.sampling import Sampling
@@ -59,12 +59,12 @@ class Recipe:
             )
         if self.loss not in LOSSES:
             raise ParameterInvalid(f"The loss is '{self.loss}'; expected one of {', '.join(LOSSES)}.", option="loss")
-        require_fit(self.network_input, self.config)
+        require_matching_input(self.network_input, self.config)
 
     @property
     def network(self) -> str:
         """The network's name."""
-        return kind_of(self.config)
+        return network_name_of(self.config)
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe for JSON."""
@@ -76,7 +76,7 @@ class Recipe:
         rest = dict(values)
         if "config" not in rest:
             rest = {OLD_NAMES.get(key, key): value for key, value in rest.items()}
-        config = NETWORKS[rest.pop("network", "ir2unet")].config(**rest.pop("config"))
+        config = make_config(rest.pop("network", "ir2unet"), **rest.pop("config"))
         network_input = NetworkInput.from_dict(rest.pop("network_input"))
         return cls(config, network_input, Sampling.from_dict(rest.pop("sampling")), **rest)
 

@@ -24,18 +24,13 @@ from IR2QSMLib.training.patch_task import PatchTask
 from IR2QSMLib.training.recipe import FILE, Recipe
 from IR2QSMLib.training.schedule import RunTimer, learning_rate
 
-ABSURD_GRADIENT = 1000.0
-"""Factor on a task's gradient limit, beyond which a gradient is no direction to follow, and the step is skipped
-(docs/experiments/2026-12-01-relative-loss.md)."""
-
 
 class TrainingRun:
     """A training run in a folder: recipe.json, checkpoint.safetensors, log.jsonl and weights.safetensors with its card.
 
     A run that is in the folder continues where it stopped, with the recipe that it has there, bit for bit as if it had
-    not been interrupted. Gradients are cut at the task's limit. A step is skipped when its gradient is not finite or
-    `ABSURD_GRADIENT` times larger than that limit: even when cut, its direction is that of one broken example, and the
-    optimizer would keep it for many steps.
+    not been interrupted. Gradients are cut at the task's limit, so that an example with an absurd loss moves the
+    weights no more than an ordinary one. A step whose gradient is not finite is skipped, and the log counts it.
 
     Parameters
     ----------
@@ -124,7 +119,7 @@ class TrainingRun:
         Raises
         ------
         ParameterInvalid
-            When no step of a round has a gradient that can be used.
+            When no step of a round has a finite gradient.
         """
         fabric, recipe, task = self.fabric, self.recipe, self.task
         keep_freed_memory()
@@ -165,7 +160,7 @@ class TrainingRun:
                 fabric.backward(loss)
                 # Devices share their gradients, so that all take or skip a step together.
                 norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), task.gradient_limit))
-                if math.isfinite(norm) and norm <= ABSURD_GRADIENT * task.gradient_limit:
+                if math.isfinite(norm):
                     optimizer.step()
                     average.update_parameters(network)
                     total_loss += loss.detach()
@@ -177,7 +172,7 @@ class TrainingRun:
                     self.progress(timer.sitting_fraction, "training")
             if n_steps == 0:
                 raise ParameterInvalid(
-                    f"No step of round {self.round} has a gradient that can be used; begin a new run with a lower "
+                    f"No step of round {self.round} has a finite gradient; begin a new run with a lower "
                     "--learning-rate, or from earlier weights with --initial-weights.",
                     option="learning-rate",
                 )

@@ -11,20 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from IR2QSMLib.training.data import Sampling, draw_round
 
 from IR2QSMLib.core.errors import ParameterInvalid
-from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.io.images import read_volume
 from IR2QSMLib.io.masks import read_labels, read_mask
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.simulation import cases
 from IR2QSMLib.simulation.cases import CASES, FIRST_TRAINING_SEED, Case, simulate, write_case
 from IR2QSMLib.simulation.random_source import RandomSource
-from IR2QSMLib.training import data as training_data
-from IR2QSMLib.training import validation as training_validation
-from IR2QSMLib.training.validation import validation_cases
 
 SMALL = Case(0, 40.0, shape=(48, 56, 48), voxel_size=(3.0, 3.0, 3.0))
 CPU = torch.device("cpu")
@@ -36,45 +30,6 @@ class Stopped(Exception):
 
 def test_every_case_is_below_the_first_training_seed() -> None:
     assert all(0 <= case.seed < FIRST_TRAINING_SEED for case in CASES.values())
-
-
-@pytest.mark.parametrize(
-    "feed", [Sampling(), Sampling(seed=1), Sampling(seed=7, volumes=2, patches=4), Sampling(seed=500)]
-)
-def test_no_training_seed_is_a_held_out_one(feed: Sampling, monkeypatch: pytest.MonkeyPatch) -> None:
-    seeds: list[int] = []
-
-    def recorded(seed: int, device: torch.device) -> RandomSource:
-        seeds.append(seed)
-        return RandomSource(seed, device)
-
-    monkeypatch.setattr(training_data, "Dice", recorded)
-
-    def empty(reading: NetworkInput, feed: Sampling, rng: RandomSource) -> training_data.Patches:
-        return training_data.Patches(torch.zeros(feed.patches, 2), [Grid((1, 1, 1))] * feed.patches)
-
-    monkeypatch.setattr(training_data, "cut_patches", empty)
-    for number in (0, 1, 2, 1000):
-        for rank in range(3):
-            list(draw_round(NetworkInput(), feed, number, CPU, rank, 3))
-    assert len(seeds) == len(set(seeds)) == 4 * 3 * feed.volumes  # and none is drawn twice
-    assert min(seeds) >= FIRST_TRAINING_SEED
-
-
-def test_the_validation_seeds_are_held_out_and_not_the_benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
-    seeds: list[int] = []
-
-    def recorded(seed: int, device: torch.device) -> RandomSource:
-        seeds.append(seed)
-        return RandomSource(seed, device)
-
-    monkeypatch.setattr(training_validation, "Dice", recorded)
-    for name in ("draw_brain", "draw_shapes", "draw_phantom"):
-        monkeypatch.setattr(training_validation, name, lambda *_, **__: None)
-    validation_cases(CPU)
-    assert len(seeds) == 6 and max(seeds) < FIRST_TRAINING_SEED
-    # A held-out head is another construction, in which the same seed draws another head.
-    assert set(seeds).isdisjoint(case.seed for case in CASES.values() if not case.held_out)
 
 
 def test_the_cases_cover_noise_lesions_and_grids() -> None:

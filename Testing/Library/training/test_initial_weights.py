@@ -14,7 +14,7 @@ from IR2QSMLib.inversion.learned.load import load
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.networks.blocks import Estimate
 from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
-from IR2QSMLib.networks.registry import build, sized
+from IR2QSMLib.networks.registry import build, make_config
 from IR2QSMLib.training.initial_weights import initial_network, load_initial_weights
 from Testing.Library.training.small_runs import RECIPE, PacedRun
 
@@ -97,12 +97,12 @@ def test_a_unit_that_is_no_positive_number_is_refused(unit: object) -> None:
 @pytest.mark.parametrize("name", ["unet", "lpcnn"])
 def test_a_network_begins_from_its_own_weights_in_its_unit(name: str, make_weights: Callable[..., Path]) -> None:
     path = make_weights(NetworkInput("both"), kind=name)
-    network = build(sized(name, width=0.125, n_inputs=2))
+    network = build(make_config(name, width=0.125, n_inputs=2))
     load_initial_weights(path, network)
     stored = load(path).network.state_dict()
     key = "head.weight" if name == "unet" else "proximal.head.weight"
     assert torch.equal(network.state_dict()[key], stored[key])
     with pytest.raises(WeightsInvalid, match="counts in units of"):
-        load_initial_weights(path, build(sized(name, width=0.125, n_inputs=2, unit=0.2)))
+        load_initial_weights(path, build(make_config(name, width=0.125, n_inputs=2, unit=0.2)))
     with pytest.raises(WeightsInvalid, match=f"holds a '{name}'; expected a 'xqsm'"):
-        load_initial_weights(path, build(sized("xqsm", width=0.125, n_inputs=2)))
+        load_initial_weights(path, build(make_config("xqsm", width=0.125, n_inputs=2)))

@@ -12,7 +12,7 @@ import torch
 
 from IR2QSMLib.inversion.learned.load import load
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
-from IR2QSMLib.networks.registry import NETWORKS, build, sized
+from IR2QSMLib.networks.registry import NETWORKS, build, make_config
 from IR2QSMLib.training import patch_task
 from IR2QSMLib.training.patch_cache import draw_round
 from IR2QSMLib.training.recipe import Recipe
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("small_runs")
 
 def recipe_of(name: str, **options: Any) -> Recipe:
     network_input = NetworkInput("both")
-    return Recipe(sized(name, width=0.125, n_inputs=network_input.n_channels), network_input, SAMPLING, **options)
+    return Recipe(make_config(name, width=0.125, n_inputs=network_input.n_channels), network_input, SAMPLING, **options)
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -47,12 +47,12 @@ def test_one_loop_trains_any_network_and_resumes(name: str, tmp_path: Path) -> N
     assert (card["network"], card["recipe"]["network"]) == (name, name)
     assert Recipe.read(tmp_path / "parts") == recipe
     loaded = load(tmp_path / "unbroken" / "weights.safetensors")
-    assert (loaded.kind, loaded.network.config, loaded.network_input) == (
+    assert (loaded.network_name, loaded.network.config, loaded.network_input) == (
         name,
         recipe.config.eval_config,
         recipe.network_input,
     )
-    assert card["validation"]["xsims"] and all(0.0 < x <= 1.0 for x in card["validation"]["xsims"])
+    assert card["validation"]["xsims"] and all(-1.0 <= x <= 1.0 for x in card["validation"]["xsims"])
 
 
 @pytest.mark.parametrize("name", ["unet", "lpcnn", "modl-qsm"])

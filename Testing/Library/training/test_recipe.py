@@ -9,7 +9,7 @@ import pytest
 
 from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
-from IR2QSMLib.networks.registry import sized
+from IR2QSMLib.networks.registry import make_config
 from IR2QSMLib.networks.whole_brain import WholeBrainConfig
 from IR2QSMLib.training.recipe import Recipe
 from IR2QSMLib.training.sampling import Sampling
@@ -49,7 +49,7 @@ def test_a_recipe_whose_parts_do_not_fit_is_refused() -> None:
 
 def test_an_unrolled_network_is_not_trained_without_the_field() -> None:
     with pytest.raises(ParameterInvalid, match="'modl-qsm' descends on the field"):
-        Recipe(sized("modl-qsm", width=0.125, n_inputs=1), NetworkInput("first"))
+        Recipe(make_config("modl-qsm", width=0.125, n_inputs=1), NetworkInput("first"))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_recipe_reads_back_from_json(recipe: Recipe) -> None:
 
 def test_a_recipe_of_version_0_1_0_is_read() -> None:
     assert Recipe.from_dict(OLD_RECIPE) == Recipe(
-        WholeBrainConfig(unit=0.05),
+        WholeBrainConfig(),
         NetworkInput("three"),
         Sampling(
             patch_size=80,

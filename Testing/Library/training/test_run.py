@@ -132,11 +132,11 @@ def test_a_run_that_ends_before_its_first_checkpoint_leaves_no_recipe(
 
 
 def broken(patches: Patches, value: float) -> Patches:
-    """Patches whose first map, which the network corrects, is out of all proportion."""
+    """Patches whose first map, which the network corrects, is no number."""
     return replace(patches, first_map=torch.full_like(patches.first_map, value))
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e12])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.usefixtures("small_runs")
 def test_a_step_with_a_broken_example_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float) -> None:
     """The weights are those of the same run without that example."""

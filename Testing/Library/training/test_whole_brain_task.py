@@ -203,15 +203,15 @@ def test_a_first_map_without_error_does_not_outweigh_others() -> None:
 
 def test_a_run_on_whole_brains_leaves_weights_that_load_and_resumes_bit_for_bit(tmp_path: Path) -> None:
     recipe = Recipe(CONFIG, NETWORK_INPUT, Sampling(), whole_brains=True)
-    unbroken = PacedRun(tmp_path / "unbroken", recipe, 0.7)
+    unbroken = PacedRun(tmp_path / "unbroken", recipe, 0.75)
     scores = unbroken()
     assert unbroken.round == 4 and unbroken.step == 24 and math.isfinite(scores["coherence"])
     loaded = load(tmp_path / "unbroken" / "weights.safetensors")
-    assert (loaded.kind, loaded.network.config, loaded.network_input) == ("whole-brain", CONFIG, NETWORK_INPUT)
+    assert (loaded.network_name, loaded.network.config, loaded.network_input) == ("whole-brain", CONFIG, NETWORK_INPUT)
     line = log_of(tmp_path / "unbroken")[-1]
     assert line["samples_per_second"] == pytest.approx(24 / 40.0, abs=0.01)  # one field a step
-    PacedRun(tmp_path / "parts", recipe, 0.7, sitting=0.3)()
-    resumed = PacedRun(tmp_path / "parts", Recipe(), 0.7)
+    PacedRun(tmp_path / "parts", recipe, 0.75, sitting=0.42)()
+    resumed = PacedRun(tmp_path / "parts", Recipe(), 0.75)
     resumed()
     assert resumed.recipe == recipe and resumed.round == 4
     require_same(checkpoint_of(tmp_path / "unbroken").network, checkpoint_of(tmp_path / "parts").network)
