@@ -19,7 +19,7 @@ from IR2QSMLib.io.outputs import Outputs, check_writable
 from IR2QSMLib.pipeline.inputs import LoadedField, load_inputs
 from IR2QSMLib.pipeline.metadata import FieldMetadata
 from IR2QSMLib.pipeline.reconstruct import reconstruct
-from IR2QSMLib.pipeline.result import Result, require_apart, sidecar_of
+from IR2QSMLib.pipeline.result import Result, refuse_overwriting, sidecar_path
 from IR2QSMLib.report.figure import require_matplotlib
 
 
@@ -127,10 +127,10 @@ def _output_files(
 
 def _require_writable(map_files: Mapping[str, Path], report_files: ReportFiles, inputs: Sequence[Path]) -> None:
     """Raise when an output cannot be written or would replace an input."""
-    paths = [*map_files.values(), *map(sidecar_of, map_files.values()), *report_files]
+    paths = [*map_files.values(), *map(sidecar_path, map_files.values()), *report_files]
     for path in paths:
         check_writable(path, ())
-    require_apart(inputs, paths)
+    refuse_overwriting(inputs, paths)
 
 
 def _volume_files(metadata: FieldMetadata) -> list[Path]:
