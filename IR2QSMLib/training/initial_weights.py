@@ -51,7 +51,7 @@ def load_initial_weights(path: Path, network: Network) -> None:
     if weights.header.get("network") != name:
         raise WeightsInvalid(
             f"'{weights.name}' holds a '{weights.header.get('network')}'; expected a '{name}'.",
-            option="initial-weights",
+            option="initial_weights",
         )
     has_batch_norm = weights.header["config"].get("normalised", True)
     if isinstance(network, IR2Unet) and has_batch_norm and not network.config.normalised:
@@ -68,5 +68,5 @@ def load_initial_weights(path: Path, network: Network) -> None:
     elif network.config.unit != unit:
         raise WeightsInvalid(
             f"'{weights.name}' counts in units of {unit:g} ppm; expected {network.config.unit:g} ppm.",
-            option="initial-weights",
+            option="initial_weights",
         )

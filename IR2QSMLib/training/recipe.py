@@ -55,7 +55,7 @@ class Recipe:
         if not 0.0 < self.learning_rate < 1.0:
             raise ParameterInvalid(
                 f"The learning rate is {self.learning_rate:g}; expected a number between 0 and 1.",
-                option="learning-rate",
+                option="learning_rate",
             )
         if self.loss not in LOSSES:
             raise ParameterInvalid(f"The loss is '{self.loss}'; expected one of {', '.join(LOSSES)}.", option="loss")

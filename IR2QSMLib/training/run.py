@@ -174,7 +174,7 @@ class TrainingRun:
                 raise ParameterInvalid(
                     f"No step of round {self.round} has a finite gradient; begin a new run with a lower "
                     "--learning-rate, or from earlier weights with --initial-weights.",
-                    option="learning-rate",
+                    option="learning_rate",
                 )
             self.round += 1
             timer.update()

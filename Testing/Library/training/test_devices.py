@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from IR2QSMLib.cli.train import TRAIN
+from IR2QSMLib.cli.train import COMMAND
 from IR2QSMLib.inversion.learned.load import load
 from Testing.Library.training.small_runs import checkpoint_of
 
@@ -139,7 +139,7 @@ def test_the_command_trains_in_sittings_and_resumes(tmp_path: Path) -> None:
 )
 def test_options_of_version_0_1_0_are_accepted(old: tuple[str, ...], new: tuple[str, ...]) -> None:
     parser = argparse.ArgumentParser()
-    TRAIN.add_options(parser)
+    COMMAND.add_options(parser)
     common = ["run", "--minutes", "1"]
     assert parser.parse_args([*common, *old]) == parser.parse_args([*common, *new]) != parser.parse_args(common)
 
