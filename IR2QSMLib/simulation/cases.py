@@ -30,7 +30,6 @@ from IR2QSMLib.simulation.scan import (
     head_in_mask,
     simulate_scan,
 )
-from IR2QSMLib.simulation.seeds import FIRST_TRAINING_SEED as FIRST_TRAINING_SEED
 
 RAS = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
 """Direction cosines of an array whose axes point right, anterior and superior."""

@@ -20,7 +20,8 @@ from IR2QSMLib.evaluation.benchmark_methods import REGULARISATIONS, THRESHOLDS, 
 from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
 from IR2QSMLib.inversion.learned.load import load
 from IR2QSMLib.inversion.learned.method import Learned
-from IR2QSMLib.simulation.cases import CASES, FIRST_TRAINING_SEED, Case, simulate
+from IR2QSMLib.simulation.cases import CASES, Case, simulate
+from IR2QSMLib.simulation.seeds import FIRST_TRAINING_SEED
 from Testing.Library.tables import rows_of
 
 PHANTOM = {"small phantom": Case(4, 40.0, (32, 32, 32), phantom=True)}

@@ -14,7 +14,8 @@ from IR2QSMLib.evaluation import demo as module
 from IR2QSMLib.evaluation.metrics import score
 from IR2QSMLib.io.images import read_volume
 from IR2QSMLib.io.masks import read_mask
-from IR2QSMLib.simulation.cases import CASES, FIRST_TRAINING_SEED
+from IR2QSMLib.simulation.cases import CASES
+from IR2QSMLib.simulation.seeds import FIRST_TRAINING_SEED
 
 
 class Done(NamedTuple):

@@ -19,7 +19,8 @@ from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.inversion.learned.uncertainty import FEATURES, Calibration
 from IR2QSMLib.io.weights import read_weights
 from IR2QSMLib.physics.working_grid import WorkingGrid
-from IR2QSMLib.simulation.cases import CASES, FIRST_TRAINING_SEED, Case, draw_case
+from IR2QSMLib.simulation.cases import CASES, Case, draw_case
+from IR2QSMLib.simulation.seeds import FIRST_TRAINING_SEED
 from IR2QSMLib.training import calibrate as calibrate_module
 from IR2QSMLib.training.calibrate import (
     CHECK_CASES,
