@@ -149,11 +149,11 @@ class ComparisonSetup:
             Called with the fraction done and the name of the map.
         """
         field_of_mask = self._simulated_field(self.local.mask.float())
-        measured = []
+        compared = []
         for i, item in enumerate(maps):
             progress(i / len(maps), f"measuring {item.name}")
-            measured.append(self._measure_map(item, truth, field_of_mask))
-        return measured
+            compared.append(self._measure_map(item, truth, field_of_mask))
+        return compared
 
     def _measure_map(self, item: ComparedMap, truth: Tensor | None, field_of_mask: Tensor) -> ComparedMap:
         mask = self.local.mask
@@ -173,10 +173,10 @@ class ComparisonSetup:
 
     def _residual_percent(self, chi: Tensor, field_of_mask: Tensor) -> float:
         maps = (self.local.values, field_of_mask, self._simulated_field(chi))
-        measured, constant, simulated = (x[self.local.mask].double() for x in maps)
-        rest = measured - simulated
+        local, constant, simulated = (x[self.local.mask].double() for x in maps)
+        rest = local - simulated
         rest = rest - constant * (rest @ constant) / (constant @ constant).clamp_min(1e-30)
-        size = float(measured.norm())
+        size = float(local.norm())
         return 100.0 * float(rest.norm()) / size if size else math.nan
 
     def _simulated_field(self, chi: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import reinstallation
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from IR2QSMLib.inversion.learned.load import load
 from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.simulation.cases import CASES, Case, simulate
 from IR2QSMLib.simulation.seeds import FIRST_TRAINING_SEED
-from Testing.Library.tables import rows_of
+from Testing.Library.tables import rows_by_method, rows_of
 
 PHANTOM = {"small phantom": Case(4, 40.0, (32, 32, 32), phantom=True)}
 
@@ -79,9 +79,7 @@ def test_the_shares_of_the_discrepancy_stand_above_the_table(emitted: list[str])
 
 def test_scores_of_one_head_are_listed_against_its_mismatch(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held_out = Case(1100, 40.0, (48, 56, 48), (3.0, 3.0, 3.0), held_out=True)
-    both = {
-        f"held-out brain, mismatch {share} %": reinstallation(held_out, mismatch=share / 100.0) for share in (0, 30)
-    }
+    both = {f"held-out brain, mismatch {share} %": replace(held_out, mismatch=share / 100.0) for share in (0, 30)}
     monkeypatch.setattr(module, "CASES", both)
     monkeypatch.setattr(module, "benchmark_methods", lambda weights: [BenchmarkMethod("tikhonov", (Tikhonov(),))])
     lines: list[str] = []
@@ -98,7 +96,7 @@ def test_scores_of_one_head_are_listed_against_its_mismatch(weights: Path, monke
 
 
 def test_the_best_setting_is_at_least_as_good_as_the_default(emitted: list[str]) -> None:
-    rows = {row["method"]: row for row in rows_of(emitted[1])}
+    rows = rows_by_method(emitted[1])
     for method, settings in (("tkd", THRESHOLDS), ("tikhonov", REGULARISATIONS)):
         (best,) = (name for name in rows if name.startswith(f"{method}, best ("))
         assert best.removeprefix(f"{method}, best (").removesuffix(")") in map(str, settings)
@@ -159,7 +157,7 @@ def test_a_sweep_adds_the_best_fixed_regularisation(weights: Path, monkeypatch: 
     for sweep in (False, True):
         lines: list[str] = []
         benchmark(methods=["tv"], weights=weights, device="cpu", sweep=sweep, speed=False, emit=lines.append)
-        rows[sweep] = {row["method"]: row for row in rows_of(lines[1])}
+        rows[sweep] = rows_by_method(lines[1])
     assert list(rows[True]) == [*rows[False], "tv, best (5e-05)"]
 
 
@@ -176,9 +174,9 @@ def test_no_case_was_trained_on() -> None:
     assert module.CASES is CASES and max(case.seed for case in CASES.values()) < FIRST_TRAINING_SEED
 
 
-@pytest.mark.parametrize("installation", ["installed", "checkout"])
+@pytest.mark.parametrize("install_kind", ["installed", "checkout"])
 def test_a_commit_that_git_does_not_name_is_unknown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installation: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install_kind: str
 ) -> None:
     commands: list[str] = []
 
@@ -188,7 +186,7 @@ def test_a_commit_that_git_does_not_name_is_unknown(
 
     monkeypatch.setattr(module.subprocess, "run", run)
     monkeypatch.setattr(module, "__file__", str(tmp_path / "IR2QSMLib" / "evaluation" / "benchmark.py"))
-    if installation == "checkout":
+    if install_kind == "checkout":
         (tmp_path / ".git").mkdir()
     assert module._commit() == "unknown"
-    assert commands == (["git"] if installation == "checkout" else [])
+    assert commands == (["git"] if install_kind == "checkout" else [])

@@ -1,4 +1,4 @@
-"""The newcomer's first run, on a small brain: every file it promises, and the table it returns."""
+"""The demo on a small brain: its files, its figure and its table."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from IR2QSMLib.simulation.cases import CASES
 from IR2QSMLib.simulation.seeds import FIRST_TRAINING_SEED
 
 
-class Done(NamedTuple):
+class FinishedDemo(NamedTuple):
     folder: Path
     table: str
-    told: list[tuple[float, str]]
+    reports: list[tuple[float, str]]
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+def done(tmp_path_factory: pytest.TempPathFactory) -> FinishedDemo:
     """The demo on a coarse grid."""
-    folder, told = tmp_path_factory.mktemp("demo") / "new", []
+    folder, reports = tmp_path_factory.mktemp("demo") / "new", []
     small = replace(CASES[module.CASE], shape=(40, 48, 40), voxel_size=(4.0, 4.0, 4.0))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "CASES", {module.CASE: small})
-        text = module.demo(folder, "cpu", lambda fraction, stage: told.append((fraction, stage)))
-    return Done(folder, text, told)
+        text = module.demo(folder, "cpu", lambda fraction, stage: reports.append((fraction, stage)))
+    return FinishedDemo(folder, text, reports)
 
 
 def test_the_demos_brain_is_a_whole_held_out_one_with_noise() -> None:
@@ -41,7 +41,7 @@ def test_the_demos_brain_is_a_whole_held_out_one_with_noise() -> None:
     assert case.shape == (160, 192, 160) and case.voxel_size == (1.0, 1.0, 1.0) and not case.phantom
 
 
-def test_maps_uncertainty_figure_and_inputs_are_written(done: Done) -> None:
+def test_maps_uncertainty_figure_and_inputs_are_written(done: FinishedDemo) -> None:
     assert {p.name for p in done.folder.iterdir()} == {
         "localfield.nii.gz",
         "mask.nii.gz",
@@ -63,7 +63,7 @@ def test_maps_uncertainty_figure_and_inputs_are_written(done: Done) -> None:
     assert provenance["Method"]["name"] == "ir2qsm" and provenance["Inputs"]["field"] == "localfield.nii.gz"
 
 
-def test_the_figure_shows_six_columns_of_three_planes(done: Done) -> None:
+def test_the_figure_shows_six_columns_of_three_planes(done: FinishedDemo) -> None:
     from matplotlib.image import imread
 
     image = imread(done.folder / "demo.png")
@@ -75,26 +75,26 @@ def test_the_figure_shows_six_columns_of_three_planes(done: Done) -> None:
     assert len({round(float(p.mean()), 6) for p in panels}) == 6
 
 
-def test_the_table_scores_both_methods_against_the_truth(done: Done) -> None:
+def test_the_table_scores_both_methods_against_the_truth(done: FinishedDemo) -> None:
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.table.splitlines()]
     assert rows[0] == ["method", "XSIM", "NRMSE %", "HFEN", "correlation", "seconds"]
     assert [row[0] for row in rows[2:]] == ["IR²QSM", "TKD"]
     chi, grid = read_volume(done.folder / "chi.nii.gz")
     truth, _ = read_volume(done.folder / "chi_truth.nii.gz")
-    found = score(chi, truth, read_mask(done.folder / "mask.nii.gz", grid, "chi"))
-    assert rows[2][1:4] == [f"{found['xsim']:.3f}", f"{found['nrmse_demeaned']:.1f}", f"{found['hfen']:.1f}"]
+    scores = score(chi, truth, read_mask(done.folder / "mask.nii.gz", grid, "chi"))
+    assert rows[2][1:4] == [f"{scores['xsim']:.3f}", f"{scores['nrmse_demeaned']:.1f}", f"{scores['hfen']:.1f}"]
     assert all(float(row[5]) >= 0.0 for row in rows[2:]) and rows[2][1:] != rows[3][1:]
 
 
-def test_progress_runs_from_nothing_to_done(done: Done) -> None:
-    fractions = [fraction for fraction, _ in done.told]
+def test_progress_runs_from_nothing_to_done(done: FinishedDemo) -> None:
+    fractions = [fraction for fraction, _ in done.reports]
     assert fractions[0] == 0.0 and fractions[-1] == 1.0
     assert fractions == sorted(fractions)
-    stages = {stage for _, stage in done.told}
+    stages = {stage for _, stage in done.reports}
     assert {"simulating a brain", "inversion", "drawing", "done"} <= stages
 
 
-def test_a_demo_that_is_cancelled_ends_at_once(tmp_path: Path) -> None:
+def test_a_cancelled_demo_writes_nothing(tmp_path: Path) -> None:
     def stop(fraction: float, stage: str) -> None:
         raise KeyboardInterrupt
 
@@ -103,10 +103,10 @@ def test_a_demo_that_is_cancelled_ends_at_once(tmp_path: Path) -> None:
     assert not (tmp_path / "demo").exists()
 
 
-def test_a_second_run_gives_the_same_maps(done: Done, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_second_run_gives_the_same_maps(done: FinishedDemo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     small = replace(CASES[module.CASE], shape=(40, 48, 40), voxel_size=(4.0, 4.0, 4.0))
     monkeypatch.setattr(module, "CASES", {module.CASE: small})
     module.demo(tmp_path, "cpu")
     for name in ("chi", "chi_uncertainty", "localfield"):
-        again, first = (read_volume(folder / f"{name}.nii.gz")[0] for folder in (tmp_path, done.folder))
-        assert torch.equal(again, first), name
+        repeated, first = (read_volume(folder / f"{name}.nii.gz")[0] for folder in (tmp_path, done.folder))
+        assert torch.equal(repeated, first), name

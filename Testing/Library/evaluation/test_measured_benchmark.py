@@ -24,6 +24,7 @@ from IR2QSMLib.physics.cone import cone_agreement, cone_index
 from IR2QSMLib.pipeline.reconstruct import reconstruct
 from IR2QSMLib.simulation.cases import Case, simulate, write_case
 from IR2QSMLib.simulation.head import Head
+from Testing.Library.tables import rows_by_method
 
 CASE = Case(4, 40.0, (64, 64, 56), (2.5, 2.5, 2.5), tilt=20.0, phantom=True)
 QUICK_METHODS = [
@@ -67,11 +68,6 @@ def quick_methods(monkeypatch: pytest.MonkeyPatch, make_weights: Callable[..., P
     return make_weights()
 
 
-def rows_of(text: str) -> dict[str, dict[str, str]]:
-    lines = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
-    return {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[2:]}
-
-
 def test_scores_are_those_of_the_reconstructed_map(
     simulated: tuple[Head, LocalField, torch.Tensor], folder: Path, quick_methods: Path
 ) -> None:
@@ -79,7 +75,7 @@ def test_scores_are_those_of_the_reconstructed_map(
     lines: list[str] = []
     benchmark_measured([folder, folder], weights=quick_methods, device="cpu", emit=lines.append)
     assert len(lines) == 5 and "commit" in lines[0]
-    rows = rows_of(lines[1])
+    rows = rows_by_method(lines[1])
     assert list(rows) == ["reference", "tkd", "tikhonov, automatic"]
     assert "Left out, as there is no magnitude.nii.gz with B0 and TE in params.json: medi." in lines[2]
     chi = reconstruct(field.values, head.mask, grid=field.grid, method="tkd", device="cpu").chi
@@ -110,7 +106,7 @@ def test_a_magnitude_with_b0_and_echo_times_lets_medi_run(folder: Path, quick_me
     assert MeasuredCase.read(folder).medi_inputs["echo_time"] == pytest.approx(0.005)
     lines: list[str] = []
     benchmark_measured([folder], methods=["medi"], weights=quick_methods, device="cpu", emit=lines.append)
-    assert list(rows_of(lines[1])) == ["reference", "medi"] and len(lines) == 2
+    assert list(rows_by_method(lines[1])) == ["reference", "medi"] and len(lines) == 2
 
 
 @pytest.mark.parametrize("name", ["localfield.nii.gz", "mask.nii.gz", "params.json", "chimap_truth.nii.gz"])

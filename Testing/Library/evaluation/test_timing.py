@@ -18,7 +18,7 @@ from IR2QSMLib.inversion.ilsqr import Ilsqr
 from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.inversion.medi import Medi
 from IR2QSMLib.inversion.tv import TotalVariation
-from Testing.Library.tables import rows_of
+from Testing.Library.tables import rows_by_method
 
 
 def clock_of(*seconds: float) -> Callable[[], float]:
@@ -79,7 +79,7 @@ def test_iterations_transforms_and_their_share_of_the_time_are_listed(monkeypatc
     monkeypatch.setattr(timing, "TIMED_METHODS", methods)
     report = timing.transform_report("cpu")
     assert report.startswith(f"### Inversion of 40×40×40 voxels on cpu, {torch.get_num_threads()} threads\n")
-    rows = {row["method"]: row for row in rows_of(report)}
+    rows = rows_by_method(report)
     assert list(rows) == list(methods)
     assert (rows["tv"]["iterations"], rows["tv"]["FFT pairs"], rows["tkd"]["FFT pairs"]) == ("7", "7.5", "1")
     assert re.fullmatch(r"\d+\+\d+\+\d+", rows["ilsqr"]["iterations"]) and int(rows["medi"]["iterations"]) > 10
