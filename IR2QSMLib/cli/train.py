@@ -89,7 +89,7 @@ def _add_options(p: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.core.devices import choose_device
     from IR2QSMLib.inversion.learned.network_input import NetworkInput
-    from IR2QSMLib.networks.registry import sized
+    from IR2QSMLib.networks.registry import make_config
     from IR2QSMLib.training.recipe import Recipe
     from IR2QSMLib.training.run import TrainingRun
     from IR2QSMLib.training.sampling import Sampling
@@ -110,7 +110,7 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
             raise ParameterInvalid(f"--no-{name} belongs to --network ir2unet, not to {args.network}.")
     if args.passes is not None:
         settings["n_passes"] = args.passes
-    network = sized(args.network, n_inputs=network_input.n_channels, **settings)
+    network = make_config(args.network, n_inputs=network_input.n_channels, **settings)
     recipe = Recipe(
         network,
         network_input,

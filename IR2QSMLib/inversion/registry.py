@@ -47,7 +47,7 @@ class MethodInfo:
     def unavailable_reason(self) -> str | None:
         """Why the method cannot run with its defaults (no bundled weights), and what to do; None if it can."""
         default = self.method_class()
-        return default.problem if isinstance(default, Learned) else None
+        return default.unavailable_reason if isinstance(default, Learned) else None
 
 
 TYPE_NAMES = {

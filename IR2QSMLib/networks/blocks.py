@@ -13,7 +13,7 @@ from IR2QSMLib.core.errors import ParameterInvalid
 
 
 class Estimate(NamedTuple):
-    """What a network returns; every tensor is (n, 1, x, y, z)."""
+    """The output of a network; every tensor is (n, 1, x, y, z)."""
 
     chi: Tensor
     """Susceptibility [ppm]."""
@@ -22,32 +22,43 @@ class Estimate(NamedTuple):
     log_sigma: Tensor | None
     """Logarithm of the standard error [ppm], for a network with an uncertainty head."""
     unexplained: Tensor | None = None
-    """Part of the field that no χ explains [ppm], for a network that tells it."""
+    """Part of the field that no χ explains [ppm], for a network that estimates it."""
 
 
-Run = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
-"""How an unrolled network runs its learned part on a volume: `call` at once, or in tiles."""
+TensorFunction = Callable[[Tensor], Tensor]
+ApplyToVolume = Callable[[TensorFunction, Tensor], Tensor]
+"""Applies the learned part of an unrolled network to a volume, at once (`apply_at_once`) or in tiles."""
 
 
-def call(part: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Run the learned part at once."""
-    return part(x)
+def apply_at_once(learned_part: TensorFunction, x: Tensor) -> Tensor:
+    """Apply the learned part of an unrolled network to the volume at once."""
+    return learned_part(x)
 
 
-class Dipoles(Protocol):
+class DipoleOperator(Protocol):
     """The dipole operator of each sample and orientation: (n, 1 or o, x, y, z) [ppm] to (n, o, x, y, z) [ppm]."""
 
     def __call__(self, chi: Tensor) -> Tensor: ...
     def adjoint(self, field: Tensor) -> Tensor: ...
 
 
-def require_sound(config: Any, n_finest: int) -> None:
-    """Raise ParameterInvalid for a size or a probability that a network cannot have.
+def require_valid_size(config: Any, n_finest: int) -> None:
+    """Refuse a size, a unit or a probability that a network cannot have.
 
-    `n_finest` is the number of channels that the width is a factor on.
+    Parameters
+    ----------
+    config : Config
+        The network's configuration.
+    n_finest : int
+        Channels that the width is a factor on.
+
+    Raises
+    ------
+    ParameterInvalid
+        Naming the setting, its value and what was expected.
     """
-    number = isinstance(config.width, int | float) and isfinite(config.width)
-    if not number or round(n_finest * config.width) < 1:
+    is_finite = isinstance(config.width, int | float) and isfinite(config.width)
+    if not is_finite or round(n_finest * config.width) < 1:
         raise ParameterInvalid(
             f"The width is {config.width!r}; expected a number above 1/{2 * n_finest}, so a channel is left."
         )
@@ -58,18 +69,18 @@ def require_sound(config: Any, n_finest: int) -> None:
     for name in ("unit", "unexplained_unit"):
         value = getattr(config, name, 1.0)
         if not isinstance(value, int | float) or not 0.0 < value < float("inf"):
-            raise ParameterInvalid(f"The network's {_words(name)} is {value!r}; expected a positive number of ppm.")
+            raise ParameterInvalid(f"The network's {_label(name)} is {value!r}; expected a positive number of ppm.")
     for name in ("mean", "unexplained_mean"):
         value = getattr(config, name, 0.0)
         if not isinstance(value, int | float) or not isfinite(value):
-            raise ParameterInvalid(f"The network's {_words(name)} is {value!r}; expected a finite number of ppm.")
+            raise ParameterInvalid(f"The network's {_label(name)} is {value!r}; expected a finite number of ppm.")
     for name in ("dropout", "feature_noise"):
         value = getattr(config, name, 0.0)
         if not isinstance(value, int | float) or not 0.0 <= value < 1.0:
-            raise ParameterInvalid(f"The {_words(name)} is {value!r}; expected a probability from 0 to below 1.")
+            raise ParameterInvalid(f"The {_label(name)} is {value!r}; expected a probability from 0 to below 1.")
 
 
-def _words(name: str) -> str:
+def _label(name: str) -> str:
     return name.replace("_", " ")
 
 
@@ -88,7 +99,7 @@ class UpBlock(nn.Sequential):
 
 
 class Pool(nn.MaxPool3d):
-    """The maximum over 2³ voxels: each axis halves. In the precision it is given, which autocast would double."""
+    """The maximum over 2³ voxels: each axis halves. It keeps half precision, which autocast would double."""
 
     def __init__(self) -> None:
         super().__init__(2)
@@ -188,28 +199,33 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
         for i in range(1, len(chain)):
             if isinstance(norm := chain[i], nn.BatchNorm3d):
                 convolution = cast(nn.Conv3d, chain[i - 1])
-                turned = isinstance(convolution, nn.ConvTranspose3d)
-                chain[i - 1] = nn.utils.fusion.fuse_conv_bn_eval(convolution, norm, transpose=turned)
+                transposed = isinstance(convolution, nn.ConvTranspose3d)
+                chain[i - 1] = nn.utils.fusion.fuse_conv_bn_eval(convolution, norm, transpose=transposed)
                 chain[i] = nn.Identity()
     return module
 
 
 def remove_batch_norm(module: nn.Module) -> None:
-    """Put nothing in the place of each batch normalisation; its convolution then bears the names of a folded one."""
+    """Remove each batch normalisation; the parameters then have the names of a network with folded ones."""
     for chain in [m for m in module.modules() if isinstance(m, nn.Sequential)]:
         for i, layer in enumerate(chain):
             if isinstance(layer, nn.BatchNorm3d):
                 chain[i] = nn.Identity()
 
 
-def settle_batch_norm(network: nn.Module, inputs: Iterable[tuple[Any, ...]]) -> None:
-    """Re-estimate the statistics of every batch normalisation for the averaged weights, without noise or dropout.
+def reestimate_batch_norm(network: nn.Module, inputs: Iterable[tuple[Any, ...]]) -> None:
+    """Estimate the statistics of every batch normalisation anew, without noise or dropout; as for averaged weights.
 
-    `inputs` are the arguments of the network, batch by batch.
+    Parameters
+    ----------
+    network : Module
+        Left in evaluation mode.
+    inputs : iterable of tuple
+        Arguments of the network, batch by batch; every batch counts alike.
     """
     network.eval()
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm3d)]
-    kept = [m.momentum for m in norms]
+    momenta = [m.momentum for m in norms]
     for m in norms:
         m.reset_running_stats()
         m.momentum = None
@@ -217,6 +233,6 @@ def settle_batch_norm(network: nn.Module, inputs: Iterable[tuple[Any, ...]]) -> 
     with torch.no_grad():
         for arguments in inputs:
             network(*arguments)
-    for m, momentum in zip(norms, kept, strict=True):
+    for m, momentum in zip(norms, momenta, strict=True):
         m.momentum = momentum
         m.eval()

@@ -21,7 +21,7 @@ from IR2QSMLib.networks.blocks import (
     UpBlock,
     draw_weights,
     remove_batch_norm,
-    require_sound,
+    require_valid_size,
 )
 
 N_LEVELS = 3
@@ -44,20 +44,20 @@ class IR2UnetConfig:
     """Probability of feature noise at each of its four sites, in training only."""
     dropout: float = 0.05
     unit: float = 1.0
-    """Susceptibility that the network counts as 1 [ppm]: its corrections are a few hundredths of a ppm, and in ppm each
+    """Susceptibility that the network counts as 1 [ppm]: corrections are a few hundredths of a ppm, and in ppm each
     step of training would change them by as much."""
     residual: bool = True
-    """Whether every pass and the result add the image that is corrected, as published. Without, the passes draw the
-    map anew, which they learn in a fraction of the steps that a correction of a good first inversion takes."""
+    """Whether every pass and the result add the image that is corrected, as published. Without, every pass returns the
+    map itself, which it learns in a fraction of the steps that a correction of a good first inversion takes."""
     normalised: bool = True
     """Whether convolutions are followed by batch normalisation, as published. Without, training computes what
-    inference does, and nothing hangs on the heads whose statistics were kept."""
+    inference does, and the result does not depend on the heads whose statistics were kept."""
 
-    added: ClassVar[dict[str, Any]] = {"normalised": True}
-    """What weights files of earlier versions, which do not name it, mean."""
+    later_settings: ClassVar[dict[str, Any]] = {"normalised": True}
+    """Settings that weights files of earlier versions lack, and the values that these mean."""
 
     def __post_init__(self) -> None:
-        require_sound(self, 16)
+        require_valid_size(self, 16)
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -65,9 +65,9 @@ class IR2UnetConfig:
         return tuple(round(16 * self.width) * 2**level for level in range(N_LEVELS + 1))
 
     @property
-    def n_peak(self) -> float:
-        """Channels of the finest level that inference holds at its peak, as measured."""
-        return 10.0 * self.channels[0]
+    def n_peak_channels(self) -> float:
+        """Channels of the finest level that inference holds at its peak: 5 times its own, as measured, and a margin."""
+        return 6.0 * self.channels[0]
 
     @property
     def eval_config(self) -> IR2UnetConfig:
@@ -76,7 +76,7 @@ class IR2UnetConfig:
 
 
 class RecurrentUnit(nn.Module):
-    """The middle: a gate u and a candidate o update the state that one pass hands to the next."""
+    """The middle: a gate u and a candidate o update the state that passes share, h + u·(o − h)."""
 
     def __init__(self, c: int) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class RecurrentUnit(nn.Module):
 
 
 class Encoder(nn.Module):
-    """One level down: reverse concatenation (from the second pass on), skip, and a pooled output."""
+    """Layers of one level down, run by `UnetPass`; reverse concatenation from the second pass on."""
 
     def __init__(self, c: int, dropout: float, *, reverse: bool) -> None:
         super().__init__()
@@ -101,15 +101,9 @@ class Encoder(nn.Module):
         self.down = ConvBlock(c, 2 * c)
         self.pool = Pool()
 
-    def forward(self, x: Tensor, handed: Tensor | None) -> tuple[Tensor, Tensor]:
-        if self.reverse is not None and handed is not None:
-            x = self.reverse(torch.cat([x, handed], dim=1))
-        skip = self.skip(self.dropout(x))
-        return self.pool(self.down(skip)), skip
-
 
 class Decoder(nn.Module):
-    """One level up: the result is also what the next pass's encoder receives at this scale."""
+    """One level up: the result is also the input of the next pass's encoder of this level."""
 
     def __init__(self, c: int, dropout: float) -> None:
         super().__init__()
@@ -118,14 +112,15 @@ class Decoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.narrow = ConvBlock(2 * c, c)
 
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        x = torch.cat([self.up(x), skip], dim=1)
+    def forward(self, x: Tensor, skips: list[Tensor]) -> Tensor:
+        """Take the encoder's features of this level off `skips`; as an argument, they would stay in memory."""
+        x = torch.cat([self.up(x), skips.pop()], dim=1)
         x = self.wide(x)
         return self.narrow(self.dropout(x))
 
 
 class UnetPass(nn.Module):
-    """One pass: a U-net that corrects the image it is given."""
+    """One pass: a U-net whose result is added to the image that is corrected."""
 
     def __init__(self, config: IR2UnetConfig, *, first: bool) -> None:
         super().__init__()
@@ -141,33 +136,49 @@ class UnetPass(nn.Module):
         self.noise = FeatureNoise(config.feature_noise)
 
     def forward(
-        self, image: Tensor, given: Tensor, handed: list[Tensor | None], state: Tensor | None
-    ) -> tuple[Tensor, Tensor, list[Tensor | None], Tensor]:
-        """Correct `given`, the network's input or nothing, from `image`, the pass's own.
+        self, image: Tensor, residual: Tensor, decoded: list[Tensor], state: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Run the pass.
 
-        Return the corrected image, the last features, the decoder features by level, and the state.
+        Parameters
+        ----------
+        image : Tensor
+            The network's input, or the map of the pass before: (n, n_inputs or 1, x, y, z).
+        residual : Tensor
+            What is added to the result: (n, 1, x, y, z).
+        decoded : list of Tensor
+            The decoders' features of the pass before, the finest last; in their place come those of this pass.
+        state : Tensor or None
+            The state of the recurrent middle after the pass before: (n, 128, x/8, y/8, z/8).
+
+        Returns
+        -------
+        tuple of Tensor
+            The map (n, 1, x, y, z), the last features (n, 16, x, y, z) and the state.
         """
         x = self.noise(self.pre(image))  # (n, 16, x, y, z)
-        skips = []
-        for level, encoder in enumerate(self.encoders):
-            x, skip = encoder(x, handed[level])  # halves each axis, doubles the channels
-            skips.append(skip)
-            handed[level] = None  # large: let it go as soon as it is used
+        skips: list[Tensor] = []
+        for encoder in cast("list[Encoder]", self.encoders):  # halves each axis, doubles the channels
+            if encoder.reverse is not None:
+                x = torch.cat([x, decoded.pop()], dim=1)  # every line frees the tensor that it replaces
+                x = encoder.reverse(x)
+            x = encoder.skip(encoder.dropout(x))
+            skips.append(x)
+            x = encoder.pool(encoder.down(x))
         x = self.dropout(self.noise(x))  # (n, 128, x/8, y/8, z/8)
-        state = self.middle(x, state)
+        state = cast(Tensor, self.middle(x, state))
         x = self.noise(state)
         for level in reversed(range(N_LEVELS)):
-            x = self.decoders[level](x, skips.pop())
-            handed[level] = x
+            x = self.decoders[level](x, skips)
+            decoded.append(x)
         features = self.post(self.noise(x))  # (n, 16, x, y, z)
-        return self.head(features) + given, features, handed, state
+        return self.head(features) + residual, features, state
 
 
 class IR2Unet(nn.Module):
     """IR2U-net: (n, n_inputs, x, y, z) [ppm] to susceptibility (n, 1, x, y, z) [ppm].
 
-    x, y and z are multiples of 8. The last input channel is the image that is corrected: the field, or a
-    first inversion of it.
+    x, y and z are multiples of 8. The last input channel is the image that is corrected: the field, or a first map.
     """
 
     multiple, unrolled = MULTIPLE, False
@@ -186,27 +197,27 @@ class IR2Unet(nn.Module):
         """Run every pass on an image [ppm]: (n, n_inputs, x, y, z)."""
         unit = self.config.unit
         image = image / unit
-        given = image[:, -1:] if self.config.residual else torch.zeros_like(image[:, -1:])
-        handed: list[Tensor | None] = [None] * N_LEVELS
-        state = None
+        residual = image[:, -1:] if self.config.residual else torch.zeros_like(image[:, -1:])
+        decoded: list[Tensor] = []
+        state, features = None, None
         iterates: list[Tensor] = []
         for unet in self.passes:
-            current = iterates[-1] if iterates else image
-            x, features, handed, state = unet(current, given, handed, state)
+            features = None  # large: those of the pass before are not used
+            x, features, state = unet(iterates[-1] if iterates else image, residual, decoded, state)
             iterates.append(x)
         # The iterates are alike and the head weighs their small differences: half precision would lose them.
         with torch.autocast(image.device.type, enabled=False):
-            chi = self.head(torch.cat(iterates, dim=1).float()) + given
+            chi = self.head(torch.cat(iterates, dim=1).float()) + residual
         log_sigma = self.sigma_head(features) + math.log(unit) if self.sigma_head is not None else None
         return Estimate(chi * unit, [x * unit for x in iterates], log_sigma)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw He's initial weights; with a residual, start from the input: the heads add nothing to it.
+        """Draw He's initial weights; with a residual, a new network returns its input.
 
-        Under batch normalisation the size of weights only decides how far a step turns them. With the published
-        N(0, 0.01), one step of Adam changes a weight by a tenth of itself, and a run of hours learned nothing.
-        The result is the input plus a weighted sum of the iterates, which add it too: it is let in once by the last
-        iterate less the first. From zero, the weights of that sum would take a thousand steps to grow.
+        Under batch normalisation the size of weights only decides how much a step changes their direction. With the
+        published N(0, 0.01), one step of Adam changes a weight by a tenth of itself, and a run of hours learned
+        nothing. The result is the input plus a weighted sum of the iterates, which contain it too: the weights begin
+        as the last iterate less the first, in which it cancels. From zero they would take a thousand steps to grow.
         """
         draw_weights(self, generator)
         nn.init.zeros_(self.head.weight)
@@ -224,7 +235,7 @@ class IR2Unet(nn.Module):
             nn.init.constant_(cast(Tensor, last.bias), -4.0 - math.log(self.config.unit))
 
     def rescale(self, factor: float) -> None:
-        """Let weights made for a unit that is `factor` times smaller compute the same in this network's unit."""
+        """Convert weights of a network whose unit is `factor` times smaller, so that this one computes the same."""
         heads = [cast(UnetPass, unet).head for unet in self.passes]
         with torch.no_grad():
             for unet in self.passes:

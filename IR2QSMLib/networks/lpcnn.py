@@ -11,7 +11,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from IR2QSMLib.networks.blocks import Dipoles, Estimate, ResidualNetwork, Run, call, require_sound
+from IR2QSMLib.networks.blocks import (
+    ApplyToVolume,
+    DipoleOperator,
+    Estimate,
+    ResidualNetwork,
+    apply_at_once,
+    require_valid_size,
+)
 
 
 @dataclass(frozen=True)
@@ -23,20 +30,20 @@ class LpcnnConfig:
     n_passes: int = 3
     """Proximal steps, K."""
     n_inputs: int = 1
-    """1 for the field, and descent from zero; 2 for the field and a first inversion, which the descent begins at."""
+    """1 for the field, and descent from zero; 2 for the field and a first map, from which the descent begins."""
     dropout: float = 0.5
     """Probability that a feature map is left out in the residual blocks, in training only."""
     mean: float = 0.0
     unit: float = 0.03
     """Mean and standard deviation of χ [ppm], by which the proximal network's input and output are scaled."""
     masked: bool = True
-    """Whether the field counts inside the mask alone; the published network takes the zeros outside for data."""
+    """Whether the field counts inside the mask only; the published network takes the zeros outside for data."""
 
     def __post_init__(self) -> None:
-        require_sound(self, 32)
+        require_valid_size(self, 32)
 
     @property
-    def n_peak(self) -> float:
+    def n_peak_channels(self) -> float:
         """Channels of the finest level that inference holds at its peak, counted from the plan."""
         return 4.0 * round(32 * self.width)
 
@@ -62,19 +69,30 @@ class Lpcnn(nn.Module):
         self.proximal = ResidualNetwork(1, round(32 * config.width), 1, nn.Dropout3d(config.dropout), bias=False)
         self.step = nn.Parameter(torch.tensor([4.0]))
 
-    def forward(self, image: Tensor, dipole: Dipoles, mask: Tensor, run: Run = call) -> Estimate:
-        """Run K steps on an image [ppm], (n, o, x, y, z), or (n, o + 1, x, y, z) with a first inversion at its end.
+    def forward(
+        self, image: Tensor, dipole: DipoleOperator, mask: Tensor, apply: ApplyToVolume = apply_at_once
+    ) -> Estimate:
+        """Run K steps.
 
-        `dipole` is that of each sample and orientation, `mask` (n, 1, x, y, z) is 1 where the field was measured.
+        Parameters
+        ----------
+        image : Tensor
+            Fields [ppm], with a first map after them where `n_inputs` is 2: (n, o or o + 1, x, y, z).
+        dipole : DipoleOperator
+            Of each sample and orientation.
+        mask : Tensor
+            1 where the field is known, else 0: (n, 1, x, y, z).
+        apply : callable
+            Applies the learned part to a volume.
         """
-        c, image = self.config, image.float()  # mixed precision hands over half
+        c, image = self.config, image.float()  # half under mixed precision
         fields, x = (image, torch.zeros_like(image[:, :1])) if c.n_inputs == 1 else (image[:, :-1], image[:, -1:])
         weight = mask if c.masked else torch.ones_like(mask)
         for _ in range(c.n_passes):
             with torch.autocast(image.device.type, enabled=False):
                 gradient = dipole.adjoint(weight * (fields - dipole(x)))
                 x = x + self.step * gradient.mean(1, keepdim=True)
-            x = (run(self.proximal, (x - c.mean) / c.unit * mask) * c.unit + c.mean) * mask
+            x = (apply(self.proximal, (x - c.mean) / c.unit * mask) * c.unit + c.mean) * mask
         return Estimate(x, [], None)
 
     def initialise(self, generator: torch.Generator) -> None:

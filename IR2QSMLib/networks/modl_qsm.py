@@ -11,7 +11,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from IR2QSMLib.networks.blocks import Dipoles, Estimate, ResidualNetwork, Run, call, require_sound
+from IR2QSMLib.networks.blocks import (
+    ApplyToVolume,
+    DipoleOperator,
+    Estimate,
+    ResidualNetwork,
+    apply_at_once,
+    require_valid_size,
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class ModlQsmConfig:
     n_passes: int = 3
     """Steps, K."""
     n_inputs: int = 1
-    """1 for the field, and descent from zero; 2 for the field and a first inversion, which the descent begins at."""
+    """1 for the field, and descent from zero; 2 for the field and a first map, from which the descent begins."""
     dropout: float = 0.5
     """Probability that a feature is left out in the residual blocks, in training only."""
     mean: float = 0.0
@@ -33,13 +40,13 @@ class ModlQsmConfig:
     unexplained_unit: float = 0.01
     """Those of the part of the field that χ does not explain [ppm]."""
     masked: bool = True
-    """Whether the field counts inside the mask alone; the published network takes the zeros outside for data."""
+    """Whether the field counts inside the mask only; the published network takes the zeros outside for data."""
 
     def __post_init__(self) -> None:
-        require_sound(self, 32)
+        require_valid_size(self, 32)
 
     @property
-    def n_peak(self) -> float:
+    def n_peak_channels(self) -> float:
         """Channels of the finest level that inference holds at its peak, counted from the plan."""
         return 4.0 * round(32 * self.width)
 
@@ -52,10 +59,10 @@ class ModlQsmConfig:
 class ModlQsm(nn.Module):
     """MoDL-QSM: a field (n, 1, x, y, z) [ppm] to χ₃₃ and to the field of χ₁₃ and χ₂₃, (n, 1, x, y, z) [ppm], any size.
 
-    x = (χ₃₃, what it leaves of the field), A x = D x₀ + x₁, Aᴴ r = (D r, r): x ← P(x + t Aᴴ m (f − A x)), K times from
-    x = 0, m the mask, P the learned network on x less its mean in its unit, t learned from 4. The second channel is
+    x = (χ₃₃, the field that it does not explain), A x = D x₀ + x₁, Aᴴ r = (D r, r): x ← P(x + t Aᴴ m (f − A x)), K
+    times from x = 0, m the mask, P the learned network on (x − mean)/unit, t learned from 4. The second channel is
     `Estimate.unexplained`: in the paper the field of the tensor's off-diagonal terms; in weights trained here, where
-    no tensors are simulated, all that the true χ leaves of the local field. 447,235 parameters at width 1.
+    no tensors are simulated, all of the local field that the true χ does not explain. 447,235 parameters at width 1.
     """
 
     multiple, unrolled = 1, True
@@ -66,12 +73,23 @@ class ModlQsm(nn.Module):
         self.proximal = ResidualNetwork(2, round(32 * config.width), 2, nn.Dropout(config.dropout), bias=True)
         self.step = nn.Parameter(torch.tensor([4.0]))
 
-    def forward(self, image: Tensor, dipole: Dipoles, mask: Tensor, run: Run = call) -> Estimate:
-        """Run K steps on a field [ppm], (n, 1, x, y, z), or (n, 2, x, y, z) with a first inversion after it.
+    def forward(
+        self, image: Tensor, dipole: DipoleOperator, mask: Tensor, apply: ApplyToVolume = apply_at_once
+    ) -> Estimate:
+        """Run K steps.
 
-        `dipole` is that of each sample, `mask` (n, 1, x, y, z) is 1 where the field was measured.
+        Parameters
+        ----------
+        image : Tensor
+            The field [ppm], with a first map after it where `n_inputs` is 2: (n, n_inputs, x, y, z).
+        dipole : DipoleOperator
+            Of each sample.
+        mask : Tensor
+            1 where the field is known, else 0: (n, 1, x, y, z).
+        apply : callable
+            Applies the learned part to a volume.
         """
-        c, image = self.config, image.float()  # mixed precision hands over half
+        c, image = self.config, image.float()  # half under mixed precision
         mean = image.new_tensor([c.mean, c.unexplained_mean]).view(1, 2, 1, 1, 1)
         unit = image.new_tensor([c.unit, c.unexplained_unit]).view(1, 2, 1, 1, 1)
         field = image[:, :1]
@@ -79,9 +97,9 @@ class ModlQsm(nn.Module):
         weight = mask if c.masked else torch.ones_like(mask)
         for _ in range(c.n_passes):
             with torch.autocast(image.device.type, enabled=False):
-                rest = weight * (field - dipole(x[:, :1]) - x[:, 1:])
-                x = x + self.step * torch.cat([dipole.adjoint(rest), rest], dim=1)
-            x = run(self.proximal, (x - mean) / unit * mask) * mask * unit + mean
+                residual = weight * (field - dipole(x[:, :1]) - x[:, 1:])
+                x = x + self.step * torch.cat([dipole.adjoint(residual), residual], dim=1)
+            x = apply(self.proximal, (x - mean) / unit * mask) * mask * unit + mean
         chi, unexplained = (x * mask).split(1, dim=1)
         return Estimate(chi, [], None, unexplained)
 

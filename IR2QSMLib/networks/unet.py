@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from IR2QSMLib.networks.blocks import ConvBlock, Estimate, Pool, UpBlock, draw_weights, require_sound
+from IR2QSMLib.networks.blocks import ConvBlock, Estimate, Pool, UpBlock, draw_weights, require_valid_size
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class UnetConfig:
     """Susceptibility that the network counts as 1 [ppm]."""
 
     def __post_init__(self) -> None:
-        require_sound(self, 64)
+        require_valid_size(self, 64)
 
     @property
     def channels(self) -> tuple[int, int, int]:
@@ -35,7 +35,7 @@ class UnetConfig:
         return c, 2 * c, 4 * c
 
     @property
-    def n_peak(self) -> float:
+    def n_peak_channels(self) -> float:
         """Channels of the finest level that inference holds at its peak, counted from the plan."""
         return 5.0 * self.channels[0]
 
@@ -48,7 +48,7 @@ class UnetConfig:
 class Unet(nn.Module):
     """U-net: (n, n_inputs, x, y, z) [ppm] to susceptibility (n, 1, x, y, z) [ppm]; x, y and z are multiples of 4.
 
-    The papers give the plan and leave the way up open; as in the published baseline, each transposed convolution keeps
+    The papers give the plan and leave the decoder open; as in the published baseline, each transposed convolution keeps
     its channels, and the finest level stays at the width of its skip. 4,150,785 parameters at width 1.
     """
 
@@ -58,11 +58,15 @@ class Unet(nn.Module):
         super().__init__()
         self.config = config
         fine, middle, coarse = config.channels
-        self.encoders = nn.ModuleList([_pair(config.n_inputs, fine, fine), _pair(fine, middle, middle)])
+        self.encoders = nn.ModuleList(
+            [_two_convolutions(config.n_inputs, fine, fine), _two_convolutions(fine, middle, middle)]
+        )
         self.pool = Pool()
-        self.middle = _pair(middle, coarse, middle)
+        self.middle = _two_convolutions(middle, coarse, middle)
         self.ups = nn.ModuleList([UpBlock(middle, middle), UpBlock(fine, fine)])
-        self.decoders = nn.ModuleList([_pair(2 * middle, middle, fine), _pair(2 * fine, fine, fine)])
+        self.decoders = nn.ModuleList(
+            [_two_convolutions(2 * middle, middle, fine), _two_convolutions(2 * fine, fine, fine)]
+        )
         self.head = nn.Conv3d(fine, 1, 1)
 
     def forward(self, image: Tensor) -> Estimate:
@@ -84,5 +88,5 @@ class Unet(nn.Module):
         nn.init.normal_(self.head.weight, std=0.01, generator=generator)
 
 
-def _pair(c_in: int, c: int, c_out: int) -> nn.Sequential:
+def _two_convolutions(c_in: int, c: int, c_out: int) -> nn.Sequential:
     return nn.Sequential(ConvBlock(c_in, c), ConvBlock(c, c_out))

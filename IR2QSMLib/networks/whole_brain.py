@@ -1,19 +1,24 @@
-"""A U-net for a whole brain on coarse voxels: what it sees reaches from one side of the head to the other.
+"""A U-net for a whole brain on coarse voxels, whose receptive field reaches from one side of the head to the other.
 
-The cone where the dipole kernel vanishes is filled from far away: errors there have wavelengths of 5 to 50 mm, which a
-patch on fine voxels hardly holds (docs/experiments/2026-11-30-whole-brain.md).
+Errors in the cone where the dipole kernel vanishes have wavelengths of 5 to 50 mm, which a patch on fine voxels hardly
+holds (docs/experiments/2026-11-30-whole-brain.md).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from IR2QSMLib.networks.blocks import Estimate, draw_weights, require_sound
+from IR2QSMLib.networks.blocks import Estimate, draw_weights, require_valid_size
+
+SCALE = 0.05
+"""[ppm] The input is divided by it and the output multiplied. As the network is homogeneous, it decides nothing but how
+numbers are rounded: with it, existing weights give the same bits as before."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +28,15 @@ class WholeBrainConfig:
     width: float = 1.0
     """Factor on the channels (64, 128, 128) at a half, a quarter and an eighth of the resolution."""
     n_blocks: int = 2
-    """Residual blocks at each scale, on the way down and on the way up."""
+    """Residual blocks at each scale of the encoder and of the decoder."""
     n_inputs: int = 3
     """Channels of the input; the last one is the map that is corrected."""
-    unit: float = 0.05
-    """Susceptibility that the network counts as 1 [ppm]."""
+
+    dropped_settings: ClassVar[tuple[str, ...]] = ("unit",)
+    """Settings of earlier versions. The network is homogeneous, so that a unit makes no difference."""
 
     def __post_init__(self) -> None:
-        require_sound(self, 64)
+        require_valid_size(self, 64)
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -38,7 +44,7 @@ class WholeBrainConfig:
         return tuple(round(c * self.width) for c in (64, 128, 128))
 
     @property
-    def n_peak(self) -> float:
+    def n_peak_channels(self) -> float:
         """Channels of the finest level that inference holds at its peak, counted from the plan."""
         return 5.0 * self.channels[0] / 8.0
 
@@ -49,7 +55,7 @@ class WholeBrainConfig:
 
 
 class Block(nn.Module):
-    """x + 0.2·conv(leaky_relu(conv(x))), without normalisation or bias; the factor lets training begin calmly."""
+    """x + 0.2·conv(leaky_relu(conv(x))), without normalisation or bias; the factor keeps the first steps small."""
 
     def __init__(self, c: int) -> None:
         super().__init__()
@@ -64,8 +70,11 @@ class WholeBrainUnet(nn.Module):
     """Whole-brain U-net: (n, n_inputs, x, y, z) [ppm] to susceptibility (n, 1, x, y, z) [ppm]; multiples of 8.
 
     Nothing is normalised and no convolution has a bias, so that twice the field gives twice the map, whatever the
-    noise (Mohan 2020, "Robust and interpretable blind image denoising via bias-free convolutional neural networks",
-    ICLR). It begins as the last input channel, which it corrects.
+    noise. A new network returns the last input channel, which it corrects.
+
+    References
+    ----------
+    Mohan 2020, "Robust and interpretable blind image denoising via bias-free convolutional neural networks", ICLR.
     """
 
     multiple, unrolled = 8, False
@@ -84,14 +93,14 @@ class WholeBrainUnet(nn.Module):
 
     def forward(self, image: Tensor) -> Estimate:
         """Run the network on an image [ppm]: (n, n_inputs, x, y, z)."""
-        x, skips = self.encoders[0](self.stem(image / self.config.unit)), []  # (n, 64, x/2, y/2, z/2)
+        x, skips = self.encoders[0](self.stem(image / SCALE)), []  # (n, 64, x/2, y/2, z/2)
         for down, encoder in zip(self.downs, list(self.encoders)[1:], strict=True):
             skips.append(x)
             x = encoder(down(leaky_relu(x)))
         for up, decoder in zip(list(self.ups)[::-1], list(self.decoders)[::-1], strict=True):
             x = decoder(skips.pop() + up(leaky_relu(x)))
         with torch.autocast(x.device.type, enabled=False):  # χ itself: half precision would round it
-            return Estimate(self.head(x.float()) * self.config.unit + image[:, -1:], [], None)
+            return Estimate(self.head(x.float()) * SCALE + image[:, -1:], [], None)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw He's initial weights; blocks begin as the identity, and the head adds nothing."""
@@ -103,7 +112,7 @@ class WholeBrainUnet(nn.Module):
 
 
 def leaky_relu(x: Tensor) -> Tensor:
-    """As `relu`, with a slope of 0.1 below zero: no channel can fall silent for good."""
+    """As `relu`, with a slope of 0.1 below zero, so that every channel keeps a gradient."""
     return functional.leaky_relu(x, 0.1)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from IR2QSMLib.networks.blocks import Estimate, Pool, draw_weights, require_sound
+from IR2QSMLib.networks.blocks import Estimate, Pool, draw_weights, require_valid_size
 
 Octave = tuple[Tensor, Tensor]
 """Features at the full and at half the resolution."""
@@ -24,12 +24,12 @@ class XqsmConfig:
     width: float = 1.0
     """Factor on the channels (64, 128, 256), half of them (α = 0.5) at half the resolution."""
     n_inputs: int = 1
-    """Channels of the input; the first one is added to the result: the field, as published, where it is read."""
+    """Channels of the input; the first one is added to the result: the field, as published, where it is a channel."""
     unit: float = 1.0
     """Susceptibility that the network counts as 1 [ppm]."""
 
     def __post_init__(self) -> None:
-        require_sound(self, 32)
+        require_valid_size(self, 32)
 
     @property
     def halves(self) -> tuple[int, int, int]:
@@ -38,7 +38,7 @@ class XqsmConfig:
         return c, 2 * c, 4 * c
 
     @property
-    def n_peak(self) -> float:
+    def n_peak_channels(self) -> float:
         """Channels of the finest level that inference holds at its peak, counted from the plan."""
         return 7.0 * self.halves[0]
 
@@ -58,11 +58,11 @@ class OctaveConv(nn.Module):
     def __init__(self, c_in: tuple[int, int], c_out: tuple[int, int]) -> None:
         super().__init__()
         (h_in, l_in), (h_out, l_out) = c_in, c_out
-        self.high = _normed(nn.Conv3d(h_in, h_out, 3, padding=1))
-        self.low = _normed(nn.Conv3d(l_in, l_out, 3, padding=1)) if l_in and l_out else None
-        self.down = _normed(nn.Conv3d(h_in, l_out, 3, padding=1)) if l_out else None
+        self.high = _with_batch_norm(nn.Conv3d(h_in, h_out, 3, padding=1))
+        self.low = _with_batch_norm(nn.Conv3d(l_in, l_out, 3, padding=1)) if l_in and l_out else None
+        self.down = _with_batch_norm(nn.Conv3d(h_in, l_out, 3, padding=1)) if l_out else None
         up = nn.ConvTranspose3d(h_out, h_out, 2, stride=2)
-        self.up = nn.Sequential(nn.Conv3d(l_in, h_out, 3, padding=1), *_normed(up)) if l_in else None
+        self.up = nn.Sequential(nn.Conv3d(l_in, h_out, 3, padding=1), *_with_batch_norm(up)) if l_in else None
 
     def forward(self, high: Tensor, low: Tensor | None) -> tuple[Tensor, Tensor | None]:
         out_high, out_low = self.high(high), None
@@ -110,8 +110,8 @@ class Xqsm(nn.Module):
     """xQSM: (n, n_inputs, x, y, z) [ppm] to susceptibility (n, 1, x, y, z) [ppm]; x, y and z are multiples of 8.
 
     As published, the field is added to the result, the low resolution is pooled on its own, and an octave convolution
-    leads from both to the head. Where a first inversion is read beside the field, the sum is still with the field:
-    corrections of a good first inversion are paid for leaving it alone. 5,215,681 parameters at width 1.
+    leads from both to the head. With a first map beside the field, the field is still what is added: a network that
+    corrects a good first map learns to return it unchanged. 5,215,681 parameters at width 1.
     """
 
     multiple, unrolled = 8, False
@@ -141,8 +141,8 @@ class Xqsm(nn.Module):
             high, low = self.pool(high), self.pool(low)
         high, low = self.middle(high, low)  # (n, 64, x/4, …), (n, 64, x/8, …)
         for up, decoder in zip(self.ups, self.decoders, strict=True):
-            raised = zip(up(high, low), skips.pop(), strict=True)
-            high, low = decoder(*(torch.cat(pair, dim=1) for pair in raised))
+            pairs = zip(up(high, low), skips.pop(), strict=True)
+            high, low = decoder(*(torch.cat(pair, dim=1) for pair in pairs))
         x, _ = self.last(high, low)  # (n, 64, x, y, z)
         with torch.autocast(x.device.type, enabled=False):  # χ itself: half precision would round it
             return Estimate((self.head(x.float()) + image[:, :1]) * self.config.unit, [], None)
@@ -153,5 +153,5 @@ class Xqsm(nn.Module):
         nn.init.zeros_(self.head.weight)
 
 
-def _normed(convolution: nn.Conv3d | nn.ConvTranspose3d) -> nn.Sequential:
+def _with_batch_norm(convolution: nn.Conv3d | nn.ConvTranspose3d) -> nn.Sequential:
     return nn.Sequential(convolution, nn.BatchNorm3d(convolution.out_channels))

@@ -112,7 +112,7 @@ def _draw(network_input: NetworkInput, sampling: Sampling, seed: int, device: to
 def _hash(network_input: NetworkInput, sampling: Sampling, device: torch.device) -> str:
     weights = None
     if sampling.whole_brain_share > 0.0:
-        weights = whole_brain.load(whole_brain.bundled(whole_brain.WEIGHTS)).sha256
+        weights = whole_brain.load(whole_brain.bundled(whole_brain.NAME)).sha256
     parts = {
         "version": __version__,
         "network_input": asdict(network_input),

@@ -108,7 +108,7 @@ def cut_patches(network_input: NetworkInput, sampling: Sampling, rng: RandomSour
     data_term = DataTerm.of(field)
     first_map = data_term.first_map
     if rng.chance(sampling.whole_brain_share):
-        first_map = data_term.enforce_consistency(torch.where(field.mask, whole_brain_map(field)[0], 0.0))[0]
+        first_map = data_term.enforce_consistency(torch.where(field.mask, whole_brain_map(field).chi, 0.0))[0]
     volumes = {
         "field": data_term.field.values,
         "first_map": first_map,

@@ -23,7 +23,7 @@ from IR2QSMLib.inversion.learned import whole_brain
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.weights import weights_bytes
-from IR2QSMLib.networks.registry import build, sized
+from IR2QSMLib.networks.registry import build, make_config
 from IR2QSMLib.simulation.cases import Case, simulate
 
 Operator = Callable[[Tensor], Tensor]
@@ -87,7 +87,7 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> MakeWeights:
         n_written += 1
         reads = reads or NetworkInput("three" if kind == "whole-brain" else "both")
         sizes = {"n_passes": 2} if kind == "ir2unet" else {}
-        network_config = sized(kind, **{"width": 0.125, "n_inputs": reads.n_channels, **sizes, **config})
+        network_config = make_config(kind, **{"width": 0.125, "n_inputs": reads.n_channels, **sizes, **config})
         network, generator = build(network_config), torch.Generator().manual_seed(seed)
         network.initialise(generator)
         state = network.state_dict()

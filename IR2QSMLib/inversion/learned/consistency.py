@@ -1,4 +1,4 @@
-"""The measured field as the learned methods use it: how far it is trusted at each frequency, and steps on it."""
+"""Data consistency: how far a local field is trusted at each frequency, and closed-form steps towards it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.volumes import LocalField
+from IR2QSMLib.inversion.learned.assess import is_discrepancy, power_in_cone
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import fft, ifft
 from IR2QSMLib.physics.settings import SETTINGS
@@ -17,13 +18,14 @@ from IR2QSMLib.physics.spectrum import Spectrum, estimate_spectrum
 
 @dataclass(frozen=True)
 class DataTerm:
-    """A local field without its constant, and how far it can be trusted at each frequency."""
+    """A local field f without its constant, and λ, which says how far it is trusted at each frequency."""
 
     field: LocalField
-    """[ppm], its constant taken out."""
+    """f [ppm], its constant subtracted."""
     spectrum: Spectrum
+    """Powers of the discrepancy and of χ in the field."""
     first_map: Tensor
-    """m·F⁻¹[D/(D² + λ) F f] [ppm], what Wiener's filter makes of the field: (x, y, z)."""
+    """m·F⁻¹[D/(D² + λ) F f] [ppm], m the mask: (x, y, z)."""
     kernel: Tensor
     """D: (x, y, z/2 + 1)."""
     regularisation: Tensor
@@ -31,7 +33,15 @@ class DataTerm:
 
     @classmethod
     def of(cls, field: LocalField, progress: Progress = silent) -> DataTerm:
-        """The data term of a field [ppm], its spectrum estimated from it."""
+        """Make the data term of a field, its spectrum estimated from it.
+
+        Parameters
+        ----------
+        field : LocalField
+            The local field [ppm], with any constant added to it.
+        progress : callable
+            Called with the fraction done and the stage.
+        """
         device, field = field.values.device, replace(field, values=field.values.float())
         spectrum, first_map = estimate_spectrum(field, progress=progress)
         values = torch.where(field.mask, field.values - spectrum.offset, 0.0)
@@ -39,42 +49,87 @@ class DataTerm:
         return cls(replace(field, values=values), spectrum, first_map, kernel, regularisation)
 
     def residual(self, chi: Tensor) -> Tensor:
-        """m·(f − D∗χ) less its mean, as no χ has a constant field [ppm]: (x, y, z) to the same."""
+        """r = m·(f − D∗χ) less its mean, as no χ has a constant field.
+
+        Parameters
+        ----------
+        chi : Tensor
+            A map [ppm]: (x, y, z).
+
+        Returns
+        -------
+        Tensor
+            [ppm]: (x, y, z).
+        """
         mask = self.field.mask
-        left = self.field.values - ifft(self.kernel * fft(chi), self.field.grid.shape)
-        return torch.where(mask, left - left[mask].mean(), 0.0)
+        difference = self.field.values - ifft(self.kernel * fft(chi), self.field.grid.shape)
+        return torch.where(mask, difference - difference[mask].mean(), 0.0)
 
-    def wiener(self, field: Tensor, factor: float = 1.0) -> Tensor:
-        """m·F⁻¹[D/(D² + factor·λ) F f] [ppm]: (x, y, z) to the same."""
+    def wiener_filter(self, values: Tensor, factor: float = 1.0) -> Tensor:
+        """m·F⁻¹[D/(D² + c·λ) F x], the map that Wiener's filter makes of a field.
+
+        Parameters
+        ----------
+        values : Tensor
+            x [ppm]: (x, y, z).
+        factor : float
+            c.
+
+        Returns
+        -------
+        Tensor
+            [ppm]: (x, y, z).
+        """
         inverse = self.kernel / (self.kernel.square() + factor * self.regularisation)
-        return torch.where(self.field.mask, ifft(inverse * fft(field), self.field.grid.shape), 0.0)
-
-    def step(self, chi: Tensor, factor: float = SETTINGS.step_factor) -> Tensor:
-        """χ + F⁻¹[D/(D² + factor·λ) F r], r the residual of χ [ppm]: (x, y, z) to the same."""
-        return chi + self.wiener(self.residual(chi), factor)
+        return torch.where(self.field.mask, ifft(inverse * fft(values), self.field.grid.shape), 0.0)
 
     def sharper_map(self) -> Tensor:
-        """The first map of a λ between its own and the least one, √(λ·least) [ppm]: (x, y, z)."""
+        """The first map of a smaller λ, the geometric mean of λ and its least value [ppm]: (x, y, z)."""
         regularisation = (self.regularisation * SETTINGS.min_regularisation).sqrt()
-        return replace(self, regularisation=regularisation).wiener(self.field.values)
+        return replace(self, regularisation=regularisation).wiener_filter(self.field.values)
 
-    def reconciled(self, chi: Tensor, factor: float = SETTINGS.step_factor) -> tuple[Tensor, int]:
-        """A map [ppm] reconciled with the field, χ + F⁻¹[D/(D² + factor·λ) F r], r the residual, and the steps taken.
+    def step(self, chi: Tensor, factor: float = SETTINGS.step_factor) -> Tensor:
+        """One step on the field, χ + F⁻¹[D/(D² + c·λ) F r], r the residual of χ.
 
-        The step is the minimum of ‖D∗χ' − f‖² + ‖√(factor·λ)∗(χ' − χ)‖² where the mask is everything. What no χ
-        explains stays in the cone, what the mask's edge spread over it goes: as long as a step takes away a good part
-        of the residual there, it is no discrepancy, and another step, with λ itself, follows; four in all at the most.
-        Steps that go on explaining a discrepancy ruin a map.
+        It is the minimum of ‖D∗χ' − f‖² + ‖√(c·λ)∗(χ' − χ)‖² over χ' where the mask is everything.
+
+        Parameters
+        ----------
+        chi : Tensor
+            A map [ppm]: (x, y, z).
+        factor : float
+            c; a large one keeps the map, a small one fits the field.
+
+        Returns
+        -------
+        Tensor
+            [ppm]: (x, y, z).
         """
-        left = self.residual(chi)
-        in_cone, n_steps = self._power_in_cone(left), 0
+        return chi + self.wiener_filter(self.residual(chi), factor)
+
+    def enforce_consistency(self, chi: Tensor, factor: float = SETTINGS.step_factor) -> tuple[Tensor, int]:
+        """Take steps on the field until what is left in the cone is discrepancy, which more steps would fit.
+
+        The first step has the factor c, others have 1. `SETTINGS.max_steps` are the most.
+
+        Parameters
+        ----------
+        chi : Tensor
+            A map [ppm]: (x, y, z).
+        factor : float
+            c of the first step, see `step`.
+
+        Returns
+        -------
+        tuple of Tensor and int
+            The map [ppm], (x, y, z), and the number of steps.
+        """
+        residual, n_steps = self.residual(chi), 0
+        power = power_in_cone(residual, self.kernel)
         while n_steps < SETTINGS.max_steps:
-            chi = chi + self.wiener(left, factor if n_steps == 0 else 1.0)
-            left, n_steps = self.residual(chi), n_steps + 1
-            before, in_cone = in_cone, self._power_in_cone(left)
-            if in_cone > SETTINGS.remaining_cone_power * before:
+            chi = chi + self.wiener_filter(residual, factor if n_steps == 0 else 1.0)
+            residual, n_steps = self.residual(chi), n_steps + 1
+            previous_power, power = power, power_in_cone(residual, self.kernel)
+            if is_discrepancy(power, previous_power):
                 break
         return chi, n_steps
-
-    def _power_in_cone(self, values: Tensor) -> float:
-        return float(fft(values)[self.kernel.abs() < SETTINGS.cone_threshold].abs().square().sum())

@@ -10,7 +10,7 @@ from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.io.checkpoints import read_checkpoint, read_keras
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.weights import model_card, weights_bytes
-from IR2QSMLib.networks.registry import kind_of
+from IR2QSMLib.networks.registry import network_name_of
 from IR2QSMLib.networks.released import any_from_released
 
 SOURCES = {
@@ -21,18 +21,38 @@ SOURCES = {
 
 
 def import_released(outputs: Outputs, checkpoint: Path, output: Path) -> dict[str, Any]:
-    """Convert a released checkpoint of IR2U-net, LPCNN or MoDL-QSM, a Keras file where it ends in .h5 or .hdf5.
+    """Convert a released checkpoint of IR2U-net, LPCNN or MoDL-QSM.
 
-    Write a safetensors file and a model card (.json) beside it; return the card. Raises WeightsInvalid when the
-    checkpoint is unreadable, asks to run code, or is not exactly one of those networks, and PackageMissing for a Keras
-    file without h5py.
+    Parameters
+    ----------
+    outputs : Outputs
+        Writes the weights file and its model card (.json) beside it.
+    checkpoint : Path
+        A torch checkpoint, or a Keras file with the suffix .h5 or .hdf5.
+    output : Path
+        The safetensors file to write.
+
+    Returns
+    -------
+    dict
+        The model card.
+
+    Raises
+    ------
+    WeightsInvalid
+        When the checkpoint is unreadable, asks to run code, or is not exactly one of those networks.
+    PackageMissing
+        For a Keras file without h5py.
     """
     read = read_keras if checkpoint.suffix in (".h5", ".hdf5") else read_checkpoint
     tensors, config = any_from_released(read(checkpoint))
-    kind = kind_of(config)
-    reading = asdict(NetworkInput("field"))
-    source = f"imported from {checkpoint.name} ({SOURCES[kind]})"
-    header = {"network": kind, "config": asdict(config), "reading": reading, "source": source}
+    network_name = network_name_of(config)
+    header = {
+        "network": network_name,
+        "config": asdict(config),
+        "reading": asdict(NetworkInput("field")),
+        "source": f"imported from {checkpoint.name} ({SOURCES[network_name]})",
+    }
     content = weights_bytes(tensors, header, half=False)
     card = model_card(
         content, header, license="none stated by its authors; not for redistribution", intended_use="research"

@@ -1,4 +1,4 @@
-"""How far a map may be off, told from the map and from what it leaves of the field."""
+"""Calibrated standard error of a map, predicted from the map and from what it leaves of the field."""
 
 from __future__ import annotations
 
@@ -24,49 +24,59 @@ FEATURES = (
     "edge",
     "log_voxel",
 )
-"""What an error's size is told from, in the order of `features`."""
+"""Names of the features of a voxel from which its standard error is predicted, in the order of `voxel_features`."""
 
 
-def features(chi: Tensor, term: DataTerm) -> Tensor:
-    """What is known of every voxel of the mask before the truth is: (feature, voxel), float32.
+def voxel_features(chi: Tensor, data_term: DataTerm) -> Tensor:
+    """Describe every voxel of the mask by what the size of its error depends on, in the order of `FEATURES`.
 
-    `chi` is the final map [ppm]: (x, y, z). In the order of `FEATURES`, logarithms of: the root mean square of the
-    discrepancy over √λ, its size in a map; the root mean square nearby of the field that χ leaves unexplained; χ's
-    spread nearby; how far χ lies above and below what is around it (veins and calcified spots are small); the root mean
-    square of χ around; then the share nearby that lies outside the mask, and the logarithm of the voxel's edge, that of
-    a cube of its volume.
+    They are logarithms of: the root mean square of the discrepancy over √λ, which is its size in a map; that of the
+    residual field nearby; the standard deviation of χ nearby; how far χ lies above, and below, its mean around (veins
+    and calcifications are small); the root mean square of χ around. Then the share of the neighbourhood outside the
+    mask, and the logarithm of the edge of a cube of the voxel's volume. Nearby and around are Gaussian weights of
+    `SETTINGS.near_sigma` and `SETTINGS.far_sigma`, and `SETTINGS.log_offset` is added before a logarithm.
+
+    Parameters
+    ----------
+    chi : Tensor
+        The final map [ppm]: (x, y, z).
+    data_term : DataTerm
+        That of its field.
+
+    Returns
+    -------
+    Tensor
+        float32: (feature, voxel).
     """
-    field, small = term.field, SETTINGS.log_offset
-    mask, n = field.mask, int(field.mask.sum())
-    weight = {
-        width: blur(mask.float(), field.grid, width).clamp_min(small)
-        for width in (SETTINGS.near_sigma, SETTINGS.far_sigma)
-    }
+    field, offset = data_term.field, SETTINGS.log_offset
+    mask, n_voxels = field.mask, int(field.mask.sum())
+    near, far = SETTINGS.near_sigma, SETTINGS.far_sigma
+    weight = {sigma: blur(mask.float(), field.grid, sigma).clamp_min(offset) for sigma in (near, far)}
 
-    def mean(x: Tensor, width: float) -> Tensor:
-        return blur(torch.where(mask, x, 0.0), field.grid, width) / weight[width]
+    def mean(values: Tensor, sigma: float) -> Tensor:
+        return blur(torch.where(mask, values, 0.0), field.grid, sigma) / weight[sigma]
 
     def root(square: Tensor) -> Tensor:
         return square.clamp_min(0.0).sqrt()
 
-    near, far = SETTINGS.near_sigma, SETTINGS.far_sigma
-    contrast = chi - mean(chi, far)
-    power = float(field.values.square().sum()) / n * term.spectrum.discrepancy_share / term.spectrum.mean_regularisation
-    volumes = (
-        root(mean(term.residual(chi).square(), near)),
-        root(mean(chi.square(), near) - mean(chi, near).square()),
-        contrast.clamp_min(0.0),
-        (-contrast).clamp_min(0.0),
-        root(mean(chi.square(), far)),
-    )
-
     def constant(value: float) -> Tensor:
-        return torch.full((n,), value, device=chi.device)
+        return torch.full((n_voxels,), value, device=chi.device)
 
+    def logarithm(size: Tensor) -> Tensor:
+        return (size[mask] + offset).log()
+
+    spectrum = data_term.spectrum
+    field_power = float(field.values.square().sum()) / n_voxels
+    discrepancy = math.sqrt(field_power * spectrum.discrepancy_share / spectrum.mean_regularisation)
+    contrast = chi - mean(chi, far)
     return torch.stack(
         [
-            constant(math.log(math.sqrt(power) + small)),
-            *((x[mask] + small).log() for x in volumes),
+            constant(math.log(discrepancy + offset)),
+            logarithm(root(mean(data_term.residual(chi).square(), near))),
+            logarithm(root(mean(chi.square(), near) - mean(chi, near).square())),
+            logarithm(contrast.clamp_min(0.0)),
+            logarithm((-contrast).clamp_min(0.0)),
+            logarithm(root(mean(chi.square(), far))),
             1.0 - weight[near][mask],
             constant(math.log(math.prod(field.grid.voxel_size)) / len(field.grid.voxel_size)),
         ]
@@ -75,15 +85,20 @@ def features(chi: Tensor, term: DataTerm) -> Tensor:
 
 @dataclass(frozen=True)
 class Calibration:
-    """log σ = zᵀ B z, z = (1, features), each feature brought to 0 … 1 over the range that it was calibrated on.
+    """log σ = zᵀ B z, z = (1, features), each feature scaled to 0 … 1 over its range in the calibration.
 
-    Raises ParameterInvalid when the sizes are not those of `FEATURES` or a number is not finite.
+    Raises
+    ------
+    ParameterInvalid
+        When the features are not `FEATURES`, sizes differ, or a number is not finite.
     """
 
     features: tuple[str, ...]
+    """Names of the features."""
     low: tuple[float, ...]
-    """The features' least values; a feature that lies beyond its range counts as its nearest end."""
+    """The features' lowest values; a feature beyond its range counts as the nearer end."""
     high: tuple[float, ...]
+    """Their highest values."""
     matrix: tuple[tuple[float, ...], ...]
     """B, upper triangular."""
 
@@ -104,7 +119,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
-        """The calibration that `to_dict` described; raises KeyError for what it lacks."""
+        """The calibration that `to_dict` described; raises KeyError naming an entry that is missing."""
         names, low, high = (tuple(values[k]) for k in ("features", "low", "high"))
         return cls(names, low, high, tuple(tuple(row) for row in values["matrix"]))
 
@@ -112,21 +127,58 @@ class Calibration:
         """The calibration for a weights file's header."""
         return asdict(self)
 
-    def log_sigma(self, found: Tensor) -> Tensor:
-        """The logarithm of the standard error [ppm] from `features`: (feature, voxel) to (voxel)."""
-        z = scaled(found, torch.tensor(self.low), torch.tensor(self.high))
+    def log_sigma(self, features: Tensor) -> Tensor:
+        """Predict the logarithm of the standard error.
+
+        Parameters
+        ----------
+        features : Tensor
+            From `voxel_features`: (feature, voxel).
+
+        Returns
+        -------
+        Tensor
+            log σ, σ in ppm: (voxel).
+        """
+        z = normalise_features(features, torch.tensor(self.low), torch.tensor(self.high))
         matrix = torch.tensor(self.matrix, dtype=z.dtype, device=z.device)
         return (z * (matrix.T @ z)).sum(0)
 
-    def __call__(self, chi: Tensor, term: DataTerm) -> Tensor:
-        """The standard error [ppm] of the final map `chi` [ppm], 0 outside the mask: (x, y, z)."""
-        out = torch.zeros_like(chi)
-        out[term.field.mask] = self.log_sigma(features(chi, term)).exp()
-        return out
+    def __call__(self, chi: Tensor, data_term: DataTerm) -> Tensor:
+        """Predict the standard error of a map.
+
+        Parameters
+        ----------
+        chi : Tensor
+            The final map [ppm]: (x, y, z).
+        data_term : DataTerm
+            That of its field.
+
+        Returns
+        -------
+        Tensor
+            σ [ppm], 0 outside the mask: (x, y, z).
+        """
+        sigma = torch.zeros_like(chi)
+        sigma[data_term.field.mask] = self.log_sigma(voxel_features(chi, data_term)).exp()
+        return sigma
 
 
-def scaled(found: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """z = (1, features brought to 0 … 1): (feature, voxel) to (feature + 1, voxel)."""
-    low, high = (x.to(found).unsqueeze(1) for x in (low, high))
-    z = ((found - low) / (high - low).clamp_min(1e-12)).clamp(0.0, 1.0)
+def normalise_features(features: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Scale features to 0 … 1 and put a row of ones before them.
+
+    Parameters
+    ----------
+    features : Tensor
+        (feature, voxel).
+    low, high : Tensor
+        Ends of their ranges, beyond which a feature counts as the nearer end: (feature).
+
+    Returns
+    -------
+    Tensor
+        z = (1, features): (feature + 1, voxel).
+    """
+    low, high = (x.to(features).unsqueeze(1) for x in (low, high))
+    z = ((features - low) / (high - low).clamp_min(1e-12)).clamp(0.0, 1.0)
     return torch.cat([torch.ones_like(z[:1]), z])

@@ -2,60 +2,144 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from IR2QSMLib.core.devices import half_precision
+from IR2QSMLib.core.errors import WeightsInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import Progress, part_of, silent
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.inversion.learned.consistency import DataTerm
 from IR2QSMLib.inversion.learned.load import bundled, load
-from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.inversion.learned.tiles import infer_in_memory
 from IR2QSMLib.networks.whole_brain import WholeBrainUnet
-from IR2QSMLib.physics.fourier import band_limit, good_size
+from IR2QSMLib.physics.fourier import band_limit, good_size, pad
 from IR2QSMLib.physics.resample import aligned_grid, resample
 from IR2QSMLib.physics.settings import SETTINGS
 
-WEIGHTS = "whole-brain"
-"""The bundled weights."""
-READS = NetworkInput("three")
+NAME = "whole-brain"
+"""The network, and its bundled weights."""
+STAGE = "whole brain"
+SPECTRUM, NETWORK = (0.1, 0.3), (0.3, 1.0)
+"""Shares of the progress, after resampling."""
+
+
+class WholeBrainMap(NamedTuple):
+    """The map of a whole brain, and how it was made."""
+
+    chi: Tensor
+    """Susceptibility [ppm], as smooth as coarse voxels hold it: (x, y, z)."""
+    sha256: str
+    """Hash of the weights."""
+    tile: int | None
+    """Edge of the network's tiles [voxels]; None for the whole volume."""
+
+
+def unavailable_reason() -> str | None:
+    """Why there is no map of a whole brain: its weights are missing; None if they are there."""
+    if bundled(NAME).is_file():
+        return None
+    return (
+        f"No weights of the network '{NAME}', whose map the other networks begin from, come with this installation; "
+        "reinstall the program."
+    )
+
+
+def whole_brain_map(field: LocalField, progress: Progress = silent) -> WholeBrainMap:
+    """Make the map of the whole-brain network on the field's voxels.
+
+    Parameters
+    ----------
+    field : LocalField
+        The local field [ppm] without its constant.
+    progress : callable
+        Called with the fraction done and the stage.
+
+    Returns
+    -------
+    WholeBrainMap
+        The map [ppm], (x, y, z), and how it was made.
+
+    Raises
+    ------
+    WeightsInvalid
+        When the weights do not load or are another network's.
+    OutOfMemory
+        When no tile fits.
+    """
+    loaded, device = load(bundled(NAME)), field.values.device
+    if loaded.network_name != NAME:
+        raise WeightsInvalid(
+            f"The weights '{loaded.name}' are for the network '{loaded.network_name}'; expected '{NAME}'.",
+            option="weights",
+        )
+    coarse = coarse_field(field, progress)
+    image = loaded.network_input(DataTerm.of(coarse, part_of(progress, *SPECTRUM)))
+    precision = half_precision(str(device))
+    maps = infer_in_memory(loaded.network.to(device), image, None, precision, part_of(progress, *NETWORK))
+    progress(1.0, STAGE)
+    chi = resample(torch.where(coarse.mask, maps.chi, 0.0), coarse.grid, field.grid)
+    return WholeBrainMap(chi, loaded.sha256, maps.tile)
 
 
 def coarse_field(field: LocalField, progress: Progress = silent) -> LocalField:
-    """The field on coarse cubes whose z axis is B0, in a box around the mask: all that the network knows."""
-    multiple, voxel = WholeBrainUnet.multiple, SETTINGS.whole_brain_voxel_size
-    grid = aligned_grid(field.grid, voxel)
-    inside = _mask_on(grid, field).nonzero()
-    low, high = inside.amin(0).tolist(), inside.amax(0).tolist()
-    shape = [good_size(h - n + 1 + 2 * multiple, multiple) for n, h in zip(low, high, strict=True)]
-    start = [n - (m - (h - n + 1)) // 2 for n, h, m in zip(low, high, shape, strict=True)]
-    box = grid.cropped(start, shape)
-    progress(0.0, "whole brain")
-    mask = _mask_on(box, field)
-    progress(0.0, "whole brain")
-    finer = min(field.grid.voxel_size) < voxel
-    values = resample(band_limit(field.values, field.grid, voxel) if finer else field.values, field.grid, box)
-    return LocalField(torch.where(mask, values, 0.0), mask, box)
+    """The field on cubes of `SETTINGS.whole_brain_voxel_size` whose z axis is B0, in a box around the mask.
 
+    Parameters
+    ----------
+    field : LocalField
+        The local field [ppm].
+    progress : callable
+        Called with 0 and the stage, so that the run can be cancelled.
 
-def _mask_on(grid: Grid, field: LocalField) -> Tensor:
-    """Voxels of a grid that are half inside the mask; of a mask too small for that, those that hold most of it."""
-    held = resample(field.mask.float(), field.grid, grid)
-    return held > 0.5 * min(1.0, float(held.max()))
-
-
-@torch.inference_mode()
-def whole_brain_map(field: LocalField, progress: Progress = silent) -> tuple[Tensor, str]:
-    """χ [ppm] on the field's voxels, (x, y, z), as smooth as coarse voxels hold it, and the weights' sha256.
-
-    Raises WeightsInvalid when the weights do not load, OutOfMemory when no tile fits.
+    Returns
+    -------
+    LocalField
+        Its mask holds the voxels that are half inside the field's. Where that is less than half of the mask, which then
+        is thinner than coarse voxels, it holds those nearest to a voxel of the mask, and the means of the field there.
     """
-    loaded, device = load(bundled(WEIGHTS)), field.values.device
-    coarse = coarse_field(field, progress)
-    image = READS(DataTerm.of(coarse, part_of(progress, 0.1, 0.2)))
-    network, half = loaded.network.to(device), half_precision(str(device))
-    maps = infer_in_memory(network, image, None, None, half, part_of(progress, 0.3, 0.9))
-    progress(1.0, "whole brain")
-    return resample(torch.where(coarse.mask, maps.chi, 0.0), coarse.grid, field.grid), loaded.sha256
+    voxel_size = SETTINGS.whole_brain_voxel_size
+    grid = aligned_grid(field.grid, voxel_size)
+    progress(0.0, STAGE)
+    mask = resample(field.mask.float(), field.grid, grid) > 0.5
+    progress(0.0, STAGE)
+    volume, coarse_volume = int(field.mask.sum()) * math.prod(field.grid.voxel_size), int(mask.sum()) * voxel_size**3
+    if coarse_volume < 0.5 * volume:
+        values, mask = _nearest_means(field, grid)
+        start, shape = _box_around(mask)
+        box = [-n for n in start]
+        return LocalField(pad(values, shape, box), pad(mask, shape, box), grid.cropped(start, shape))
+    start, shape = _box_around(mask)
+    coarse_grid, coarse_mask = grid.cropped(start, shape), pad(mask, shape, [-n for n in start])
+    is_finer = min(field.grid.voxel_size) < voxel_size
+    values = band_limit(field.values, field.grid, voxel_size) if is_finer else field.values
+    coarse_values = resample(values, field.grid, coarse_grid)
+    return LocalField(torch.where(coarse_mask, coarse_values, 0.0), coarse_mask, coarse_grid)
+
+
+def _box_around(mask: Tensor) -> tuple[list[int], list[int]]:
+    """First voxel and shape of a box around a mask, a multiple of the network's, with as much room on every side."""
+    multiple, inside = WholeBrainUnet.multiple, mask.nonzero()
+    low, high = inside.amin(0).tolist(), inside.amax(0).tolist()
+    shape = [good_size(last - first + 1 + 2 * multiple, multiple) for first, last in zip(low, high, strict=True)]
+    start = [first - (n - (last - first + 1)) // 2 for first, last, n in zip(low, high, shape, strict=True)]
+    return start, shape
+
+
+def _nearest_means(field: LocalField, grid: Grid) -> tuple[Tensor, Tensor]:
+    """Means of the field over the mask's voxels nearest to each voxel of a grid, and where there is such a voxel."""
+    source = field.grid
+    index = field.mask.nonzero().cpu().double() * torch.tensor(source.voxel_size, dtype=torch.float64)
+    positions = index @ torch.tensor(source.matrix.T) + torch.tensor(source.origin, dtype=torch.float64)  # (voxel, 3)
+    relative = (positions - torch.tensor(grid.origin, dtype=torch.float64)) @ torch.tensor(grid.matrix)
+    nearest = (relative / torch.tensor(grid.voxel_size, dtype=torch.float64)).round().long()
+    nx, ny, nz = grid.shape
+    flat = (nearest[:, 0] * ny + nearest[:, 1]) * nz + nearest[:, 2]
+    count = torch.bincount(flat, minlength=nx * ny * nz)
+    total = torch.bincount(flat, field.values[field.mask].cpu().double(), minlength=nx * ny * nz)
+    means = (total / count.clamp_min(1)).view(grid.shape).float()
+    return means.to(field.values.device), (count > 0).view(grid.shape).to(field.values.device)
