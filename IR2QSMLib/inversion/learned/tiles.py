@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from IR2QSMLib.core.devices import is_out_of_memory, memory_free
-from IR2QSMLib.core.errors import OutOfMemory
+from IR2QSMLib.core.devices import memory_free
+from IR2QSMLib.core.errors import OutOfMemory, is_out_of_memory
 from IR2QSMLib.core.progress import Progress
 from IR2QSMLib.networks.blocks import DipoleOperator, Estimate, TensorFunction
 from IR2QSMLib.networks.registry import Config, Network, Unrolled

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -99,26 +98,31 @@ def coarse_field(field: LocalField, progress: Progress = silent) -> LocalField:
     Returns
     -------
     LocalField
-        Its mask holds the voxels that are half inside the field's. Where that is less than half of the mask, which then
-        is thinner than coarse voxels, it holds those nearest to a voxel of the mask, and the means of the field there.
+        Its mask holds the voxels that are half inside the field's. For a mask too thin for that, it holds those nearest
+        to a voxel of the mask, and its values are the means of the field there.
     """
     voxel_size = SETTINGS.whole_brain_voxel_size
     grid = aligned_grid(field.grid, voxel_size)
     progress(0.0, STAGE)
     mask = resample(field.mask.float(), field.grid, grid) > 0.5
     progress(0.0, STAGE)
-    volume, coarse_volume = int(field.mask.sum()) * math.prod(field.grid.voxel_size), int(mask.sum()) * voxel_size**3
-    if coarse_volume < 0.5 * volume:
+    is_finer = min(field.grid.voxel_size) < voxel_size
+    if not mask.any() or (is_finer and _is_thin(field, voxel_size)):
         values, mask = _nearest_means(field, grid)
         start, shape = _box_around(mask)
-        box = [-n for n in start]
-        return LocalField(pad(values, shape, box), pad(mask, shape, box), grid.cropped(start, shape))
-    start, shape = _box_around(mask)
-    coarse_grid, coarse_mask = grid.cropped(start, shape), pad(mask, shape, [-n for n in start])
-    is_finer = min(field.grid.voxel_size) < voxel_size
-    values = band_limit(field.values, field.grid, voxel_size) if is_finer else field.values
-    coarse_values = resample(values, field.grid, coarse_grid)
-    return LocalField(torch.where(coarse_mask, coarse_values, 0.0), coarse_mask, coarse_grid)
+        coarse_values = pad(values, shape, [-n for n in start])
+    else:
+        start, shape = _box_around(mask)
+        values = band_limit(field.values, field.grid, voxel_size) if is_finer else field.values
+        coarse_values = resample(values, field.grid, grid.cropped(start, shape))
+    coarse_mask = pad(mask, shape, [-n for n in start])
+    return LocalField(torch.where(coarse_mask, coarse_values, 0.0), coarse_mask, grid.cropped(start, shape))
+
+
+def _is_thin(field: LocalField, voxel_size: float) -> bool:
+    """Whether most of a mask vanishes in voxels of that size [mm]: a sheet does that is half as thick."""
+    low_pass = band_limit(field.mask.float(), field.grid, voxel_size)
+    return bool((low_pass[field.mask] > 0.5).float().mean() < 0.5)
 
 
 def _box_around(mask: Tensor) -> tuple[list[int], list[int]]:

@@ -1,4 +1,4 @@
-"""Feature noise, and batch normalisation settled and folded away."""
+"""Feature noise, pooling, and batch normalisation re-estimated and folded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from IR2QSMLib.networks.blocks import ConvBlock, FeatureNoise, Pool, UpBlock, fold_batch_norm, settle_batch_norm
+from IR2QSMLib.networks.blocks import ConvBlock, FeatureNoise, Pool, UpBlock, fold_batch_norm, reestimate_batch_norm
 from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
 
 
@@ -38,7 +38,7 @@ def test_folding_batch_norm_changes_nothing(block: type[nn.Module]) -> None:
     assert not any(isinstance(part, nn.BatchNorm3d) for part in folded.modules())
 
 
-def test_settled_batch_norm_gives_what_the_batch_itself_would() -> None:
+def test_reestimated_batch_norm_has_the_statistics_of_the_batches() -> None:
     network = IR2Unet(IR2UnetConfig(0.125, 2, 1, True, feature_noise=0.0, dropout=0.0))
     network.initialise(torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -52,7 +52,7 @@ def test_settled_batch_norm_gives_what_the_batch_itself_would() -> None:
             if isinstance(m, nn.BatchNorm3d):
                 m.reset_running_stats()
         before = float((network(x).chi - expected).norm() / expected.norm())
-        settle_batch_norm(network, [(x,)])
+        reestimate_batch_norm(network, [(x,)])
         after = float((network(x).chi - expected).norm() / expected.norm())
         first = network.passes[0].pre[0]  # type: ignore[index,union-attr]
         out = first[0](x)
@@ -60,7 +60,7 @@ def test_settled_batch_norm_gives_what_the_batch_itself_would() -> None:
     assert torch.allclose(first[1].running_mean, out.mean((0, 2, 3, 4)), rtol=1e-3, atol=1e-5)
     assert torch.allclose(first[1].running_var, out.var((0, 2, 3, 4)), rtol=1e-3)
     assert not any(m.training for m in network.modules())
-    settle_batch_norm(network, [(x,), (3.0 * x,)])  # of several batches, each counts alike
+    reestimate_batch_norm(network, [(x,), (3.0 * x,)])  # of several batches, each counts alike
     both = torch.stack([out, first[0](3.0 * x)]).mean((0, 1, 3, 4, 5))
     assert torch.allclose(first[1].running_mean, both, rtol=1e-3, atol=1e-5)
 
@@ -85,26 +85,26 @@ def test_noise_is_added_in_training_only() -> None:
     assert noise.eval()(x) is x
 
 
-def test_noise_has_the_power_that_was_asked_for() -> None:
+def test_noise_has_the_requested_power() -> None:
     torch.manual_seed(1)
     x = torch.randn(1, 4, 32, 32, 32) * torch.tensor([3.0, 1.0, 1.0, 0.1]).view(1, 4, 1, 1, 1)
     for snr in (20.0, 2.0):
         added = FeatureNoise(1.0, (snr,))(x) - x
         assert float(x.square().mean() / added.square().mean()) == pytest.approx(snr, rel=0.03)
-        # White: as strong in every channel, and no neighbour knows of another.
+        # White: the same in every channel, and uncorrelated between neighbours.
         assert float(added[:, 3].std() / added[:, 0].std()) == pytest.approx(1.0, rel=0.03)
         assert float((added[..., 1:] * added[..., :-1]).mean() / added.square().mean()) == pytest.approx(0, abs=0.02)
 
 
-def test_noise_meets_its_share_of_the_samples_each_with_a_power_of_its_own() -> None:
+def test_noise_is_added_to_the_stated_share_of_samples_with_drawn_powers() -> None:
     torch.manual_seed(2)
     x = torch.randn(600, 1, 4, 4, 4)
     added = (FeatureNoise(0.7)(x) - x).flatten(1)
     power = added.square().mean(1) / x.flatten(1).square().mean(1)
-    hit = power > 0
-    assert float(hit.float().mean()) == pytest.approx(0.7, abs=0.06)
+    noisy = power > 0
+    assert float(noisy.float().mean()) == pytest.approx(0.7, abs=0.06)
     snr = torch.tensor([20.0, 10.0, 5.0, 2.0])
-    nearest = (power[hit, None] - 1 / snr).abs().argmin(1)
+    nearest = (power[noisy, None] - 1 / snr).abs().argmin(1)
     assert (nearest.bincount(minlength=4) > 0.15 * len(nearest)).all()
 
 

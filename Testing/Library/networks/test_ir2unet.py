@@ -1,4 +1,4 @@
-"""IR2U-net: what each setting does, where it starts, and that it does the same twice."""
+"""IR2U-net: its settings, initial weights, passes and repeatability."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def initialised(config: IR2UnetConfig = TINY) -> IR2Unet:
 
 
 def perturbed(config: IR2UnetConfig = TINY, scale: float = 0.2) -> IR2Unet:
-    """A network whose every parameter and statistic has a say."""
+    """A network in which every parameter and statistic changes the result."""
     network, generator = initialised(config), torch.Generator().manual_seed(4)
     for name, tensor in network.state_dict().items():
         if tensor.is_floating_point():
@@ -43,7 +43,7 @@ def run(network: IR2Unet, x: torch.Tensor) -> Estimate:
 
 
 def test_the_published_size_has_the_published_parameters() -> None:
-    """10,375,866 in the released file, of which the paper's network never uses the leftovers' 325,313."""
+    """10,375,866 in the released file, of which 325,313 belong to layers that are never used."""
     with torch.device("meta"):
         network = IR2Unet(IR2UnetConfig())
     assert sum(p.numel() for p in network.parameters()) == 10_375_866 - 325_313
@@ -96,7 +96,7 @@ def test_a_new_network_returns_the_last_channel_of_its_input() -> None:
             assert all(torch.equal(iterate, x[:, -1:]) for iterate in estimate.iterates)
 
 
-def test_every_pass_corrects_the_networks_input_and_not_the_pass_before() -> None:
+def test_every_pass_adds_to_the_input_and_not_to_the_pass_before() -> None:
     network, x = perturbed(replace(TINY, n_passes=3, n_inputs=2)).eval(), image(2)
     for module in (network.passes[1].head, network.passes[2].head):
         nn.init.zeros_(module.weight)
@@ -107,7 +107,7 @@ def test_every_pass_corrects_the_networks_input_and_not_the_pass_before() -> Non
         torch.testing.assert_close(iterate, x[:, -1:] + 0.25)
 
 
-def test_a_new_network_takes_the_last_pass_less_the_first() -> None:
+def test_a_new_network_weighs_the_last_pass_against_the_first() -> None:
     """So that the input, which every pass adds, is in the result once and yet what a pass learns reaches it."""
     network, x = initialised(replace(TINY, n_passes=4)).eval(), image()
     for unet, effect in zip(network.passes, (-0.1, 0.0, 0.0, 0.1), strict=True):
@@ -116,7 +116,7 @@ def test_a_new_network_takes_the_last_pass_less_the_first() -> None:
         nn.init.zeros_(unet.head.bias)
 
 
-def test_without_a_residual_the_map_is_drawn_anew_and_ends_with_the_last_pass() -> None:
+def test_without_a_residual_the_result_is_that_of_the_last_pass() -> None:
     config, x = replace(TINY, n_passes=3, n_inputs=2, residual=False), image(2)
     estimate = run(initialised(config).eval(), x)
     assert torch.equal(estimate.chi, estimate.iterates[-1])
@@ -124,12 +124,12 @@ def test_without_a_residual_the_map_is_drawn_anew_and_ends_with_the_last_pass() 
     for unet in network.passes:
         nn.init.zeros_(unet.head.weight)
         nn.init.constant_(unet.head.bias, 0.25)
-    for drawn in (found := run(network, x)).iterates:
-        torch.testing.assert_close(drawn, torch.full_like(drawn, 0.25))  # nothing of the input is added
-    torch.testing.assert_close(found.chi, torch.full_like(found.chi, 0.25))
+    for iterate in (estimate := run(network, x)).iterates:
+        torch.testing.assert_close(iterate, torch.full_like(iterate, 0.25))  # nothing of the input is added
+    torch.testing.assert_close(estimate.chi, torch.full_like(estimate.chi, 0.25))
 
 
-def test_a_new_network_is_equally_sure_everywhere() -> None:
+def test_a_new_network_has_one_uncertainty_everywhere() -> None:
     estimate = run(initialised(replace(TINY, uncertainty=True)).eval(), image())
     assert estimate.log_sigma is not None
     assert torch.equal(estimate.log_sigma, torch.full_like(estimate.log_sigma, -4.0))
@@ -137,10 +137,10 @@ def test_a_new_network_is_equally_sure_everywhere() -> None:
 
 def test_initial_weights_are_drawn_from_the_generator_with_he_s_spread() -> None:
     config = IR2UnetConfig(width=0.5, n_passes=2)
-    first, again, other = IR2Unet(config), IR2Unet(config), IR2Unet(config)
-    for network, seed in [(first, 0), (again, 0), (other, 1)]:
+    first, same, other = IR2Unet(config), IR2Unet(config), IR2Unet(config)
+    for network, seed in [(first, 0), (same, 0), (other, 1)]:
         network.initialise(torch.Generator().manual_seed(seed))
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), same.parameters(), strict=True))
     for block, other_block in zip(first.modules(), other.modules(), strict=True):
         if isinstance(block, ConvBlock | UpBlock):
             weight = block[0].weight.detach()
@@ -195,18 +195,18 @@ def test_every_size_changes_the_result(change: dict[str, float]) -> None:
     assert not torch.allclose(before, run(perturbed(other).eval(), x[:, -other.n_inputs :]).chi, atol=1e-4)
 
 
-def test_uncertainty_adds_a_head_and_leaves_the_map_alone() -> None:
-    plain, sure = perturbed().eval(), perturbed(replace(TINY, uncertainty=True)).eval()
-    sure.load_state_dict(plain.state_dict(), strict=False)
+def test_an_uncertainty_head_does_not_change_the_map() -> None:
+    plain, with_head = perturbed().eval(), perturbed(replace(TINY, uncertainty=True)).eval()
+    with_head.load_state_dict(plain.state_dict(), strict=False)
     x = image()
     assert run(plain, x).log_sigma is None
-    estimate = run(sure, x)
+    estimate = run(with_head, x)
     assert estimate.log_sigma is not None
     assert estimate.log_sigma.std() > 1e-3
     assert torch.equal(estimate.chi, run(plain, x).chi)
 
 
-def test_both_channels_are_read() -> None:
+def test_both_channels_change_the_result() -> None:
     network = perturbed(replace(TINY, n_inputs=2)).eval()
     x = image(2)
     before = run(network, x).chi
@@ -216,8 +216,8 @@ def test_both_channels_are_read() -> None:
         assert not torch.allclose(run(network, changed).chi, before, atol=1e-3)
 
 
-def test_the_passes_are_tied_by_features_and_state() -> None:
-    """With the first pass's map fixed, what it hands over at every scale still reaches the result."""
+def test_features_and_state_of_a_pass_reach_the_next() -> None:
+    """With the map of the first pass fixed, so that nothing else does."""
     network = perturbed().eval()
     x = image()
     before = run(network, x).iterates
@@ -240,7 +240,7 @@ def test_samples_of_a_batch_do_not_mix() -> None:
     torch.testing.assert_close(run(network, x).chi[1:2], run(network, x[1:2]).chi, atol=1e-5, rtol=1e-5)
 
 
-def test_a_whole_network_is_the_same_once_folded() -> None:
+def test_a_folded_network_computes_the_same() -> None:
     network, x = perturbed(replace(TINY, uncertainty=True), scale=0.05).eval(), image(n=2)
     before = run(network, x)
     after = run(fold_batch_norm(network), x)  # type: ignore[arg-type]
@@ -249,7 +249,7 @@ def test_a_whole_network_is_the_same_once_folded() -> None:
 
 
 def test_half_precision_keeps_the_sum_of_the_iterates_exact() -> None:
-    """The head's large weights of opposite sign would turn rounding into a map of its own."""
+    """The head's large weights of opposite sign would amplify rounding errors."""
     network, x = initialised().eval(), image()
     with torch.autocast("cpu", torch.bfloat16):
         estimate = run(network, x)
@@ -268,13 +268,13 @@ def test_without_normalisation_training_computes_what_inference_does() -> None:
     assert not any(isinstance(m, nn.BatchNorm3d) for m in network.modules())
     trained, inferred = run(network.train(), x), run(network.eval(), x)
     torch.testing.assert_close(trained.chi, inferred.chi)
-    alone = run(network.train(), x[:1])
-    assert (trained.chi[:1] - alone.chi).norm() < 1e-4 * alone.chi.norm()
+    single = run(network.train(), x[:1])
+    assert (trained.chi[:1] - single.chi).norm() < 1e-4 * single.chi.norm()
 
 
 def test_a_network_without_normalisation_takes_the_weights_of_a_folded_one() -> None:
-    whole, x = perturbed().eval(), image()
-    before = run(whole, x).chi
-    bare = IR2Unet(replace(TINY, normalised=False)).eval()
-    bare.load_state_dict(fold_batch_norm(whole).state_dict())
-    torch.testing.assert_close(run(bare, x).chi, before, atol=1e-4, rtol=1e-3)
+    normalised, x = perturbed().eval(), image()
+    before = run(normalised, x).chi
+    network = IR2Unet(replace(TINY, normalised=False)).eval()
+    network.load_state_dict(fold_batch_norm(normalised).state_dict())
+    torch.testing.assert_close(run(network, x).chi, before, atol=1e-4, rtol=1e-3)

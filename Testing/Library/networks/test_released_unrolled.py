@@ -1,4 +1,4 @@
-"""Released checkpoints of LPCNN and MoDL-QSM: their layouts, what their code computes, and nothing else accepted."""
+"""Released checkpoints of LPCNN and MoDL-QSM: the same results as the authors' code, and nothing else accepted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from IR2QSMLib.networks.released import (
 from IR2QSMLib.physics.dipole import DipoleStack
 
 State = dict[str, Tensor]
-GRID = Grid((10, 12, 8), b0_given=(0.0, 0.3, 0.9))
+GRID = Grid((10, 12, 8), user_b0_direction=(0.0, 0.3, 0.9))
 C = 4
 
 
@@ -65,7 +65,7 @@ def modl_arrays(c: int = C) -> State:
 
 
 def dipole(x: Tensor) -> Tensor:
-    """D∗x by a full complex transform, the kernel made here."""
+    """D∗x by a full complex transform, with a kernel of this test."""
     k = torch.meshgrid(*(torch.fft.fftfreq(n, dtype=torch.float64) for n in GRID.shape), indexing="ij")
     b = GRID.b0_direction
     square = sum(f * f for f in k)
@@ -115,9 +115,9 @@ def test_an_imported_lpcnn_computes_what_the_released_code_does() -> None:
     ours, config = lpcnn_from_released({f"module.{k}": v for k, v in state.items()})
     network = build(config)
     network.load_state_dict(ours)
-    found = network.eval()(field, DipoleStack([[GRID]]), mask).chi
+    chi = network.eval()(field, DipoleStack([[GRID]]), mask).chi
     assert float(x.std()) > 1e-4 and config.width == C / 32
-    torch.testing.assert_close(found, x, atol=1e-5 * float(x.abs().max()), rtol=1e-3)
+    torch.testing.assert_close(chi, x, atol=1e-5 * float(x.abs().max()), rtol=1e-3)
 
 
 @torch.no_grad()
@@ -133,11 +133,11 @@ def test_an_imported_modl_qsm_computes_what_the_released_code_does() -> None:
         return F.conv3d(x, w, arrays.get(f"model_1/conv3d_{n}/bias:0"), padding=w.shape[-1] // 2)
 
     def norm(n: int, x: Tensor) -> Tensor:
-        gamma, beta, its_mean, variance = (
+        gamma, beta, running_mean, variance = (
             arrays[f"model_1/batch_normalization_{n}/{k}:0"].view(1, -1, 1, 1, 1)
             for k in ("gamma", "beta", "moving_mean", "moving_variance")
         )
-        return gamma * (x - its_mean) / (variance + 1e-3).sqrt() + beta
+        return gamma * (x - running_mean) / (variance + 1e-3).sqrt() + beta
 
     def adjoint(y: Tensor) -> Tensor:
         return torch.cat([dipole(y), y], dim=1)
@@ -152,29 +152,29 @@ def test_an_imported_modl_qsm_computes_what_the_released_code_does() -> None:
     ours, config = modl_qsm_from_released(arrays)
     network = build(config)
     network.load_state_dict(ours)
-    found = network.eval()(field, DipoleStack([[GRID]]), mask)
-    assert found.unexplained is not None and float(x[:, 0].std()) > 1e-4
-    torch.testing.assert_close(found.chi, x[:, :1], atol=1e-5 * float(x.abs().max()), rtol=1e-3)
-    torch.testing.assert_close(found.unexplained, x[:, 1:], atol=1e-5 * float(x.abs().max()), rtol=1e-3)
+    estimate = network.eval()(field, DipoleStack([[GRID]]), mask)
+    assert estimate.unexplained is not None and float(x[:, 0].std()) > 1e-4
+    torch.testing.assert_close(estimate.chi, x[:, :1], atol=1e-5 * float(x.abs().max()), rtol=1e-3)
+    torch.testing.assert_close(estimate.unexplained, x[:, 1:], atol=1e-5 * float(x.abs().max()), rtol=1e-3)
 
 
-MADE = {"lpcnn": (lpcnn_state, lpcnn_from_released), "modl-qsm": (modl_arrays, modl_qsm_from_released)}
+NETWORKS = {"lpcnn": (lpcnn_state, lpcnn_from_released), "modl-qsm": (modl_arrays, modl_qsm_from_released)}
 
 
-@pytest.mark.parametrize("kind", MADE)
-def test_every_tensor_has_a_place_of_its_own(kind: str) -> None:
-    make, convert = MADE[kind]
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_tensor_is_loaded_once(name: str) -> None:
+    make, convert = NETWORKS[name]
     state = make()
     numbered = {k: torch.full_like(v, float(i)) for i, (k, v) in enumerate(state.items()) if v.is_floating_point()}
-    found, _ = convert({**state, **numbered})
-    values = [round(float(v.flatten()[0])) for v in found.values() if v.is_floating_point()]
+    converted, _ = convert({**state, **numbered})
+    values = [round(float(v.flatten()[0])) for v in converted.values() if v.is_floating_point()]
     assert sorted(values) == list(range(len(numbered))) or sorted(values) == sorted(
         i for i, v in enumerate(state.values()) if v.is_floating_point()
     )
 
 
 @pytest.mark.parametrize(
-    ("kind", "key"),
+    ("name", "key"),
     [
         ("lpcnn", "alpha"),
         ("lpcnn", "gen.2.3.bn2.running_var"),
@@ -184,19 +184,19 @@ def test_every_tensor_has_a_place_of_its_own(kind: str) -> None:
         ("modl-qsm", "model_1/batch_normalization_16/moving_variance:0"),
     ],
 )
-def test_what_is_missing_unknown_or_misshapen_is_refused(kind: str, key: str) -> None:
-    make, convert = MADE[kind]
+def test_missing_unknown_and_misshapen_keys_are_refused(name: str, key: str) -> None:
+    make, convert = NETWORKS[name]
     with pytest.raises(WeightsInvalid, match=r"is no complete .*: \d keys missing \["):
         convert({k: v for k, v in make().items() if k != key})
     with pytest.raises(WeightsInvalid, match=r"0 keys missing \[\], 1 unknown"):
-        convert({**make(), "conv3d_21/kernel:0" if kind == "modl-qsm" else "gen.9.weight": torch.zeros(1)})
+        convert({**make(), "conv3d_21/kernel:0" if name == "modl-qsm" else "gen.9.weight": torch.zeros(1)})
     if key != "my_layer_1/my_layer_1/step:0":
         with pytest.raises(WeightsInvalid, match=r"has shape \(.*\), expected \("):
             convert({**make(), key: torch.zeros(C + 1)})
 
 
 def test_a_checkpoint_is_recognised_by_its_keys() -> None:
-    for make, convert in MADE.values():
+    for make, convert in NETWORKS.values():
         assert any_from_released(make())[1] == convert(make())[1]
     with pytest.raises(WeightsInvalid, match="holds no IR2U-net"):
         any_from_released({"weight": torch.zeros(1)})

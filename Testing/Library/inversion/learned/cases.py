@@ -10,7 +10,7 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.physics.dipole import DipoleOp
 
-GRID = Grid((24, 32, 16), (1.0, 1.0, 1.5), b0_given=(0.0, 0.3, 0.9))
+GRID = Grid((24, 32, 16), (1.0, 1.0, 1.5), user_b0_direction=(0.0, 0.3, 0.9))
 
 
 def truth(grid: Grid) -> torch.Tensor:
@@ -23,20 +23,17 @@ def truth(grid: Grid) -> torch.Tensor:
 
 
 def simulated(grid: Grid = GRID, noise: float = 0.0) -> LocalField:
+    """The field of `truth` with white noise of that standard deviation [ppm]."""
     chi = truth(grid)
     values = DipoleOp(grid)(chi) + noise * torch.randn(grid.shape, generator=torch.Generator().manual_seed(0))
     return LocalField(torch.where(chi != 0, values, 0.0), chi != 0, grid)
 
 
-def noise_of(level: float) -> LocalField:
-    return simulated(noise=level)
-
-
-def residual(chi: torch.Tensor, field: LocalField) -> float:
-    """Norm of the field that a map leaves unexplained inside the mask."""
+def residual_norm(chi: torch.Tensor, field: LocalField) -> float:
+    """Norm of what a map leaves of the field inside the mask."""
     return float((DipoleOp(field.grid)(chi) - field.values)[field.mask].norm())
 
 
 def with_magnitude(field: LocalField) -> LocalField:
-    """The field with a magnitude in which the sources are seen."""
+    """The field with a magnitude that shows the sources."""
     return replace(field, magnitude=torch.where(field.mask, 1.0 + 5.0 * truth(field.grid), 0.0))

@@ -26,20 +26,20 @@ from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.inversion.learned.tiles import infer
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.weights import read_weights
-from IR2QSMLib.networks.registry import build, sized
+from IR2QSMLib.networks.registry import build, make_config
 from IR2QSMLib.networks.released import _residual_names
 
 
 @pytest.fixture(scope="module")
-def answers(reference_data: Path) -> dict[str, torch.Tensor]:
+def reference(reference_data: Path) -> dict[str, torch.Tensor]:
     with np.load(reference_data / "ir2unet_parity_width4.npz") as content:
         return {key: torch.from_numpy(content[key]) for key in content.files}
 
 
 @pytest.fixture
-def checkpoint(answers: dict[str, torch.Tensor], tmp_path: Path) -> Path:
-    """Saved as the authors did: from DataParallel, with the leftovers."""
-    state = {k.removeprefix("state/"): v for k, v in answers.items() if k.startswith("state/")}
+def checkpoint(reference: dict[str, torch.Tensor], tmp_path: Path) -> Path:
+    """Saved as the authors did: from DataParallel, with the unused layers."""
+    state = {k.removeprefix("state/"): v for k, v in reference.items() if k.startswith("state/")}
     state = {f"module.{k.removeprefix('module.')}": v for k, v in state.items()}
     assert any("post_transform_conv_block1" in k for k in state)
     torch.save(state, tmp_path / "model_IR2Unet.pth")
@@ -54,12 +54,12 @@ def imported(checkpoint: Path) -> Path:
 
 
 def test_an_imported_checkpoint_computes_what_the_released_code_did(
-    answers: dict[str, torch.Tensor], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    reference: dict[str, torch.Tensor], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(learned, "half_precision", lambda kind: None)
-    values, path = answers["input"][0, 0], imported(checkpoint)
-    found = infer(load(path).network, values[None], None, None, silent).chi
-    torch.testing.assert_close(found, answers["output"][0, 0], atol=1e-5, rtol=1e-5)
+    values, path = reference["input"][0, 0], imported(checkpoint)
+    chi = infer(load(path).network, values[None], None, None, silent).chi
+    torch.testing.assert_close(chi, reference["output"][0, 0], atol=1e-5, rtol=1e-5)
     # The method is the network on the field without its constant.
     field = LocalField(values, torch.ones(values.shape, dtype=torch.bool), Grid(tuple(values.shape)))
     offset = DataTerm.of(field).spectrum.offset
@@ -68,24 +68,26 @@ def test_an_imported_checkpoint_computes_what_the_released_code_did(
     torch.testing.assert_close(by_method, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_it_reads_the_field_and_sees_it_along_b0(answers: dict[str, torch.Tensor], checkpoint: Path) -> None:
+def test_an_imported_network_reads_the_field_along_b0(reference: dict[str, torch.Tensor], checkpoint: Path) -> None:
     path = imported(checkpoint)
     loaded = load(path)
     assert loaded.network_input.reads == "field"
     assert loaded.network.config.n_passes == 4
-    values = answers["input"][0, 0]
-    grid = Grid(tuple(values.shape), b0_given=(0, 0.5, 1))
+    values = reference["input"][0, 0]
+    grid = Grid(tuple(values.shape), user_b0_direction=(0, 0.5, 1))
     field = LocalField(values, torch.ones(values.shape, dtype=torch.bool), grid)
     assert Learned(path)(field).notes["resampled"] is True
 
 
-def test_nothing_is_rounded_and_no_leftover_is_kept(answers: dict[str, torch.Tensor], checkpoint: Path) -> None:
+def test_imported_weights_keep_their_bits_without_unused_ones(
+    reference: dict[str, torch.Tensor], checkpoint: Path
+) -> None:
     stored = read_weights(imported(checkpoint)).tensors
-    given = [v.flatten() for k, v in answers.items() if "state/" in k and v.is_floating_point()]
-    bits = {v.numpy().tobytes() for v in given}
+    released = [v.flatten() for k, v in reference.items() if "state/" in k and v.is_floating_point()]
+    bits = {v.numpy().tobytes() for v in released}
     assert all(v.dtype == torch.float32 and v.flatten().numpy().tobytes() in bits for v in stored.values())
     unused = re.compile(r"iteration0_layer\d_encoder_conv1|post_transform_conv_block1")
-    assert len(stored) == sum(not unused.search(k) and "tracked" not in k for k in answers if "state/" in k)
+    assert len(stored) == sum(not unused.search(k) and "tracked" not in k for k in reference if "state/" in k)
 
 
 def test_the_model_card_names_the_source_and_the_hash(checkpoint: Path) -> None:
@@ -111,7 +113,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_nothing_behind(checkpoint: Path) 
 
 def test_the_model_of_a_released_run_is_imported(tmp_path: Path, ir2qsm: Callable[..., Any]) -> None:
     """LPCNN's .pkl holds the epoch and the optimiser's state beside the model's, in torch's older file format."""
-    network = build(sized("lpcnn", width=0.125))
+    network = build(make_config("lpcnn", width=0.125))
     names = {**_residual_names(), "step": "alpha"}
     state = {}
     for key, tensor in network.state_dict().items():
@@ -124,19 +126,19 @@ def test_the_model_of_a_released_run_is_imported(tmp_path: Path, ir2qsm: Callabl
     ran = ir2qsm("import-weights", path)
     assert ran.code == 0, ran.err
     loaded = load(path.with_suffix(".safetensors"))
-    assert (loaded.kind, loaded.network_input.reads) == ("lpcnn", "field")
+    assert (loaded.network_name, loaded.network_input.reads) == ("lpcnn", "field")
     card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     assert "Lai et al. 2020" in card["source"] and card["config"]["masked"] is False
 
 
-class Evil:
+class Malicious:
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
-        return os.system, ("touch evil",)
+        return os.system, ("touch executed",)
 
 
 def test_a_run_that_asks_to_run_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    torch.save({"epoch": Evil(), "model_state": {}}, tmp_path / "x.pkl")
+    torch.save({"epoch": Malicious(), "model_state": {}}, tmp_path / "x.pkl")
     with pytest.raises(WeightsInvalid, match="it asks to run code"):
         imported(tmp_path / "x.pkl")
     assert os.listdir(tmp_path) == ["x.pkl"]
@@ -163,9 +165,9 @@ def write_keras(path: Path, c: int = 4) -> None:
 def test_a_keras_file_is_imported(tmp_path: Path) -> None:
     path = tmp_path / "last.h5"
     write_keras(path)
-    made = imported(path)
-    loaded, stored = load(made), read_weights(made).tensors
-    assert loaded.kind == "modl-qsm" and loaded.network.config.width == 0.125
+    weights = imported(path)
+    loaded, stored = load(weights), read_weights(weights).tensors
+    assert loaded.network_name == "modl-qsm" and loaded.network.config.width == 0.125
     assert float(stored["step"]) == 2.5
     import h5py
 
@@ -182,10 +184,10 @@ def test_a_keras_file_that_is_damaged_or_points_elsewhere_is_refused(tmp_path: P
     import h5py
 
     with h5py.File(path, "a") as file:
-        kept = file["model_1/conv3d_20/bias:0"][()]
+        bias = file["model_1/conv3d_20/bias:0"][()]
         del file["model_1/conv3d_20/bias:0"]
         file["model_1/conv3d_20"].create_dataset(
-            "bias:0", shape=kept.shape, dtype="float32", external=[(str(tmp_path / "other.raw"), 0, 8)]
+            "bias:0", shape=bias.shape, dtype="float32", external=[(str(tmp_path / "other.raw"), 0, 8)]
         )
     with pytest.raises(WeightsInvalid, match=r"keeps 'model_1/conv3d_20/bias:0' in another file"):
         imported(path)

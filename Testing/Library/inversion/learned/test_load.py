@@ -1,4 +1,4 @@
-"""Weights files become networks: headers that must say everything, and files that change."""
+"""From weights files to networks: complete headers, older headers, and files that change."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from IR2QSMLib.core.errors import WeightsInvalid
 from IR2QSMLib.inversion.learned.load import bundled, load
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.io.weights import read_weights, weights_bytes
 from IR2QSMLib.networks.ir2unet import IR2UnetConfig
+from IR2QSMLib.networks.registry import make_config
 
 MakeWeights = Callable[..., Path]
+LATER = IR2UnetConfig.later_settings
 
 
 @pytest.fixture
 def refused(make_weights: MakeWeights, tmp_path: Path) -> Callable[[dict[str, Any]], str]:
-    """What is said of a weights file whose header was changed."""
+    """The message for a weights file whose header was changed."""
 
     def refuse(change: dict[str, Any]) -> str:
         weights = read_weights(make_weights(NetworkInput("field")))
@@ -67,9 +70,9 @@ def test_another_network_is_refused(refused: Callable[..., str]) -> None:
 
 @pytest.mark.parametrize(
     ("part", "name"),
-    [("reading", "reads")] + [("config", f.name) for f in fields(IR2UnetConfig) if f.name not in IR2UnetConfig.added],
+    [("reading", "reads")] + [("config", f.name) for f in fields(IR2UnetConfig) if f.name not in LATER],
 )
-def test_no_setting_that_a_header_lacks_is_made_up(
+def test_a_header_without_a_setting_is_refused(
     refused: Callable[..., str], make_weights: MakeWeights, part: str, name: str
 ) -> None:
     rest = {k: v for k, v in header_of(make_weights)[part].items() if k != name}
@@ -78,21 +81,21 @@ def test_no_setting_that_a_header_lacks_is_made_up(
     )
 
 
-@pytest.mark.parametrize("name", IR2UnetConfig.added)
-def test_a_setting_that_came_later_means_what_older_weights_meant(
+@pytest.mark.parametrize("name", LATER)
+def test_older_weights_without_a_later_setting_have_its_old_value(
     make_weights: MakeWeights, tmp_path: Path, name: str
 ) -> None:
     weights, path = read_weights(make_weights(NetworkInput("field"))), tmp_path / "older.safetensors"
     config = {k: v for k, v in weights.header["config"].items() if k != name}
     path.write_bytes(weights_bytes(weights.tensors, {**weights.header, "config": config}, half=False))
-    assert getattr(load(path).network.config, name) == IR2UnetConfig.added[name] == weights.header["config"][name]
+    assert getattr(load(path).network.config, name) == LATER[name] == weights.header["config"][name]
 
 
 @pytest.mark.parametrize("reads", ["both", "tikhonov"])
-def test_weights_of_the_version_before_load(make_weights: MakeWeights, tmp_path: Path, reads: str) -> None:
+def test_weights_of_the_previous_version_load(make_weights: MakeWeights, tmp_path: Path, reads: str) -> None:
     """Their headers had parameters of the first map, another name for it, and another calibration."""
-    made = make_weights(NetworkInput("both" if reads == "both" else "first"), uncertainty=True)
-    weights, path = read_weights(made), tmp_path / "older.safetensors"
+    path_of_weights = make_weights(NetworkInput("both" if reads == "both" else "first"), uncertainty=True)
+    weights, path = read_weights(path_of_weights), tmp_path / "older.safetensors"
     header = {
         **weights.header,
         "reading": {"reads": reads, "floor": 0.01, "per_noise": 4.0, "n_steps": 12},
@@ -104,13 +107,31 @@ def test_weights_of_the_version_before_load(make_weights: MakeWeights, tmp_path:
     assert loaded.calibration is None
 
 
+@pytest.mark.parametrize("unit", [None, 0.05, 1.0])
+def test_whole_brain_weights_with_a_unit_load_as_those_without(
+    make_weights: MakeWeights, tmp_path: Path, unit: float | None
+) -> None:
+    """The network is homogeneous: twice the unit and half the unit compute the same."""
+    weights = read_weights(make_weights(kind="whole-brain"))
+    config = weights.header["config"] if unit is None else {**weights.header["config"], "unit": unit}
+    path = tmp_path / "older.safetensors"
+    path.write_bytes(weights_bytes(weights.tensors, {**weights.header, "config": config}, half=False))
+    assert load(path).network.config == make_config("whole-brain", width=0.125)
+
+
+def test_parameters_that_were_loaded_in_inference_mode_are_ordinary_tensors(make_weights: MakeWeights) -> None:
+    with torch.inference_mode():
+        network = load(make_weights()).network
+    assert not any(p.is_inference() for p in network.parameters())
+
+
 @pytest.mark.parametrize("part", ["reading", "config"])
 @pytest.mark.parametrize("value", [None, [1], "both"])
-def test_settings_that_are_no_object_are_refused(refused: Callable[..., str], part: str, value: object) -> None:
+def test_settings_that_are_no_mapping_are_refused(refused: Callable[..., str], part: str, value: object) -> None:
     assert "lacks or misnames a setting" in refused({part: value})
 
 
-def test_a_file_is_read_once_and_anew_when_it_was_rewritten(make_weights: MakeWeights, tmp_path: Path) -> None:
+def test_a_file_is_read_once_until_it_changes(make_weights: MakeWeights, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     contents = [make_weights(seed=seed).read_bytes() for seed in (1, 2)]
     assert len(contents[0]) == len(contents[1])

@@ -44,20 +44,20 @@ def test_the_same_tiles_give_the_same_bits(make_weights: MakeWeights, tmp_path: 
 
 def test_tiles_agree_with_the_whole_volume(make_weights: MakeWeights) -> None:
     weights, field = make_weights(scale=0.1, uncertainty=True), long_field()
-    whole, tiled = (Learned(weights, consistency=0.0, tile=tile)(field) for tile in (None, 64))
-    assert (whole.notes["tile"], tiled.notes["tile"]) == (None, 64)
-    difference = (whole.values - tiled.values).abs()
+    untiled, tiled = (Learned(weights, consistency=0.0, tile=tile)(field) for tile in (None, 64))
+    assert (untiled.notes["tile"], tiled.notes["tile"]) == (None, 64)
+    difference = (untiled.values - tiled.values).abs()
     assert difference.max() > 1e-5
-    assert difference.norm() < 0.01 * whole.values.norm()
+    assert difference.norm() < 0.01 * untiled.values.norm()
     # A tile does not see beyond its face; the ends of the volume are far from where the two meet.
     assert difference[..., :16].max() < 0.05 * difference.max()
     assert difference[..., -16:].max() < 0.05 * difference.max()
-    assert whole.uncertainty is not None and tiled.uncertainty is not None
-    torch.testing.assert_close(tiled.uncertainty, whole.uncertainty, rtol=1e-3, atol=0)
+    assert untiled.uncertainty is not None and tiled.uncertainty is not None
+    torch.testing.assert_close(tiled.uncertainty, untiled.uncertainty, rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("tile", TILES)
-def test_tiles_of_a_network_that_returns_its_input_blend_to_it(make_weights: MakeWeights, tile: int) -> None:
+def test_tiles_of_the_identity_blend_to_the_input(make_weights: MakeWeights, tile: int) -> None:
     """Every voxel is covered, with weights that sum to one, at any length."""
     network = load(make_weights(NetworkInput("field"), scale=0.0)).network
     for n in {tile + 8, 2 * tile - OVERLAP, 2 * tile} if tile < 128 else {tile + 8}:
@@ -69,7 +69,7 @@ def test_tiles_of_a_network_that_returns_its_input_blend_to_it(make_weights: Mak
 @pytest.mark.parametrize("tile", TILES)
 def test_neighbouring_tiles_share_at_least_the_overlap_and_start_at_multiples_of_eight(tile: int) -> None:
     for n in range(8, 4 * tile, 8):
-        starts = tiles._starts(n, min(tile, n))
+        starts = tiles._tile_starts(n, min(tile, n))
         assert starts[0] == 0
         assert starts[-1] == n - min(tile, n)
         assert all(s % 8 == 0 for s in starts)
@@ -82,11 +82,11 @@ def test_a_tile_that_is_not_in_the_list_is_refused() -> None:
 
 
 @pytest.mark.parametrize("tile", [128, 256])
-def test_a_volume_no_longer_than_the_tile_is_run_whole_and_says_so(make_weights: MakeWeights, tile: int) -> None:
+def test_a_volume_no_longer_than_the_tile_runs_at_once(make_weights: MakeWeights, tile: int) -> None:
     weights, field = make_weights(scale=0.1), long_field()
-    found = Learned(weights, tile=tile)(field)
-    assert found.notes["tile"] is None
-    assert torch.equal(found.values, Learned(weights)(field).values)
+    result = Learned(weights, tile=tile)(field)
+    assert result.notes["tile"] is None
+    assert torch.equal(result.values, Learned(weights)(field).values)
 
 
 # Memory.
@@ -98,11 +98,21 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("little_memory")
-def test_a_volume_that_memory_does_not_hold_is_tiled_and_says_so(make_weights: MakeWeights) -> None:
+def test_a_volume_that_memory_does_not_hold_is_tiled_with_a_note(make_weights: MakeWeights) -> None:
     weights, field = make_weights(), long_field()
-    found = Learned(weights)(field)
-    assert found.notes["tile"] == TILES[-1]
-    assert torch.equal(found.values, Learned(weights, tile=TILES[-1])(field).values)
+    result = Learned(weights)(field)
+    assert result.notes["tile"] == TILES[-1]
+    assert torch.equal(result.values, Learned(weights, tile=TILES[-1])(field).values)
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_tiles_of_the_whole_brain_network_are_in_the_notes(make_weights: MakeWeights) -> None:
+    grid = Grid((96, 16, 40), (2.0, 2.0, 2.0))
+    mask = torch.ones(grid.shape, dtype=torch.bool)
+    values = 0.05 * torch.randn(grid.shape, generator=torch.Generator().manual_seed(0))
+    notes = Learned(make_weights())(LocalField(values, mask, grid)).notes
+    assert notes["whole_brain_tile"] == notes["tile"] == TILES[-1]
+    assert "whole_brain_tile" not in Learned(make_weights(), whole_brain=False)(LocalField(values, mask, grid)).notes
 
 
 @pytest.mark.usefixtures("little_memory")
@@ -113,7 +123,7 @@ def test_a_volume_as_small_as_the_smallest_tile_is_tried_whatever_memory_there_i
 
 
 @pytest.mark.parametrize("message", ["CUDA out of memory. Tried", "can't allocate memory", "not enough memory: you"])
-def test_the_next_tile_is_tried_when_the_allocator_gives_up(
+def test_the_next_tile_is_tried_when_an_allocation_fails(
     make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch, message: str
 ) -> None:
     tried: list[int | None] = []
@@ -125,14 +135,12 @@ def test_the_next_tile_is_tried_when_the_allocator_gives_up(
         return infer(network, image, tile, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(tiles, "infer", failing)
-    found = Learned(make_weights(), whole_brain=False)(long_field())
+    result = Learned(make_weights(), whole_brain=False)(long_field())
     assert tried == [None, 96, 64]
-    assert found.notes["tile"] == 64
+    assert result.notes["tile"] == 64
 
 
-def test_no_tile_that_fits_is_an_error_that_says_what_to_do(
-    make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_says_what_to_do_when_no_tile_fits(make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(*_: object) -> object:
         raise RuntimeError("out of memory")
 
@@ -141,7 +149,7 @@ def test_no_tile_that_fits_is_an_error_that_says_what_to_do(
         Learned(make_weights(), whole_brain=False)(long_field())
 
 
-def test_another_error_is_not_taken_for_a_lack_of_memory(
+def test_other_errors_are_not_taken_for_lack_of_memory(
     make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*_: object) -> object:
