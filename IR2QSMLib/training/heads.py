@@ -10,7 +10,9 @@ import torch
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import silent
 from IR2QSMLib.core.volumes import LocalField, TotalField
-from IR2QSMLib.field.background import LaplacianBoundaryValue, Removal, VSharp
+from IR2QSMLib.field.background import BackgroundRemoval
+from IR2QSMLib.field.lbv import LaplacianBoundaryValue
+from IR2QSMLib.field.vsharp import VSharp
 from IR2QSMLib.simulation.brain import draw_brain
 from IR2QSMLib.simulation.head import Head
 from IR2QSMLib.simulation.random_source import RandomSource
@@ -56,7 +58,7 @@ def remove_background(field: LocalField, rng: RandomSource) -> LocalField:
     LocalField
         In the mask that the method leaves; the field itself where that mask is too small.
     """
-    removal: Removal = VSharp(largest=rng.uniform(6.0, 16.0)) if rng.chance(0.6) else LaplacianBoundaryValue()
+    removal: BackgroundRemoval = VSharp(largest=rng.uniform(6.0, 16.0)) if rng.chance(0.6) else LaplacianBoundaryValue()
     removed = removal(TotalField(field.values, field.mask, field.grid), silent)
     return removed if float(removed.mask.float().mean()) > MIN_MASK_SHARE else field
 

@@ -60,9 +60,9 @@ def load_initial_weights(path: Path, network: Network) -> None:
         network.load_state_dict(fold_batch_norm(normalised.eval()).state_dict())
     else:
         network.load_state_dict(strict_state_dict(weights, network.state_dict()))
-    unit = float(weights.header["config"].get("unit", 1.0))
     if isinstance(network, WholeBrainUnet):  # homogeneous: the unit makes no difference
         return
+    unit = float(weights.header["config"].get("unit", 1.0))
     if isinstance(network, IR2Unet):
         network.rescale(network.config.unit / unit)
     elif network.config.unit != unit:
