@@ -1,4 +1,4 @@
-"""What the panel asks for, saved with the scene."""
+"""The panel's settings, saved with the scene."""
 
 from enum import Enum
 from typing import Annotated
@@ -9,11 +9,11 @@ from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 
 class InputProblem(ValueError):
-    """What is wrong with an input, in words for the person who chose it."""
+    """An input cannot be used; the message is for the person who chose it."""
 
 
 class Input(Enum):
-    """What is given: where the work begins."""
+    """Kinds of input."""
 
     LOCAL = "local-field"
     TOTAL = "total-field"
@@ -23,6 +23,10 @@ class Input(Enum):
         """The name on the panel."""
         names = {"local-field": _("Local field"), "total-field": _("Total field"), "phase": _("Wrapped phase")}
         return names[self.value]
+
+
+INPUT_OF_KIND = {"local field": Input.LOCAL, "total field": Input.TOTAL, "wrapped phase": Input.PHASE}
+"""Kinds of input by the library's names for what an image is recognised as."""
 
 
 class Background(Enum):
@@ -61,24 +65,27 @@ class Reference(Enum):
         return {"mean": _("Mean of the mask"), "none": _("None (as inverted)"), "region": _("A region")}[self.value]
 
 
-class Tile(Enum):
-    """Whether the network sees the volume in tiles."""
+class Statistic(Enum):
+    """What the table of regions shows of each map."""
 
-    AUTO = 0
-    T256 = 256
-    T192 = 192
-    T160 = 160
-    T128 = 128
-    T96 = 96
-    T64 = 64
+    MEAN = "mean"
+    SD = "sd"
+    MEDIAN = "median"
+    VOLUME = "volume"
 
     def label(self):
         """The name on the panel."""
-        return _("Automatic") if self.value == 0 else _("{n} voxels").format(n=self.value)
+        names = {
+            "mean": _("Mean [ppm]"),
+            "sd": _("SD [ppm]"),
+            "median": _("Median [ppm]"),
+            "volume": _("Volume [mm³]"),
+        }
+        return names[self.value]
 
 
 class Window(Enum):
-    """Grey-value windows in use for susceptibility [ppm]."""
+    """Windows for susceptibility maps [ppm]."""
 
     NARROW = (-0.1, 0.1)
     UP = (-0.1, 0.2)
@@ -103,24 +110,24 @@ class Colours(Enum):
 
 @parameterNodeWrapper
 class Parameters:
-    """The panel's state; nodes are references, the rest are values."""
+    """The panel's settings; nodes are references, the rest are values."""
 
     input: Input = Input.LOCAL
-    field: vtkMRMLScalarVolumeNode  # of phase: the first echo; the others are references
-    echoTimes: str  # [ms], of phase; empty: from the volumes
+    field: vtkMRMLScalarVolumeNode  # for phase: the first echo
+    echoTimes: str  # [ms], for phase; empty: from DICOM
     flipSign: bool
     bipolar: bool
-    phaseRange: str  # numbers for −π and π; empty: judged from the volume
+    phaseRange: str  # numbers that stand for −π and π; empty: recognised
     background: Background = Background.VSHARP
     keep: bool
     unit: Unit = Unit.PPM
-    b0: Annotated[float, WithinRange(0.0, 25.0)] = 0.0  # [T]; 0: not given
-    echoTime: Annotated[float, WithinRange(0.0, 100.0)] = 0.0  # [ms]; 0: not given
+    b0: Annotated[float, WithinRange(0.0, 25.0)] = 0.0  # [T]; 0: not entered
+    echoTime: Annotated[float, WithinRange(0.0, 100.0)] = 0.0  # [ms]; 0: not entered
     mask: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | vtkMRMLScalarVolumeNode | None
     maskPart: str
     chi: vtkMRMLScalarVolumeNode
     uncertainty: bool = True
-    methods: str = "ir2qsm"  # names, with spaces between them
+    methods: str = "ir2qsm"  # names separated by spaces
     automatic: bool
     magnitude: vtkMRMLScalarVolumeNode
     difference: bool
@@ -128,15 +135,33 @@ class Parameters:
     otherMap: vtkMRMLScalarVolumeNode
     segmentation: vtkMRMLSegmentationNode
     zeroSegment: str
+    statistic: Statistic = Statistic.MEAN
     window: Window = Window.NARROW
     colours: Colours = Colours.GREY
     legend: bool = True
     b0Direction: str
     device: str = "auto"
     weights: str
-    tile: Tile = Tile.AUTO
+    tileSize: str  # edge of a tile [voxels]; empty: automatic
     consistency: bool = True
     reference: Reference = Reference.MEAN
     region: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | vtkMRMLScalarVolumeNode | None
     regionPart: str
-    judged: str  # ID of the field whose unit was detected
+    recognisedField: str  # ID of the field whose kind and unit were recognised
+
+
+OLD_NAMES = {
+    "judged": ("recognisedField", lambda text: text),
+    "tile": ("tileSize", lambda text: text.removeprefix("T") if text != "AUTO" else ""),
+}
+"""Names of settings in scenes of the version before: the name now, and the value now for a value then."""
+
+
+def parameters_of(node):
+    """The settings that a parameter node holds, also one of the version before."""
+    for old, (name, convert) in OLD_NAMES.items():
+        if node.HasParameter(old):
+            if not node.GetParameter(name):
+                node.SetParameter(name, convert(node.GetParameter(old)))
+            node.UnsetParameter(old)
+    return Parameters(node)

@@ -27,6 +27,11 @@ def apply(panel: Any, wait_until: Callable[..., None]) -> None:
     wait_until(lambda: panel.ui.applyButton.text() == "Apply", 120, "the end of the run")
 
 
+def arguments(panel: Any) -> str:
+    """The options of the command line that the panel's settings become, for the first method."""
+    return " ".join(panel._choice().options()[0].arguments())
+
+
 def volumes() -> list[str]:
     """Names of the scalar volumes in the scene."""
     nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")

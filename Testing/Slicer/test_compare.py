@@ -95,7 +95,7 @@ def test_methods_come_from_the_library_and_say_what_they_need(
     tick(ui.methodList, "tv")
     assert ui.applyButton.isEnabled() and ui.automaticCheck.isEnabled() and ui.magnitudeSelector.isHidden()
     ui.automaticCheck.click()
-    assert [o.words()[-2:] for o in ready._options()] == [["--regularisation", "auto"]]
+    assert [o.arguments()[-2:] for o in ready._choice().options()] == [["--regularisation", "auto"]]
     tick(ui.methodList, "tkd", "tv")
     ui.chiSelector.setCurrentNode(ready._parameters.field)
     assert "Several methods make several maps" in ui.statusLabel.text() and not ui.applyButton.isEnabled()

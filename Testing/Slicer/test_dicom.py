@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import slicer
 
-from Testing.Slicer.steps import TIMES, apply, command_line, give_scan, tick, ticked
+from Testing.Slicer.steps import TIMES, apply, arguments, command_line, give_scan, tick, ticked
 
 Wait = Callable[..., None]
 pytestmark = pytest.mark.usefixtures("clean")
@@ -62,7 +62,7 @@ def test_a_scan_from_dicom_is_found_and_needs_nothing_typed(
     images = chi.GetAttribute("IR2QSM.Field.images")
     assert "SIEMENS" in images and "study" not in images
     ui.echoTimesEdit.setText("5 11 17")  # who types knows better
-    assert "--te 0.005 0.011 0.017" in " ".join(panel._options()[0].words())
+    assert "--te 0.005 0.011 0.017" in arguments(panel)
     assert "2. 11 ms: phase 2" in ui.scanNote.text()
 
 
@@ -71,12 +71,12 @@ def test_what_dicom_leaves_open_is_asked_for_and_ge_s_sign_is_turned(
 ) -> None:
     from IR2QSMGui.scene import scan as acquisition
 
-    facts = acquisition.facts_of(scan["phase 3"])
-    assert facts["EchoTime"] == 0.016 and facts["ImageType"] == ["ORIGINAL", "PRIMARY", "P", "ND"]
+    header = acquisition.header_of(scan["phase 3"])
+    assert header["EchoTime"] == 0.016 and header["ImageType"] == ["ORIGINAL", "PRIMARY", "P", "ND"]
     phases, magnitudes = ([scan[f"{kind} {n}"] for n in (1, 2, 3)] for kind in ("phase", "magnitude"))
 
     def chi() -> np.ndarray:
-        acquisition._facts.clear()
+        acquisition._header_cache.clear()
         made = panel.logic.reconstruct(phases, scan["brain"], magnitude=magnitudes, method="tkd")
         return slicer.util.arrayFromVolume(made)
 
@@ -87,7 +87,7 @@ def test_what_dicom_leaves_open_is_asked_for_and_ge_s_sign_is_turned(
     dicom["p2.2", "0018,0081"] = "16"  # several echoes in one volume
     dicom["p1.1", "0018,0087"] = dicom["p1.1", "0018,0081"] = ""
     dicom["p1.2", "0018,0081"] = ""
-    acquisition._facts.clear()
+    acquisition._header_cache.clear()
     panel.ui.fieldSelector.setCurrentNode(scan["phase 1"])
     wait_until(lambda: "Looks like" in panel.ui.fieldNote.text(), 240)
     assert ticked(panel.ui.echoList) == ticked(panel.ui.magnitudeList) == set()
@@ -96,7 +96,7 @@ def test_what_dicom_leaves_open_is_asked_for_and_ge_s_sign_is_turned(
     panel.ui.b0Spin.setValue(0.0)
     assert panel.ui.scanNote.text().startswith("'phase 2' holds the slices of several echoes")
     dicom["p2.2", "0018,0081"] = "10"
-    acquisition._facts.clear()
+    acquisition._header_cache.clear()
     panel._update()
     assert panel.ui.scanNote.text().startswith("The echo time of 'phase 1' is not known")
     panel.ui.echoTimesEdit.setText("4 10 16")

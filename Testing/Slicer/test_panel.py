@@ -313,9 +313,9 @@ def test_a_checkpoint_that_is_none_is_refused_in_words(
 
 
 def test_the_report_holds_no_name_and_no_folder(ready: Any, sample: Any, wait_until: Wait) -> None:
-    from IR2QSMGui.run.worker import plain
+    from IR2QSMGui.run.worker import without_folders
 
-    assert plain('File "/home/me/lib/x.py", line 3: C:\\Users\\me\\y.nrrd') == 'File "x.py", line 3: y.nrrd'
+    assert without_folders('File "/home/me/lib/x.py", line 3: C:\\Users\\me\\y.nrrd') == 'File "x.py", line 3: y.nrrd'
     for node, name in zip(sample, ("Patient Name", "Patient Mask"), strict=True):
         node.SetName(name)
     shift = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "shift")
@@ -324,7 +324,7 @@ def test_the_report_holds_no_name_and_no_folder(ready: Any, sample: Any, wait_un
     ready.ui.uncertaintyCheck.click()
     ready.ui.applyButton.click()
     ready.exit()  # another module is entered meanwhile
-    wait_until(lambda: ready._run is None, 120)
+    wait_until(lambda: not ready._apply.running, 120)
     ready.enter()
     ready.ui.copyReportButton.click()
     report = slicer.app.clipboard().text()

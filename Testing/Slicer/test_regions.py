@@ -29,6 +29,12 @@ def numbers(table: Any, column: str) -> np.ndarray:
     return np.array([inside.GetValueByName(row, column).ToDouble() for row in range(inside.GetNumberOfRows())])
 
 
+def statistic(name: str) -> Any:
+    from IR2QSMGui.parameters import Statistic
+
+    return Statistic[name]
+
+
 @pytest.fixture
 def brain(panel: Any) -> tuple[list[Any], Any, np.ndarray]:
     """Two maps with voxels of 1 × 2 × 3 mm, a segmentation of two regions drawn on them, and its labels (z, y, x)."""
@@ -61,8 +67,9 @@ def filled(panel: Any, brain: Any) -> Any:
     return table
 
 
-def test_the_table_holds_what_numpy_finds(filled: Any, brain: Any) -> None:
-    made, _segmentation, labels = brain
+def test_the_table_holds_what_numpy_finds(panel: Any, brain: Any) -> None:
+    made, segmentation, labels = brain
+    filled = panel.logic.regions(segmentation, made)
     assert cells(filled)["Segment"] == ["nucleus", "csf"]
     for node in made:
         values = slicer.util.arrayFromVolume(node).astype(float)
@@ -78,28 +85,38 @@ def test_the_table_follows_the_chosen_zero_and_the_segments(
     panel: Any, filled: Any, brain: Any, wait_until: Wait
 ) -> None:
     made, segmentation, labels = brain
-    before = {m: numbers(filled, f"first: {m} [ppm]") for m in ("mean", "SD", "median")}
+    before = panel.logic.regions(segmentation, made)
+    csf = segmentation.GetSegmentation().GetNthSegmentID(1)
+    after = panel.logic.regions(segmentation, made, zero_segment=csf)
+    mean, deviation, median = (
+        [numbers(t, f"first: {m} [ppm]") for t in (before, after)] for m in ("mean", "SD", "median")
+    )
+    assert mean[1] == pytest.approx(mean[0] - mean[0][1]) and median[1] == pytest.approx(median[0] - mean[0][1])
+    assert deviation[1] == pytest.approx(deviation[0])
+    for table in (before, after):
+        slicer.mrmlScene.RemoveNode(table)
     panel.ui.zeroSelector.setCurrentIndex(2)
-    wait_until(lambda: abs(numbers(filled, "first: mean [ppm]")[1]) < 1e-12, 5)
-    assert numbers(filled, "first: mean [ppm]") == pytest.approx(before["mean"] - before["mean"][1])
-    assert numbers(filled, "first: median [ppm]") == pytest.approx(before["median"] - before["mean"][1])
-    assert numbers(filled, "first: SD [ppm]") == pytest.approx(before["SD"])
+    wait_until(lambda: abs(numbers(filled, "first")[1]) < 1e-12, 5)
+    assert numbers(filled, "first") == pytest.approx(mean[1])
     identifier = segmentation.GetSegmentation().GetNthSegmentID(0)
     half = labels == 1
     half[3:] = False
     panel.exit()  # segments are drawn in another module
     slicer.util.updateSegmentBinaryLabelmapFromArray(half.astype(np.uint8), segmentation, identifier, made[0])
-    wait_until(lambda: numbers(filled, "first: volume [mm³]")[0] == pytest.approx(half.sum() * 6.0), 5)
+    panel.logic.parameters().statistic = statistic("VOLUME")
+    panel.enter()
+    wait_until(lambda: numbers(filled, "first")[0] == pytest.approx(half.sum() * 6.0), 5)
     segmentation.GetSegmentation().GetSegment(identifier).SetName("caudate")
     wait_until(lambda: cells(filled)["Segment"][0] == "caudate", 5)
     made[0].SetName("newly named")
-    wait_until(lambda: "newly named: mean [ppm]" in cells(filled), 5)
+    wait_until(lambda: "newly named" in cells(filled), 5)
     made[0].SetName("first")
     slicer.util.updateVolumeFromArray(made[1], np.full(labels.shape, 0.25, np.float32))
-    wait_until(lambda: abs(numbers(filled, "second: SD [ppm]")).max() < 1e-6, 5)
-    panel.enter()
+    panel.ui.statisticSelector.setCurrentIndex(1)
+    wait_until(lambda: abs(numbers(filled, "second")).max() < 1e-6, 5)
     panel.ui.zeroSelector.setCurrentIndex(0)
-    wait_until(lambda: numbers(filled, "second: mean [ppm]") == pytest.approx([0.25, 0.25]), 5)
+    panel.ui.statisticSelector.setCurrentIndex(0)
+    wait_until(lambda: numbers(filled, "second") == pytest.approx([0.25, 0.25]), 5)
 
 
 def test_table_and_plot_are_shown_below_the_maps(
@@ -124,15 +141,15 @@ def test_table_and_plot_are_shown_below_the_maps(
 
 
 def test_a_table_of_a_saved_scene_is_followed_again(panel: Any, filled: Any, tmp_path: Path, wait_until: Wait) -> None:
-    before = numbers(filled, "first: mean [ppm]")
+    before = numbers(filled, "first")
     assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     slicer.mrmlScene.Clear(False)
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
     (table,) = slicer.util.getNodesByClass("vtkMRMLTableNode")
-    assert numbers(table, "first: mean [ppm]") == pytest.approx(before, rel=1e-5)  # as text
+    assert numbers(table, "first") == pytest.approx(before, rel=1e-5)  # as text
     panel.ui.zeroSelector.setCurrentIndex(2)
-    wait_until(lambda: abs(numbers(table, "first: mean [ppm]")[1]) < 1e-12, 5)
-    assert numbers(table, "first: mean [ppm]") == pytest.approx(before - before[1])
+    wait_until(lambda: abs(numbers(table, "first")[1]) < 1e-12, 5)
+    assert numbers(table, "first") == pytest.approx(before - before[1])
     assert len(slicer.util.getNodesByClass("vtkMRMLTableNode")) == 1
     assert len(slicer.util.getNodesByClass("vtkMRMLPlotChartNode")) == 1
 
@@ -140,9 +157,10 @@ def test_a_table_of_a_saved_scene_is_followed_again(panel: Any, filled: Any, tmp
 def test_the_table_is_copied_as_text(panel: Any, filled: Any) -> None:
     panel.ui.copyTableButton.click()
     lines = [line.split("\t") for line in slicer.app.clipboard().text().splitlines()]
-    columns = cells(filled)
-    assert lines[0] == list(columns) and [line[0] for line in lines[1:]] == ["nucleus", "csf"]
-    assert float(lines[1][2]) == pytest.approx(numbers(filled, lines[0][2])[0], rel=1e-5)
+    measures = ("mean [ppm]", "SD [ppm]", "median [ppm]", "volume [mm³]")
+    assert lines[0] == ["Segment", *(f"{name}: {measure}" for name in ("first", "second") for measure in measures)]
+    assert [line[0] for line in lines[1:]] == ["nucleus", "csf"]
+    assert float(lines[1][1]) == pytest.approx(numbers(filled, "first")[0], rel=1e-5)
     assert panel.ui.regionsNote.text() == "Copied; paste it into a spreadsheet."
 
 

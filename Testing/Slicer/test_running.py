@@ -66,7 +66,7 @@ def test_apply_makes_a_map_on_the_field_s_grid(
     display = chi.GetDisplayNode()
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == pytest.approx((-0.1, 0.1))
     legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(chi)
-    assert legend.GetTitleText() == "χ [ppm]" and legend.GetVisibility()
+    assert legend.GetTitleText() == "Susceptibility [ppm]" and legend.GetVisibility()
     values = slicer.util.arrayFromVolume(chi)
     inside = slicer.util.arrayFromVolume(sample[1]) > 0
     assert abs(values[inside].mean()) < 1e-4 and 0.01 < values[inside].std() < 0.2 and not values[~inside].any()
@@ -173,12 +173,39 @@ def test_a_scene_closed_meanwhile_drops_the_run_quietly(ready: Any, wait_until: 
     assert not ready.ui.applyButton.isEnabled()
 
 
-def test_an_input_deleted_meanwhile_drops_the_run(ready: Any, sample: Any, wait_until: Wait) -> None:
+def test_the_map_of_a_field_that_was_removed_meanwhile_is_kept(ready: Any, sample: Any, wait_until: Wait) -> None:
+    field, mask = sample
+    shift = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "shift")
+    for node in sample:
+        node.SetAndObserveTransformNodeID(shift.GetID())
+    known = matrix_of(field)
+    other = slicer.modules.volumes.logic().CloneVolume(field, "other")
+    ready.ui.uncertaintyCheck.click()
     ready.ui.applyButton.click()
     wait_until(lambda: "inversion" in ready.ui.statusLabel.text(), 60)
-    slicer.mrmlScene.RemoveNode(sample[0])
-    wait_until(lambda: ready._run is None, 120)
-    assert volumes() == []
+    slicer.mrmlScene.RemoveNode(field)
+    assert ready.ui.fieldSelector.currentNode() is None  # and not another volume
+    wait_until(lambda: not ready._apply.running, 120)
+    assert "'field' was removed meanwhile; its map lies where it was." in ready.ui.statusLabel.text()
+    assert volumes() == ["other", "field QSM IR2QSM"]
+    chi = slicer.util.getNode("field QSM IR2QSM")
+    assert np.array_equal(matrix_of(chi), known) and chi.GetParentTransformNode() is shift
+    assert slicer.util.arrayFromVolume(chi).std() > 0.01
+    red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert red.GetBackgroundVolumeID() == chi.GetID() and other.GetScene() is not None
+    assert ready.ui.maskSelector.currentNode() is mask
+
+
+def test_a_map_whose_output_was_removed_meanwhile_is_a_new_one(ready: Any, sample: Any, wait_until: Wait) -> None:
+    output = slicer.modules.volumes.logic().CloneVolume(sample[0], "output")
+    ready.ui.chiSelector.setCurrentNode(output)
+    ready.ui.uncertaintyCheck.click()
+    ready.ui.applyButton.click()
+    wait_until(lambda: "inversion" in ready.ui.statusLabel.text(), 60)
+    slicer.mrmlScene.RemoveNode(output)
+    wait_until(lambda: not ready._apply.running, 120)
+    assert "The output volume was removed meanwhile; the map is a new one." in ready.ui.statusLabel.text()
+    assert volumes() == ["field", "field QSM IR2QSM"]
 
 
 def test_the_panel_may_be_left_while_it_runs(ready: Any, wait_until: Wait) -> None:
@@ -194,8 +221,7 @@ def test_the_panel_may_be_left_while_it_runs(ready: Any, wait_until: Wait) -> No
 
 
 def test_a_broken_second_file_leaves_no_half_result(ready: Any, sample: Any, tmp_path_factory: Any) -> None:
-    from IR2QSMGui.run.options import Options
-    from IR2QSMGui.run.reconstruction import Reconstruction
+    from IR2QSMGui.scene import results
 
     folder = tmp_path_factory.mktemp("result")
     (folder / "uncertainty.nrrd").write_bytes(b"NRRD0004\nbroken\n")
@@ -205,22 +231,21 @@ def test_a_broken_second_file_leaves_no_half_result(ready: Any, sample: Any, tmp
     older = slicer.modules.volumes.logic().CloneVolume(sample[0], "older")
     kept, n_nodes = slicer.util.arrayFromVolume(older).copy(), slicer.mrmlScene.GetNumberOfNodes()
     for output in (None, older):
-        run = Reconstruction(*sample, Options(uncertainty=True), output)
         with pytest.raises(RuntimeError, match="could not be read; apply again"):
-            run._bring_in({**result, "warnings": []})
+            results.bring_in(result, sample[0], "ir2qsm", outputs=(output, None))
         assert slicer.mrmlScene.GetNumberOfNodes() == n_nodes
-        assert np.array_equal(slicer.util.arrayFromVolume(older), kept) and run.chi is None
+        assert np.array_equal(slicer.util.arrayFromVolume(older), kept)
 
 
 def test_what_entered_the_scene_leaves_it_again_on_failure(ready: Any, sample: Any) -> None:
-    from IR2QSMGui.scene import nodes as between
+    from IR2QSMGui.scene import nodes
 
     older = slicer.modules.volumes.logic().CloneVolume(sample[0], "older")
     kept, n_nodes = slicer.util.arrayFromVolume(older).copy(), slicer.mrmlScene.GetNumberOfNodes()
-    read = between.read_map(ready.resourcePath("SampleData/chi.nrrd"), sample[0])
-    with pytest.raises(ZeroDivisionError), between.all_or_nothing(older, None):
-        between.add_map(read, sample[0], {"Method": "x"}, name="new")
-        between.add_map(read, sample[0], {"Method": "x"}, name="", output=older)
+    volume = nodes.read_volume(ready.resourcePath("SampleData/chi.nrrd"), sample[0])
+    with pytest.raises(ZeroDivisionError), nodes.all_or_nothing(older, None):
+        nodes.add_map(volume, sample[0], {"Method": "x"}, kind="chi", name="new")
+        nodes.add_map(volume, sample[0], {"Method": "x"}, kind="chi", name="", output=older)
         assert slicer.mrmlScene.GetNumberOfNodes() > n_nodes and older.GetAttribute("IR2QSM.Method") == "x"
         raise ZeroDivisionError
     assert slicer.mrmlScene.GetNumberOfNodes() == n_nodes
@@ -296,7 +321,7 @@ def test_map_colours_legend_and_layout_come_back_with_the_scene(
     assert found.GetName() == "IR2QSM diverging"
     assert np.allclose(colours_of(found), known, atol=0.01)
     legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(chi)
-    assert legend.GetTitleText() == "χ [ppm]" and legend.GetVisibility()
+    assert legend.GetTitleText() == "Susceptibility [ppm]" and legend.GetVisibility()
     assert chi.GetVoxelValueUnits().GetCodeValue() == "ppm"
     assert chi.GetAttribute("IR2QSM.Method.name") == "ir2qsm"
     views = [slicer.app.layoutManager().sliceWidget(f"IR2QSM{i}") for i in (1, 2, 3)]

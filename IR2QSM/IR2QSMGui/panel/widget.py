@@ -1,9 +1,9 @@
-"""The panel: what was chosen, what is wrong with it, Apply and Cancel, and what happens to the maps."""
+"""The panel: its sections, Apply and Cancel."""
+
+from __future__ import annotations
 
 import sys
-import time
-from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import qt
 import slicer
@@ -13,339 +13,260 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from IR2QSMGui.logic import IR2QSMLogic
-from IR2QSMGui.panel import methods
-from IR2QSMGui.panel.advanced import DeviceSelector, WeightsSelector, fill
+from IR2QSMGui.panel.advanced_section import DeviceSelector, TileSelector, WeightsSelector
+from IR2QSMGui.panel.apply_section import ApplySection
+from IR2QSMGui.panel.compare_section import CompareSection
+from IR2QSMGui.panel.display_section import DisplaySection
+from IR2QSMGui.panel.log import Log
+from IR2QSMGui.panel.methods_section import MethodsSection
+from IR2QSMGui.panel.readiness import Choice, readiness
+from IR2QSMGui.panel.regions_section import RegionsSection
 from IR2QSMGui.panel.scan_section import ScanSection
-from IR2QSMGui.panel.showing import Showing
-from IR2QSMGui.panel.status import Log, Status, clock, note, outcome
-from IR2QSMGui.parameters import Background, Input, InputProblem, Reference, Unit
-from IR2QSMGui.run import install as dependencies
-from IR2QSMGui.run.inspection import Recognition
-from IR2QSMGui.run.options import Options
-from IR2QSMGui.run.reconstruction import Series
-from IR2QSMGui.scene import masks
-from IR2QSMGui.scene import nodes as scene
-from IR2QSMGui.scene.comparison import Comparison
-from IR2QSMGui.scene.regions import Regions
+from IR2QSMGui.panel.widgets import fill_selector, show_note
+from IR2QSMGui.parameters import Input, Reference, Unit
+from IR2QSMGui.run.information import LibraryInformation
+from IR2QSMGui.run.inspection import FieldInspector
+from IR2QSMGui.scene import masks, nodes
 from IR2QSMGui.scene.scan import echoes_of
 from IR2QSMGui.scene.validation import problems_of
+
+NODE_SETTINGS = ("field", "mask", "chi", "magnitude", "baseMap", "otherMap", "segmentation", "region")
+"""Settings that are nodes."""
+PLAIN_SELECTORS = {
+    "maskPart": "maskPartSelector",
+    "regionPart": "regionPartSelector",
+    "device": "deviceSelector",
+    "weights": "weightsSelector",
+    "tileSize": "tileSelector",
+}
+"""Settings and their selectors that Slicer does not connect, as their items are not known beforehand."""
 
 
 class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The module's panel in Slicer."""
 
-    def __init__(self, parent=None):
+    def __init__(self, parent: Any = None) -> None:
         self.logic = self.ui = None
-        self._parameters = self._gui = self._run = None
-        self._installing = False
-        self._watched, self._complaint, self._closed = [], "", False
+        self._parameters = self._gui_tag = None
+        self._closed = False
+        self._watched: list = []
         VTKObservationMixin.__init__(self)
         ScriptedLoadableModuleWidget.__init__(self, parent)
 
     # -- life -----------------------------------------------------------------------------------------------------
 
-    def setup(self):
+    def setup(self) -> None:
         """Build the panel; nothing heavy is imported and nothing is started."""
         ScriptedLoadableModuleWidget.setup(self)
         panel = slicer.util.loadUI(self.resourcePath("UI/IR2QSM.ui"))
         self.layout.addWidget(panel)
         self.ui = ui = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
-        self.logic = IR2QSMLogic()
-        self._status = Status(ui.statusLabel, ui.progressBar)
-        self._log = Log(ui.logText, self._named)
-        self._installation = methods.Installation()
-        self._installation.tell(self._update)
-        self._recognition = Recognition(self._update)
-        self._methods = methods.MethodList(ui.methodList, self._installation, self._ticked)
-        self._devices = DeviceSelector(ui.deviceSelector, ui.deviceNote, self._installation)
-        self._weights = WeightsSelector(ui.weightsSelector, self._use_weights, self._status.say)
-        self._regions = Regions(ui, lambda: self._comparison.ticked())
-        self._comparison = Comparison(ui, self._regions.update)
-        self._showing = Showing(ui, self._comparison)
+        self.logic = logic = IR2QSMLogic()
+        self._log = Log(ui.logText, self._volumes_by_role)
+        self._information = LibraryInformation()
+        self._information.listen(self._update)
+        self._inspector = FieldInspector(self._update)
+        self._methods = MethodsSection(ui, self._information, lambda names: self._set("methods", " ".join(names)))
+        self._devices = DeviceSelector(ui.deviceSelector, ui.deviceNote, self._information)
+        self._tiles = TileSelector(ui.tileSelector, self._information)
+        self._regions = RegionsSection(ui, logic, lambda: self._comparison.ticked())
+        self._comparison = CompareSection(ui, logic, self._regions.update)
+        self._display = DisplaySection(ui, logic, self._comparison)
         self._scan = ScanSection(ui, self._update)
-        ui.applyButton.clicked.connect(self._apply_or_cancel)
+        self._apply = ApplySection(ui, self._log, self._choice, self._update, self._display.show)
+        self._weights = WeightsSelector(ui.weightsSelector, lambda path: self._set("weights", path), self._apply.say)
         ui.copyReportButton.clicked.connect(self._log.copy)
         ui.importWeightsButton.clicked.connect(self._weights.ask)
-        ui.maskPartSelector.currentIndexChanged.connect(lambda *_: self._chose("maskPart", ui.maskPartSelector))
-        ui.regionPartSelector.currentIndexChanged.connect(lambda *_: self._chose("regionPart", ui.regionPartSelector))
-        ui.deviceSelector.currentIndexChanged.connect(lambda *_: self._chose("device", ui.deviceSelector))
-        ui.weightsSelector.currentIndexChanged.connect(lambda *_: self._chose("weights", ui.weightsSelector))
+        for name, selector_name in PLAIN_SELECTORS.items():
+            selector = getattr(ui, selector_name)
+            selector.currentIndexChanged.connect(lambda *_, n=name, s=selector: self._item_chosen(n, s))
         for section in (ui.advancedSection, ui.methodsSection):
-            section.contentsCollapsed.connect(lambda collapsed: None if collapsed else self._devices.probe())
-        now = slicer.mrmlScene
-        self.addObserver(now, now.StartCloseEvent, self._leave)
-        for event in (now.EndCloseEvent, now.EndImportEvent):
-            self.addObserver(now, event, self._attach)
+            section.contentsCollapsed.connect(lambda collapsed: None if collapsed else self._devices.ask())
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self._leave_scene)
+        for event in (scene.EndCloseEvent, scene.EndImportEvent):
+            self.addObserver(scene, event, self._scene_replaced)
+        # Before the selectors, which would choose another node by themselves.
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._node_about_to_be_removed, priority=10.0)
         self._attach()
 
-    def enter(self):
+    def enter(self) -> None:
         """The panel comes into view."""
-        self._installation.retry()
+        self._information.retry()
         self._attach()
-        self._comparison.listen(True)
+        self._comparison.enable_key(True)
 
-    def exit(self):
-        """The panel goes out of view; a run, the maps' common window and the table of their values go on."""
-        self._comparison.listen(False)
+    def exit(self) -> None:
+        """The panel goes out of view; a run, the maps' shared window and the table of regions go on."""
+        self._comparison.enable_key(False)
         self._detach()
 
-    def cleanup(self):
+    def cleanup(self) -> None:
         """The module is unloaded or Slicer ends: no process, file or callback stays."""
         self._closed = True
-        self._comparison.listen(False)
-        self._leave()
+        self._comparison.enable_key(False)
+        self._leave_scene()
+        self._display.cleanup()
         self.removeObservers()
-        self._status.end()
-        for work in (self._run, self._recognition, self._installation, self._weights):
-            if work is not None:
-                work.kill()
+        self._apply.close()
+        for work in (self._inspector, self._information, self._weights):
+            work.kill()
 
-    def onReload(self):
-        """Read the module's files again, those of its package too."""
+    def onReload(self) -> None:
+        """Load the module's files anew, those of its package too."""
         for name in [name for name in sys.modules if name.partition(".")[0] == "IR2QSMGui"]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
 
-    def _attach(self, *_events):
-        """Bind the panel to the scene's parameters."""
+    def _attach(self) -> None:
+        """Bind the panel to the scene's settings."""
         if self._closed:
             return
         self._detach()
         self._parameters = self.logic.parameters()
-        self._gui = self._parameters.connectGui(self.ui)
-        self._showing.attach(self._parameters)
-        self._scan.attach(self._parameters)
-        self._comparison.attach(self._parameters)
-        self._regions.attach(self._parameters)
-        self.addObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
+        self._gui_tag = self._parameters.connectGui(self.ui)
+        for section in (self._display, self._scan, self._comparison, self._regions):
+            section.attach(self._parameters)
+        self.addObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._settings_changed)
         self._update()
 
-    def _leave(self, *_events):
-        """The scene is closed, or the module goes."""
+    def _detach(self) -> None:
+        if self._parameters is not None:
+            self.removeObservers(self._settings_changed)
+            self.removeObservers(self._update)
+            self._watched = []
+            self._apply.forget_settings()
+            self._parameters.disconnectGui(self._gui_tag)
+        self._display.detach()
+        self._scan.detach()
+        self._parameters = self._gui_tag = None
+
+    def _leave_scene(self, *_events: Any) -> None:
         self._detach()
         self._comparison.detach()
         self._regions.detach()
 
-    def _detach(self):
-        if self._parameters is not None:
-            self.removeObservers(self._update)
-            self._watched, self._complaint = [], ""
-            self._parameters.disconnectGui(self._gui)
-        self._showing.detach()
-        self._scan.detach()
-        self._parameters = self._gui = None
+    def _scene_replaced(self, *_events: Any) -> None:
+        """A scene was closed or loaded: what was said of the former one does not hold."""
+        self._apply.scene_replaced()
+        self._attach()
 
-    # -- what is chosen -------------------------------------------------------------------------------------------
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _node_about_to_be_removed(self, scene: Any, _event: str, node: Any) -> None:
+        """Choose nothing in place of a node that goes."""
+        if self._parameters is not None and not scene.IsClosing():
+            for name in NODE_SETTINGS:
+                if getattr(self._parameters, name) is node:
+                    setattr(self._parameters, name, None)
 
-    def _update(self, *_events):
-        """Bring everything that follows from the parameters up to date."""
-        parameters, ui = self._parameters, self.ui
+    # -- settings -------------------------------------------------------------------------------------------------
+
+    def _settings_changed(self, *_events: Any) -> None:
+        self._apply.settings_changed()
+        self._update()
+
+    def _update(self, *_events: Any) -> None:
+        """Bring everything that follows from the settings and the scene up to date."""
+        parameters = self._parameters
         if parameters is None:
             return
-        chosen = parameters.methods.split()
-        needs = self._methods.needs(chosen)
+        self._show_controls()
+        for name in ("mask", "region"):
+            self._fill_parts(name, wanted=name == "mask" or parameters.reference is Reference.REGION)
+        self._methods.update(parameters.methods.split())
+        self._weights.choose(parameters.weights)
+        self._devices.choose(parameters.device)
+        self._tiles.choose(parameters.tileSize)
+        self._watch_voxels()
+        field = parameters.field
+        direction = "" if field is None else " ".join(f"{x + 0.0:.3g}" for x in nodes.b0_direction_of(field))
+        self.ui.b0DirectionEdit.setPlaceholderText(_("from the volume: {b0}").format(b0=direction) if direction else "")
+        if field is not None and not problems_of(field, None)[0]:
+            self._inspector.inspect(field)
+            self._information.ask()
+        self._inspector.adopt(parameters)
+        self._scan.update()
+        self._show_readiness()
+        for section in (self._display, self._comparison, self._regions):
+            section.update()
+
+    def _show_controls(self) -> None:
+        """Show the controls that the input and the methods need."""
+        parameters, ui, information = self._parameters, self.ui, self._information
+        methods = parameters.methods.split()
+        needs = information.needs(methods)
         phase, local = (parameters.input is kind for kind in (Input.PHASE, Input.LOCAL))
+        unit = parameters.unit
         for shown, names in (
             (not phase, ("unitLabel", "unitSelector")),
-            (phase or parameters.unit is not Unit.PPM or "b0" in needs, ("b0Label", "b0Spin")),
-            (not phase and (parameters.unit is Unit.RAD or "echo_time" in needs), ("echoTimeLabel", "echoTimeSpin")),
-            (not phase and self._methods.takes(chosen, "magnitude"), ("magnitudeLabel", "magnitudeSelector")),
+            (phase or unit is not Unit.PPM or "b0" in needs, ("b0Label", "b0Spin")),
+            (not phase and (unit is Unit.RAD or "echo_time" in needs), ("echoTimeLabel", "echoTimeSpin")),
+            (not phase and information.takes(methods, "magnitude"), ("magnitudeLabel", "magnitudeSelector")),
             (not local, ("backgroundLabel", "backgroundSelector", "flipSignCheck", "keepCheck")),
             (parameters.reference is Reference.REGION, ("regionLabel", "regionSelector")),
         ):
             for name in names:
                 getattr(ui, name).setVisible(shown)
         ui.fieldLabel.setText(_("Phase:") if phase else _("Field:"))
-        ui.automaticCheck.setEnabled(self._methods.takes(chosen, "regularisation"))
-        self._fill_parts("mask", True)
-        self._fill_parts("region", parameters.reference is Reference.REGION)
-        self._methods.show(chosen)
-        self._weights.choose(parameters.weights)
-        self._devices.choose(parameters.device)
-        field = parameters.field
-        direction = "" if field is None else " ".join(f"{x + 0.0:.3g}" for x in scene.b0_of(field))
-        ui.b0DirectionEdit.setPlaceholderText(_("from the volume: {b0}").format(b0=direction) if direction else "")
-        self._watch()
-        if field is not None and not problems_of(field, None)[0]:
-            self._recognition.look_at(field)
-            self._installation.ask()
-        self._recognition.settle(parameters)
-        self._scan.update()
-        ui.b0Spin.setSpecialValueText(self._scan.b0_text())
-        self._judge()
-        self._showing.update()
-        self._comparison.update()
-        self._regions.update()
 
-    def _watch(self):
-        """Hear of changes in the voxels and segments of what is chosen."""
-        nodes = [n for n in (self._parameters.field, self._parameters.mask, self._parameters.region) if n is not None]
-        if nodes == self._watched:
-            return
-        for node, event in masks.changes_of(self._watched):
-            if self.hasObserver(node, event, self._update):
-                self.removeObserver(node, event, self._update)
-        for node, event in masks.changes_of(nodes):
-            self.addObserver(node, event, self._update)
-        self._watched = nodes
-
-    def _fill_parts(self, what, wanted):
-        node, selector = getattr(self._parameters, what), getattr(self.ui, f"{what}PartSelector")
+    def _fill_parts(self, name: str, wanted: bool) -> None:
+        node, selector = getattr(self._parameters, name), getattr(self.ui, f"{name}PartSelector")
         parts = masks.parts_of(node) if wanted else []
-        for widget in (selector, getattr(self.ui, f"{what}PartLabel")):
+        for widget in (selector, getattr(self.ui, f"{name}PartLabel")):
             widget.setVisible(len(parts) > 1)
-        fill(selector, [(str(i), name) for i, name in parts], getattr(self._parameters, f"{what}Part"))
+        fill_selector(selector, parts, getattr(self._parameters, f"{name}Part"))
 
-    def _ticked(self, names):
+    def _watch_voxels(self) -> None:
+        """Notice changes in the voxels and segments of what is chosen."""
+        parameters = self._parameters
+        chosen = [n for n in (parameters.field, parameters.mask, parameters.region) if n is not None]
+        if chosen == self._watched:
+            return
+        self.removeObservers(self._update)
+        for node, event in masks.change_events(chosen):
+            self.addObserver(node, event, self._update)
+        self._watched = chosen
+
+    def _set(self, name: str, value: Any) -> None:
         if self._parameters is not None:
-            self._parameters.methods = " ".join(names)
+            setattr(self._parameters, name, value)
 
-    def _use_weights(self, path):
-        if self._parameters is not None:
-            self._parameters.weights = path
-
-    def _chose(self, name, selector):
+    def _item_chosen(self, name: str, selector: qt.QComboBox) -> None:
         data = selector.itemData(selector.property("currentIndex"))
         if self._parameters is not None and data is not None and data != getattr(self._parameters, name):
-            setattr(self._parameters, name, data)
+            self._set(name, data)
 
-    def _options(self):
-        """One for each method that is ticked; what is on the way to their maps is kept once."""
-        chosen, magnitudes = self._parameters.methods.split(), self._scan.magnitudes()
-        every = [Options.of(self._parameters, name, self._installation.about(name), magnitudes) for name in chosen]
-        return [replace(one, keep=one.keep and n == 0) for n, one in enumerate(every)]
-
-    def _judge(self):
-        """Say beside each selector what is wrong, and let Apply be pressed when nothing is."""
-        parameters, ui = self._parameters, self.ui
-        of_field, of_mask = problems_of(parameters.field, parameters.mask, parameters.maskPart, parameters.input)
-        chosen, other = parameters.methods.split(), ""
-        try:
-            if parameters.reference is Reference.REGION and parameters.region is not None:
-                other = problems_of(parameters.field, parameters.region, parameters.regionPart)[1]
-            self._options()
-        except InputProblem as problem:
-            other = str(problem)
-        if parameters.input is Input.TOTAL and parameters.background is Background.PDF:
-            other = _("PDF needs the noise of the field, which comes with phase only; choose another removal.")
-        inputs = (*self._scan.phases(), *self._scan.magnitudes(), parameters.mask)
-        if parameters.chi is not None and parameters.chi in inputs:
-            other = _("The map would replace its own input; choose another output volume.")
-        if parameters.chi is not None and len(chosen) > 1:
-            other = _('Several methods make several maps: choose "Create new volume" as output.')
-        of_methods = methods.problem_of(self._methods, chosen, parameters) or self._installation.error
-        problem = "" if of_field else self._recognition.problem(parameters.field, parameters.input)
-        seen = self._recognition.text(parameters.field)
-        doubt = of_field or problem or self._recognition.doubt(parameters.field, parameters.input)
-        note(ui.fieldNote, of_field or problem or seen, bool(parameters.field and doubt))
-        of_scan = self._scan.judge()
-        note(ui.maskNote, of_mask or self._mask_text(), bool(parameters.mask and of_mask))
-        note(ui.methodsNote, of_methods, bool(of_methods))
-        listed = ", ".join(chosen) if len(chosen) < 4 else _("{n} ticked").format(n=len(chosen))
-        ui.methodsSection.setText(_("Methods: {listed}").format(listed=listed))
-        running = self._run is not None
-        looking = not of_field and (self._recognition.looking() or self._installation.looking())
-        looking = looking or self._installing
-        fit = not (of_field or of_scan or of_mask or of_methods or other or problem or looking)
-        ui.applyButton.setText(_("Cancel") if running else _("Apply"))
-        ui.applyButton.setEnabled(running or fit)
-        if not running and other != self._complaint:  # else what a run said last stays
-            self._status.say(other, bad=bool(other))
-        self._complaint = other
-
-    def _mask_text(self):
-        parameters = self._parameters
-        node, field = parameters.mask, parameters.field
-        if node is None and parameters.input is Input.PHASE:
-            return self._scan.mask_text()
-        if field is None or node is None or any(problems_of(field, node, parameters.maskPart)):
-            return ""
-        if not masks.on_grid(node, parameters.maskPart, field):
-            return _("The mask lies on another grid; it will be resampled to the field's.")
-        return ""
-
-    # -- running --------------------------------------------------------------------------------------------------
-
-    def _apply_or_cancel(self, *_args):
-        if self._run is not None:
-            self.ui.applyButton.setEnabled(False)
-            self._status.end()
-            self._status.say(_("Cancelling…"))
-            self._run.cancel()
-            return
-        said, bad, self._installing = "", False, True
-        try:
-            if dependencies.install(phase=self._parameters.input is not Input.LOCAL, on_begin=self._wait):
-                said = _("Installed. Press Apply again once the field was looked at.")
-            else:
-                self._start()
-        except (InputProblem, RuntimeError, OSError) as problem:
-            self._run = None
-            said, bad = str(problem), True
-        finally:
-            self._installing = False
-            self.ui.applyButton.unsetCursor()
-        self._update()  # now the field can be looked at, unless another module was entered meanwhile
-        if said:
-            self._status.say(said, bad)
-
-    def _wait(self, names):
-        """Packages are about to be installed, which holds up the window and may take minutes."""
-        self.ui.applyButton.setEnabled(False)
-        self.ui.applyButton.setCursor(qt.QCursor(qt.Qt.WaitCursor))
-        self._status.say(_("Installing {names}. This takes minutes…").format(names=", ".join(names)))
-        self.ui.statusLabel.repaint()  # what follows holds up the window
-
-    def _start(self):
-        parameters, options = self._parameters, self._options()
-        uncertainty = None if parameters.chi is None else parameters.chi.GetNodeReference("IR2QSM.uncertainty")
-        self._run = run = Series(
-            self._scan.phases(),
-            parameters.mask,
-            options,
-            (parameters.chi, uncertainty),
-            self._status.progressed,
-            self._mapped,
-            self._ended,
+    def _choice(self) -> Choice | None:
+        """What the person has chosen; None while the panel is not in view."""
+        if self._parameters is None:
+            return None
+        return Choice(
+            parameters=self._parameters,
+            phases=tuple(self._scan.phases()),
+            magnitudes=tuple(self._scan.magnitudes()),
+            field_answer=self._inspector.answer(self._parameters.field),
+            information=self._information,
+            field_awaited=self._inspector.waiting,
         )
-        for one in options:
-            self._log.add(f"— {time.strftime('%H:%M:%S')}", _("Apply: {words}").format(words=_plain(one)))
-        run.start()
-        if self._run is not None:
-            self._status.begin()
-            self._judge()
 
-    def _mapped(self, run):
-        """One of the methods ended."""
-        if run.error is not None and not run.dropped:
-            self._log.add(f"{run.method}: {run.error}", *getattr(run.error, "lines", []))
-        elif not run.dropped:
-            self._log.add(f"{run.method}:", *run.log, *run.notes, _("Done in {t}.").format(t=clock(run.seconds)))
-
-    def _ended(self, series):
-        self._run = None
-        if self._closed:
+    def _show_readiness(self) -> None:
+        """Say beside each control what is wrong, and let Apply be pressed when nothing is."""
+        choice = self._choice()
+        if choice is None:
             return
-        self._status.end()
-        if self._parameters is not None:
-            self._judge()
-        self._status.say(*outcome(series))
-        if series.maps and not series.dropped:
-            self._showing.show(series)
+        ui, state = self.ui, readiness(choice)
+        for label, note in ((ui.fieldNote, state.field), (ui.scanNote, state.scan), (ui.maskNote, state.mask)):
+            show_note(label, note.text, note.is_problem)
+        self._methods.show_note(state.methods)
+        self._apply.update(state.ready, state.settings.text)
 
-    def _named(self):
-        """The volumes whose names the log replaces by what they are."""
+    def _volumes_by_role(self) -> dict[str, Any]:
+        """The volumes whose names the log replaces by what they are used as."""
         if self._parameters is None:
             return {}
-        names = ("field", "mask", "region", "magnitude", "chi")
-        found = {"map" if name == "chi" else name: getattr(self._parameters, name) for name in names}
-        for kind, nodes in (("phase", self._scan.phases()), ("magnitude", self._scan.magnitudes())):
-            found |= {f"{kind} {n + 1}": echo for n, node in enumerate(nodes) if node for echo in echoes_of(node)}
-        return found
-
-
-def _plain(options):
-    """The options without folders."""
-    words = options.words()
-    return " ".join(Path(w).name if w == options.weights and w else w for w in words)
+        names = {"field": "field", "mask": "mask", "region": "region", "magnitude": "magnitude", "chi": "map"}
+        volumes = {role: getattr(self._parameters, name) for name, role in names.items()}
+        for role, images in (("phase", self._scan.phases()), ("magnitude", self._scan.magnitudes())):
+            volumes |= {f"{role} {n + 1}": echo for n, node in enumerate(images) if node for echo in echoes_of(node)}
+        return volumes

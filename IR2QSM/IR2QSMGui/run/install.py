@@ -1,5 +1,8 @@
-"""What the library needs and Slicer does not bring: asked for once, installed by Slicer's own means."""
+"""Packages that the library needs and Slicer does not bring: one question, then Slicer's own installer."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from pathlib import Path
 
 import slicer
@@ -14,45 +17,60 @@ TORCH = "torch>=2.3"
 
 
 class DependenciesMissing(RuntimeError):
-    """What is missing and why it was not installed."""
+    """Packages are missing; the message says which, or why they were not installed."""
 
 
-def requirements(phase=False):
-    """What the library needs besides torch, and besides for a `phase` or a total field, as files that pip reads too."""
+def requirements(phase: bool = False) -> list:
+    """Requirements besides torch: those of a local field, with `phase` also those of phase and total fields."""
     files = ["requirements.txt", *(["requirements-phase.txt"] if phase else [])]
     folder = Path(__file__).resolve().parents[2] / "Resources"
     return [one for name in files for one in slicer.packaging.load_requirements(folder / name)]
 
 
-def missing(phase=False):
-    """Requirements that are not met, without importing any of them."""
+def missing(phase: bool = False) -> list[str]:
+    """Requirements that are not met; none is imported to find out."""
     return [str(r) for r in (TORCH, *requirements(phase)) if not slicer.packaging.pip_check(r)]
 
 
-def require(phase=False):
-    """Raise DependenciesMissing, naming them, unless all is there."""
-    lacking = missing(phase)
-    if lacking:
+def require(phase: bool = False) -> None:
+    """Raise DependenciesMissing, which names them, when packages are missing."""
+    names = missing(phase)
+    if names:
         raise DependenciesMissing(
             _(
                 "{names} must be installed first: press Apply in the module's panel, or call "
                 "IR2QSMGui.run.install.install({phase})."
-            ).format(names=", ".join(lacking), phase="phase=True" if phase else "")
+            ).format(names=", ".join(names), phase="phase=True" if phase else "")
         )
 
 
-def install(phase=False, ask=True, on_begin=None):
-    """Install what is missing after one question; returns whether anything was. `on_begin(names)` is told before.
+def install(phase: bool = False, ask: bool = True, on_begin: Callable[[list[str]], None] | None = None) -> bool:
+    """Install missing packages after one question; torch comes through the PyTorch extension, which knows the GPU.
 
-    Raises DependenciesMissing when declined or failed.
+    Parameters
+    ----------
+    phase
+        Also what phase and total fields need.
+    ask
+        Ask before; the question names packages and sizes.
+    on_begin
+        Called with the packages' names before they are installed.
 
-    torch comes through the PyTorch extension, which knows the machine's GPU and adds torchvision.
+    Returns
+    -------
+    bool
+        Whether anything was installed.
+
+    Raises
+    ------
+    DependenciesMissing
+        When the person declines or the installation fails.
     """
-    lacking = missing(phase)
-    if not lacking:
+    names = missing(phase)
+    if not names:
         return False
     size = _("Together they are less than {n} MB.").format(n=30 if phase else 5)
-    if TORCH in lacking:
+    if TORCH in names:
         size = _(
             "The PyTorch extension chooses the build of torch and adds torchvision: some 250 MB for a processor, "
             "some 3 GB for a graphics card."
@@ -61,25 +79,25 @@ def install(phase=False, ask=True, on_begin=None):
         _(
             "IR2QSM needs Python packages that Slicer does not bring:\n\n{names}\n\n{size} Packages that Slicer brings "
             "are kept where they will do. Install now?"
-        ).format(names="\n".join(f"• {name}" for name in lacking), size=size),
+        ).format(names="\n".join(f"• {name}" for name in names), size=size),
         _("IR2QSM: install Python packages"),
     ):
         raise DependenciesMissing(_("Nothing was installed, so nothing can be reconstructed yet."))
     if on_begin is not None:
-        on_begin(lacking)
+        on_begin(names)
     try:
-        if TORCH in lacking:
+        if TORCH in names:
             _install_torch()
         slicer.packaging.pip_ensure(requirements(phase), prompt_install=False, requester="IR2QSM")
     except Exception as error:  # pip's, the network's, or that of importing a broken torch: all are one reason
         raise DependenciesMissing(_("The installation failed: {reason}").format(reason=error)) from error
-    lacking = missing(phase)
-    if lacking:
-        raise DependenciesMissing(_("The installation ended, but {names} is missing.").format(names=", ".join(lacking)))
+    names = missing(phase)
+    if names:
+        raise DependenciesMissing(_("The installation ended, but {names} is missing.").format(names=", ".join(names)))
     return True
 
 
-def _install_torch():
+def _install_torch() -> None:
     try:
         import PyTorchUtils
     except ImportError as error:

@@ -1,4 +1,8 @@
-"""Masks: segmentations, labelmaps and volumes, what can be chosen of them, and how they come to a field's grid."""
+"""Masks: the parts of segmentations, labelmaps and volumes that can be chosen, brought to a field's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import slicer
@@ -8,16 +12,35 @@ from vtk.util import numpy_support
 
 from IR2QSMGui.parameters import InputProblem
 
-N_LABELS = 64
-"""More different values than these are not labels."""
-TENTH = 0.1
+MAX_LABELS = 64
+"""A volume with more different values than these does not hold labels."""
+GRID_TOLERANCE = 0.1
 """Voxels by which corners of one grid may differ; the library's own rule."""
 
 
-def mask_on(node, part, field):
-    """The chosen part of a mask on the field's grid, (z, y, x) of 0 and 1, and what was done to bring it there.
+def mask_on(node: slicer.vtkMRMLNode, part: str, field: slicer.vtkMRMLScalarVolumeNode) -> tuple[np.ndarray, str]:
+    """The chosen part of a mask on the field's grid.
 
-    Raises InputProblem where nothing of it lies on that grid.
+    Parameters
+    ----------
+    node
+        Segmentation, labelmap or volume.
+    part
+        ID of a segment or a label; all when empty.
+    field
+        A volume with the grid.
+
+    Returns
+    -------
+    inside
+        0 and 1: (z, y, x).
+    note
+        A sentence when the mask was resampled, else nothing.
+
+    Raises
+    ------
+    InputProblem
+        When nothing of it lies on that grid.
     """
     fits = on_grid(node, part, field)
     if node.IsA("vtkMRMLSegmentationNode"):
@@ -36,50 +59,54 @@ def mask_on(node, part, field):
     return chosen, "" if fits else note
 
 
-def on_grid(node, part, field):
+def on_grid(node: slicer.vtkMRMLNode, part: str, field: slicer.vtkMRMLScalarVolumeNode) -> bool:
     """Whether the chosen part of a mask lies on the field's grid already, or must be resampled."""
     if not node.IsA("vtkMRMLSegmentationNode"):
         return same_grid(node, field)
     return all(_offset(node, segment, field) is not None for segment in _chosen(node, part))
 
 
-def parts_of(node):
-    """What can be chosen of a mask: pairs of an identifier and a name, all of it first; empty when it holds nothing."""
+def parts_of(node: slicer.vtkMRMLNode | None) -> list[tuple[str, str]]:
+    """The parts of a mask that can be chosen, as identifiers and names, all of it first; none when it is empty."""
     if node is None:
         return []
     if node.IsA("vtkMRMLSegmentationNode"):
         segmentation = node.GetSegmentation()
-        found = [segmentation.GetNthSegmentID(i) for i in range(segmentation.GetNumberOfSegments())]
-        every = [("", _("All segments"))] if found else []
-        return every + [(i, segmentation.GetSegment(i).GetName()) for i in found]
+        identifiers = [segmentation.GetNthSegmentID(i) for i in range(segmentation.GetNumberOfSegments())]
+        all_segments = [("", _("All segments"))] if identifiers else []
+        return all_segments + [(i, segmentation.GetSegment(i).GetName()) for i in identifiers]
     image = node.GetImageData()
     if image is None:
         return []
-    known = _parts.get(node.GetID())
-    if known is None or known[0] != image.GetMTime():
-        known = _parts[node.GetID()] = (image.GetMTime(), _labels(slicer.util.arrayFromVolume(node)))
-    return known[1]
+    cached = _parts_cache.get(node.GetID())
+    if cached is None or cached[0] != image.GetMTime():
+        cached = _parts_cache[node.GetID()] = (image.GetMTime(), _labels(slicer.util.arrayFromVolume(node)))
+    return cached[1]
 
 
-def n_values(node):
-    """Values a voxel: 1 of a segmentation, and of a volume that can be a field or a mask; a tensor has 9."""
+def n_components(node: slicer.vtkMRMLNode) -> int:
+    """Values in each voxel: 1 for a segmentation and for a volume that can be a field or a mask, 9 for a tensor."""
     image = None if node.IsA("vtkMRMLSegmentationNode") else node.GetImageData()
     if image is None:
         return 1
     return image.GetNumberOfScalarComponents() if image.GetPointData().GetScalars() is not None else 9
 
 
-_parts = {}
-"""What was found in the images that were looked at, by ID, with the time of the image."""
+_parts_cache: dict[str, tuple[int, list[tuple[str, str]]]] = {}
+"""Parts of volumes by the volume's ID, with the time of the image."""
+_empty_cache: dict[tuple[str, str], tuple[int, bool]] = {}
+"""Whether segments have no voxels, by IDs of segmentation and segment, with the time of the image."""
 
 
-def is_empty(node, part):
+def is_empty(node: slicer.vtkMRMLNode, part: str) -> bool:
     """Whether the chosen segment, or with none chosen every one, has no voxels and no surface."""
-    return node.IsA("vtkMRMLSegmentationNode") and all(_has_nothing(node, segment) for segment in _chosen(node, part))
+    return node.IsA("vtkMRMLSegmentationNode") and all(
+        _segment_is_empty(node, segment) for segment in _chosen(node, part)
+    )
 
 
-def changes_of(nodes):
-    """Pairs of an object and an event that tell of changes in the voxels and segments of nodes."""
+def change_events(nodes: Iterable[slicer.vtkMRMLNode]) -> Iterator[tuple]:
+    """Pairs of an object and an event that it invokes when voxels, segments or names of one of the nodes change."""
     for node in nodes:
         if node.IsA("vtkMRMLSegmentationNode"):
             for name in ("SegmentAdded", "SegmentRemoved", "SegmentModified", "SourceRepresentationModified"):
@@ -93,10 +120,10 @@ def _labels(values):
     labels = np.unique(values[np.isfinite(values) & (values != 0)])
     if len(labels) == 0:
         return []
-    if len(labels) > N_LABELS or not np.array_equal(labels, labels.astype(int)):
+    if len(labels) > MAX_LABELS or not np.array_equal(labels, labels.astype(int)):
         return [("", _("All that is not zero"))]
-    found = [(str(n), _("Label {n}").format(n=n)) for n in labels.astype(int)]
-    return [("", _("All labels")), *(found if len(found) > 1 else [])]
+    single = [(str(n), _("Label {n}").format(n=n)) for n in labels.astype(int)]
+    return [("", _("All labels")), *(single if len(single) > 1 else [])]
 
 
 def _chosen(node, part):
@@ -112,7 +139,7 @@ def _labelmap(node, segment):
     return node.GetSegmentation().GetSegment(segment).GetRepresentation(name)
 
 
-def _has_nothing(node, segment):
+def _segment_is_empty(node, segment):
     image = _labelmap(node, segment)
     if image is None:
         name = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
@@ -121,11 +148,11 @@ def _has_nothing(node, segment):
     if image.IsEmpty():
         return True
     key, label = (node.GetID(), segment), node.GetSegmentation().GetSegment(segment).GetLabelValue()
-    known = _parts.get(key)
-    if known is None or known[0] != image.GetMTime():
+    cached = _empty_cache.get(key)
+    if cached is None or cached[0] != image.GetMTime():
         values = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
-        known = _parts[key] = (image.GetMTime(), not (values == label).any())
-    return known[1]
+        cached = _empty_cache[key] = (image.GetMTime(), not (values == label).any())
+    return cached[1]
 
 
 def _offset(node, segment, field):
@@ -139,43 +166,44 @@ def _offset(node, segment, field):
     back.Inverse()
     between = vtk.vtkGeneralTransform()
     between.PostMultiply()
-    for step in (matrix, _above(node), back):
+    for step in (matrix, _transform_above(node), back):
         between.Concatenate(step)
     x, y, z = np.reshape(image.GetExtent(), (3, 2))
     corners = [(i, j, k) for i in x for j in y for k in z]
     steps = np.array([np.subtract(between.TransformPoint(c), c) for c in corners])
     offset = np.round(steps[0]).astype(int)
-    return offset if np.abs(steps - offset).max() <= TENTH else None
+    return offset if np.abs(steps - offset).max() <= GRID_TOLERANCE else None
 
 
 def _segments(node, part, field):
     """The union of segments on the field's grid: (z, y, x) of 0 and 1."""
-    found = np.zeros(field.GetImageData().GetDimensions()[::-1], np.uint8)
-    elsewhere = []
+    inside = np.zeros(field.GetImageData().GetDimensions()[::-1], np.uint8)
+    on_other_grids = []
     for segment in _chosen(node, part):
         offset = _offset(node, segment, field)
         if offset is None:
-            elsewhere.append(segment)
-        elif not _has_nothing(node, segment):
-            _paste(_labelmap(node, segment), node.GetSegmentation().GetSegment(segment).GetLabelValue(), offset, found)
-    if elsewhere:
-        found |= _exported(node, elsewhere, field)
-    return found
+            on_other_grids.append(segment)
+        elif not _segment_is_empty(node, segment):
+            _paste(_labelmap(node, segment), node.GetSegmentation().GetSegment(segment).GetLabelValue(), offset, inside)
+    if on_other_grids:
+        inside |= _exported(node, on_other_grids, field)
+    return inside
 
 
-def _paste(image, label, offset, found):
+def _paste(image, label, offset, inside):
+    """Set the voxels of a label in an image that begins `offset` voxels away."""
     begin, end = (np.array(image.GetExtent()[i::2]) for i in (0, 1))
     values = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape((end - begin + 1)[::-1])
     low = np.maximum(begin + offset, 0)
-    high = np.minimum(end + offset + 1, found.shape[::-1])
+    high = np.minimum(end + offset + 1, inside.shape[::-1])
     if (low < high).all():
         there = tuple(map(slice, low[::-1], high[::-1]))
         here = tuple(map(slice, (low - begin - offset)[::-1], (high - begin - offset)[::-1]))
-        found[there] |= values[here] == label
+        inside[there] |= values[here] == label
 
 
 def _exported(node, segments, field):
-    before = nodes_of_scene()
+    before = nodes_in_scene()
     labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "__IR2QSM__")
     try:
         logic = slicer.vtkSlicerSegmentationsModuleLogic
@@ -188,21 +216,21 @@ def _exported(node, segments, field):
             raise InputProblem(_("The segmentation '{name}' could not be exported.").format(name=node.GetName()))
         return (slicer.util.arrayFromVolume(labels) != 0).astype(np.uint8)
     finally:
-        for made in nodes_of_scene() - before:  # its display and a colour table, too
-            slicer.mrmlScene.RemoveNode(made)
+        for new_node in nodes_in_scene() - before:  # its display and a colour table, too
+            slicer.mrmlScene.RemoveNode(new_node)
 
 
-def nodes_of_scene():
-    """All nodes that are in the scene."""
+def nodes_in_scene() -> set:
+    """All nodes of the scene."""
     return {slicer.mrmlScene.GetNthNode(i) for i in range(slicer.mrmlScene.GetNumberOfNodes())}
 
 
-def same_grid(a, b):
+def same_grid(a: slicer.vtkMRMLVolumeNode, b: slicer.vtkMRMLVolumeNode) -> bool:
     """Whether two volumes have one grid in the world: equal shapes, and corners within a tenth of a voxel."""
     shape = a.GetImageData().GetDimensions()
     if shape != b.GetImageData().GetDimensions():
         return False
-    tolerance = TENTH * min(b.GetSpacing())
+    tolerance = GRID_TOLERANCE * min(b.GetSpacing())
     first, second = _to_world(a), _to_world(b)
     corners = [[i * (n - 1) for i, n in zip(c, shape, strict=True)] for c in np.ndindex(2, 2, 2)]
     return all(
@@ -210,12 +238,12 @@ def same_grid(a, b):
     )
 
 
-def overlap(mask, field):
+def overlap(mask: slicer.vtkMRMLNode, field: slicer.vtkMRMLVolumeNode) -> bool:
     """Whether a mask that holds anything shares space with the field."""
     a, b = [0.0] * 6, [0.0] * 6
     mask.GetRASBounds(a)
     field.GetRASBounds(b)
-    empty = a[0] > a[1]  # said elsewhere
+    empty = a[0] > a[1]  # which has a message of its own
     return empty or all(a[2 * i] <= b[2 * i + 1] and b[2 * i] <= a[2 * i + 1] for i in range(3))
 
 
@@ -226,11 +254,11 @@ def _to_world(node):
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     out.Concatenate(matrix)
-    out.Concatenate(_above(node))
+    out.Concatenate(_transform_above(node))
     return out
 
 
-def _above(node):
+def _transform_above(node):
     above = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(node.GetParentTransformNode(), None, above)
     return above

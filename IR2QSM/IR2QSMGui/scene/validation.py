@@ -1,18 +1,33 @@
 """Which inputs cannot be reconstructed, in words for the person who chose them."""
 
+from __future__ import annotations
+
+import slicer
 from slicer.i18n import tr as _
 
 from IR2QSMGui.parameters import Input
 from IR2QSMGui.scene import masks
 
-SMALLEST = 8
+MIN_VOXELS = 8
 """Voxels along an axis below which the library refuses a field."""
 
 
-def problems_of(field, mask, part="", kind=Input.LOCAL):
-    """What keeps a field and a mask from being reconstructed: (of the field, of the mask), empty where nothing does.
+def problems_of(
+    field: slicer.vtkMRMLScalarVolumeNode | None,
+    mask: slicer.vtkMRMLNode | None,
+    part: str = "",
+    kind: Input | None = Input.LOCAL,
+) -> tuple[str, str]:
+    """Why a field and a mask cannot be reconstructed: of the field, of the mask; empty where they can.
 
-    `kind` is what the field is, None where only the library can tell; of a phase, a mask can be made.
+    Parameters
+    ----------
+    field, mask
+        As chosen.
+    part
+        ID of a segment or a label of the mask; all when empty.
+    kind
+        The field's kind, None where only the library can tell. Phase needs no mask: one can be made.
     """
     of_field = _problem_of_field(field)
     if mask is None and kind in (Input.PHASE, None):
@@ -20,29 +35,29 @@ def problems_of(field, mask, part="", kind=Input.LOCAL):
     return of_field, _problem_of_mask(mask, part, None if of_field else field)
 
 
-def _problem_of_field(field):
+def _problem_of_field(field: slicer.vtkMRMLScalarVolumeNode | None) -> str:
     if field is None:
         return _("Choose the phase of an echo, or a field.")
     image = field.GetImageData()
     if image is None:
         return _("'{name}' holds no image; choose another volume.").format(name=field.GetName())
     shape = image.GetDimensions()
-    if min(shape) < SMALLEST:
+    if min(shape) < MIN_VOXELS:
         size = "×".join(map(str, shape))
         return _("'{name}' has {size} voxels; a volume of at least {least} along each axis is needed.").format(
-            name=field.GetName(), size=size, least=SMALLEST
+            name=field.GetName(), size=size, least=MIN_VOXELS
         )
-    if masks.n_values(field) > 1:
+    if masks.n_components(field) > 1:
         return _("'{name}' has several values a voxel; choose a volume with one.").format(name=field.GetName())
     return ""
 
 
-def _problem_of_mask(mask, part, field):
+def _problem_of_mask(mask: slicer.vtkMRMLNode | None, part: str, field: slicer.vtkMRMLScalarVolumeNode | None) -> str:
     if mask is None:
         return _("Choose the mask: a segmentation, a labelmap or a volume.")
     if field is not None and not masks.overlap(mask, field):
         return _("'{name}' does not overlap the field; choose another mask.").format(name=mask.GetName())
-    if masks.n_values(mask) > 1:
+    if masks.n_components(mask) > 1:
         return _("'{name}' has several values a voxel; choose another mask.").format(name=mask.GetName())
     parts = masks.parts_of(mask)
     if not parts:

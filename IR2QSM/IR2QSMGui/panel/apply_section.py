@@ -1,0 +1,169 @@
+"""The panel's Apply and Cancel: installation, runs and what is said about them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from IR2QSMGui.panel.log import Log
+from IR2QSMGui.panel.option_marks import OptionMarks
+from IR2QSMGui.panel.readiness import Choice
+from IR2QSMGui.panel.status import Status, clock, outcome
+from IR2QSMGui.parameters import Input, InputProblem
+from IR2QSMGui.run import install
+from IR2QSMGui.run.options import Options
+from IR2QSMGui.run.reconstruction import Reconstruction
+from IR2QSMGui.run.series import Series
+
+
+class ApplySection:
+    """Starts and cancels runs.
+
+    Parameters
+    ----------
+    ui
+        The panel's widgets.
+    log
+        The report.
+    choice
+        Returns what the person has chosen, None while the panel is not in view.
+    on_changed
+        Called without arguments when a run begins or ends, and after an installation.
+    on_maps
+        Called with a series that has made maps.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        log: Log,
+        choice: Callable[[], Choice | None],
+        on_changed: Callable[[], None],
+        on_maps: Callable[[Series], None],
+    ) -> None:
+        self._ui, self._log = ui, log
+        self._choice, self._on_changed, self._on_maps = choice, on_changed, on_maps
+        self._status = Status(ui.statusLabel, ui.progressBar)
+        self._marks = OptionMarks(ui)
+        self._series: Series | None = None
+        self._installing = self._closed = False
+        self._settings_problem = ""
+        self.say = self._status.say
+        ui.applyButton.clicked.connect(self._apply_or_cancel)
+
+    @property
+    def running(self) -> bool:
+        """Whether a run goes on."""
+        return self._series is not None
+
+    def update(self, ready: bool, settings_problem: str) -> None:
+        """Let Apply be pressed when the choice is ready, and say what is wrong with the settings."""
+        self._ui.applyButton.setText(_("Cancel") if self.running else _("Apply"))
+        self._ui.applyButton.setEnabled(self.running or (ready and not self._installing))
+        if not self.running and settings_problem != self._settings_problem:  # else what a run said last stays
+            self.say(settings_problem, bool(settings_problem))
+        self._settings_problem = settings_problem
+
+    def settings_changed(self) -> None:
+        """Take away the mark of a setting that the last run refused."""
+        self._marks.mark(None)
+
+    def forget_settings(self) -> None:
+        """The settings of another scene, or none, come next."""
+        self._settings_problem = ""
+
+    def scene_replaced(self) -> None:
+        """Take away what was said of the former scene."""
+        if not self.running:
+            self.say("")
+            self._marks.mark(None)
+
+    def close(self) -> None:
+        """End a run at once: the module is unloaded or Slicer ends."""
+        self._closed = True
+        self._status.end()
+        if self._series is not None:
+            self._series.kill()
+
+    def _apply_or_cancel(self, *_args: Any) -> None:
+        if self._series is not None:
+            self._ui.applyButton.setEnabled(False)
+            self._status.end()
+            self.say(_("Cancelling…"))
+            self._series.cancel()
+            return
+        choice = self._choice()
+        if choice is None:
+            return
+        message, is_problem, self._installing = "", False, True
+        try:
+            needs_phase = choice.parameters.input is not Input.LOCAL
+            if install.install(phase=needs_phase, on_begin=self._installation_begins):
+                message = _("Installed. Press Apply once the field was looked at.")
+            else:
+                self._start(choice)
+        except (InputProblem, RuntimeError, OSError) as problem:
+            self._series = None
+            message, is_problem = str(problem), True
+        finally:
+            self._installing = False
+            self._ui.applyButton.unsetCursor()
+        self._on_changed()
+        if message:
+            self.say(message, is_problem)
+
+    def _installation_begins(self, names: list[str]) -> None:
+        """Say so before packages are installed, which holds up the window."""
+        self._ui.applyButton.setEnabled(False)
+        self._ui.applyButton.setCursor(qt.QCursor(qt.Qt.WaitCursor))
+        self.say(_("Installing {names}. This takes minutes…").format(names=", ".join(names)))
+        self._ui.statusLabel.repaint()
+
+    def _start(self, choice: Choice) -> None:
+        parameters, options = choice.parameters, choice.options()
+        chi = parameters.chi
+        self._marks.mark(None)
+        self._series = series = Series(
+            choice.phases,
+            parameters.mask,
+            options,
+            (chi, None if chi is None else chi.GetNodeReference("IR2QSM.uncertainty")),
+            self._status.progressed,
+            self._run_ended,
+            self._series_ended,
+        )
+        for one in options:
+            arguments = _("Apply: {arguments}").format(arguments=_without_weights_folder(one))
+            self._log.add(f"— {time.strftime('%H:%M:%S')}", arguments)
+        series.start()
+        if self.running:
+            self._status.begin()
+
+    def _run_ended(self, run: Reconstruction) -> None:
+        if run.error is not None and not run.dropped:
+            self._log.add(f"{run.method}: {run.error}", *getattr(run.error, "lines", []))
+        elif not run.dropped:
+            elapsed = _("Done in {elapsed}.").format(elapsed=clock(run.seconds))
+            self._log.add(f"{run.method}:", *run.log, *run.notes, elapsed)
+
+    def _series_ended(self, series: Series) -> None:
+        self._series = None
+        if self._closed:
+            return
+        self._status.end()
+        self._on_changed()
+        if series.maps and not series.dropped:
+            self._on_maps(series)
+        text, is_problem = outcome(series)
+        self.say(self._marks.with_names(text), is_problem)
+        self._marks.mark(next((run.error.option for run in series.runs if getattr(run.error, "option", None)), None))
+
+
+def _without_weights_folder(options: Options) -> str:
+    arguments = options.arguments()
+    return " ".join(Path(a).name if a == options.weights and a else a for a in arguments)
