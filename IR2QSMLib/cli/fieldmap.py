@@ -54,12 +54,12 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
 
 def preprocess(args: argparse.Namespace, kind: str, progress: Progress) -> PreprocessedField:
     """The local field of a phase or a total field."""
-    from IR2QSMLib.field.scanner import Conversion  # needs scikit-image, which a local field does not
+    from IR2QSMLib.field.conversion import PhaseConversion  # needs scikit-image, which a local field does not
     from IR2QSMLib.io.scans import find_acquisition
     from IR2QSMLib.pipeline.preprocess import PreprocessingOptions, preprocess_phase, preprocess_total_field
 
     steps = PreprocessingOptions(
-        Conversion(tuple(args.phase_range) if args.phase_range else None, args.flip_sign, args.bipolar),
+        PhaseConversion(tuple(args.phase_range) if args.phase_range else None, args.flip_sign, args.bipolar),
         args.unwrapping or "path",
         args.background or "v-sharp",
         args.recover,

@@ -17,9 +17,9 @@ from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.evaluation.metrics import xsim
 from IR2QSMLib.evaluation.timing import Cost, measure_cost
 from IR2QSMLib.field.echoes import EchoFit
-from IR2QSMLib.field.fieldmap import local_field
+from IR2QSMLib.field.fieldmap import phase_to_local_field
+from IR2QSMLib.field.harmonic import HarmonicCompletion
 from IR2QSMLib.field.mask import MagnitudeMask
-from IR2QSMLib.field.recovery import Recovered
 from IR2QSMLib.field.unwrapping import PathUnwrapping
 from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.inversion.registry import Method
@@ -121,9 +121,9 @@ def _removal_table(head: HeadInAir, sigma: float, device: str, method: Method, p
     magnitude = phase.rss_magnitude()
     for name in BACKGROUNDS:
         xsim_of_truth = 0.0
-        for recover in (0, Recovered.n_steps):
+        for recover in (0, HarmonicCompletion.n_steps):
             progress(0.1, f"{name}, {recover} steps")
-            maps = local_field(
+            maps = phase_to_local_field(
                 phase.to(device), background=PreprocessingOptions(background=name, recover=recover).removal()
             )
             local = replace(maps.local.to("cpu"), magnitude=magnitude)
@@ -173,10 +173,13 @@ def cost_table(head: HeadInAir, device: str) -> str:
     unwrapped = timed("unwrapping", lambda: PathUnwrapping()(phase, mask))
     combined = timed("echo combination", lambda: EchoFit()(phase, unwrapped, mask))
     for name in BACKGROUNDS:
-        for recover in (0, Recovered.n_steps):
+        for recover in (0, HarmonicCompletion.n_steps):
             removal = PreprocessingOptions(background=name, recover=recover).removal()
             timed(name + (f", {recover} steps of recovery" if recover else ""), lambda r=removal: r(combined.field))  # type: ignore[misc]
-    timed("phase to local field, default", lambda: local_field(phase, background=PreprocessingOptions().removal()))
+    timed(
+        "phase to local field, default",
+        lambda: phase_to_local_field(phase, background=PreprocessingOptions().removal()),
+    )
     pair_seconds, unwrap_seconds = costs[0][1].seconds / 10.0, costs[1][1].seconds
     allowed_seconds = MAX_PAIRS * pair_seconds + MAX_UNWRAPPINGS * unwrap_seconds
     total = costs[-1][1]

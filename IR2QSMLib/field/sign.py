@@ -1,4 +1,4 @@
-"""Whether a field has the right sign, judged from what is strong in every brain: veins and iron, both paramagnetic."""
+"""Whether a field has the right sign, by what is strongest in every brain: veins and iron, both paramagnetic."""
 
 from __future__ import annotations
 
@@ -8,34 +8,49 @@ from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import blur, fft, ifft
 
-TAIL = 0.003
-"""Share of voxels at either end of the range that are compared."""
-BALANCE = -0.1
-"""(paramagnetic − diamagnetic)/(both) of the ends below which the sign is doubted."""
-DEPTH = 4.0
-"""Distance [mm] from the mask's edge, where artefacts are, that voxels keep."""
+REGULARISATION = 0.02
+"""λ of the Tikhonov inversion."""
+FINE_SIGMA, COARSE_SIGMA = 1.0, 8.0
+"""σ [mm] of the Gaussians whose difference keeps veins and nuclei."""
+EDGE_SIGMA, INSIDE = 4.0, 0.84
+"""σ [mm] of the Gaussian of the mask, and its value inside: one σ from a plane edge, where artefacts are."""
+TAIL_SHARE = 0.003
+"""Share of the voxels at either end of the range that are compared."""
+MIN_TAIL_VOXELS = 10
+"""Voxels of a tail below which nothing is said."""
+FLIPPED_BALANCE = -0.1
+"""Sign balance below which the sign seems flipped."""
 
 
 def sign_balance(local: LocalField) -> float:
-    """(p − d)/(p + d) of the mean χ at the two ends of its range inside, +1 all paramagnetic, −1 all diamagnetic.
+    """(p − d)/(p + d), p and d the mean |χ| of the most para- and diamagnetic voxels, +1 to −1.
 
-    χ by a quick Tikhonov inversion, without its smooth part: veins, and nuclei against what is around them.
+    χ comes from a quick Tikhonov inversion, without its smooth part and the mask's edge.
+
+    Parameters
+    ----------
+    local : LocalField
+        In ppm.
+
+    Returns
+    -------
+    float
+        0 where the mask is too small.
     """
     grid = local.grid
     kernel = dipole_kernel(grid, local.values.device)
     values = torch.where(local.mask, local.values, 0.0)
-    chi = torch.where(local.mask, ifft(kernel / (kernel.square() + 0.02) * fft(values), grid.shape), 0.0)
-    fine = blur(chi, grid, 1.0) - blur(chi, grid, 8.0)
-    inner = local.mask & (blur(local.mask.float(), grid, DEPTH) > 0.84)
-    seen = fine[inner]
-    n = int(TAIL * seen.numel())
-    if n < 10:
+    chi = torch.where(local.mask, ifft(kernel / (kernel.square() + REGULARISATION) * fft(values), grid.shape), 0.0)
+    fine = blur(chi, grid, FINE_SIGMA) - blur(chi, grid, COARSE_SIGMA)
+    inner = local.mask & (blur(local.mask.float(), grid, EDGE_SIGMA) > INSIDE)
+    n_tail = int(TAIL_SHARE * int(inner.sum()))
+    if n_tail < MIN_TAIL_VOXELS:
         return 0.0
-    seen = (seen - seen.median()).sort().values
-    para, dia = float(seen[-n:].mean()), -float(seen[:n].mean())
+    centred = (fine[inner] - fine[inner].median()).sort().values
+    para, dia = float(centred[-n_tail:].mean()), -float(centred[:n_tail].mean())
     return (para - dia) / (para + dia) if para + dia > 0.0 else 0.0
 
 
 def sign_flipped(local: LocalField) -> bool:
-    """Whether what is strongest in the brain seems diamagnetic, as it does when the phase has the wrong sign."""
-    return sign_balance(local) < BALANCE
+    """Whether what is strongest in the brain seems diamagnetic, as when the phase has the wrong sign."""
+    return sign_balance(local) < FLIPPED_BALANCE

@@ -10,7 +10,7 @@ from torch import Tensor
 from IR2QSMLib.core.errors import FieldInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField
-from IR2QSMLib.field.checks import MOST_BACKGROUND, residual_background, touched_sides
+from IR2QSMLib.field.checks import MAX_BACKGROUND, residual_background, touched_sides
 from IR2QSMLib.field.sign import sign_flipped
 from IR2QSMLib.io.images import is_in_template_space
 
@@ -44,7 +44,7 @@ def check_field(local: LocalField) -> list[str]:
     if is_whole_brain:
         warnings += check_sign(local, "field", "turn it if veins are dark in the map")
     background = residual_background(local) if is_whole_brain else 0.0
-    if background > MOST_BACKGROUND:
+    if background > MAX_BACKGROUND:
         warnings.append(
             f"{100 * background:.2g} % of the local field's power is smooth background: if it is a total field, say so "
             "with --input total-field."

@@ -15,12 +15,15 @@ from IR2QSMLib.core.errors import FieldInvalid, ParameterInvalid, errors_naming
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.units import ppm_per_unit
 from IR2QSMLib.core.volumes import LocalField, TotalField
-from IR2QSMLib.field.background import LaplacianBoundaryValue, ProjectionOntoDipoles, Removal, VSharp
-from IR2QSMLib.field.checks import residual_background, touched_sides
-from IR2QSMLib.field.fieldmap import Unwrapping, local_field, told
-from IR2QSMLib.field.recovery import Recovered
-from IR2QSMLib.field.scanner import Conversion
+from IR2QSMLib.field.background import BackgroundRemoval
+from IR2QSMLib.field.checks import mask_edge_warnings, residual_background
+from IR2QSMLib.field.conversion import PhaseConversion
+from IR2QSMLib.field.fieldmap import Unwrapping, describe, phase_to_local_field
+from IR2QSMLib.field.harmonic import HarmonicCompletion
+from IR2QSMLib.field.lbv import LaplacianBoundaryValue
+from IR2QSMLib.field.pdf import ProjectionOntoDipoles
 from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, PathUnwrapping
+from IR2QSMLib.field.vsharp import VSharp
 from IR2QSMLib.io.acquisition import Acquisition
 from IR2QSMLib.io.bids import read_field
 from IR2QSMLib.io.images import has_orientation
@@ -31,7 +34,11 @@ from IR2QSMLib.pipeline.inputs import drop_non_finite, volume_name, volume_on_gr
 from IR2QSMLib.pipeline.metadata import DEFAULT_METADATA, FieldMetadata
 from IR2QSMLib.pipeline.preprocessed import PreprocessedField
 
-BACKGROUNDS: dict[str, Removal] = {"v-sharp": VSharp(), "pdf": ProjectionOntoDipoles(), "lbv": LaplacianBoundaryValue()}
+BACKGROUNDS: dict[str, BackgroundRemoval] = {
+    "v-sharp": VSharp(),
+    "pdf": ProjectionOntoDipoles(),
+    "lbv": LaplacianBoundaryValue(),
+}
 UNWRAPPINGS: dict[str, Unwrapping] = {"path": PathUnwrapping(), "laplacian": LaplacianUnwrapping()}
 
 
@@ -39,7 +46,7 @@ UNWRAPPINGS: dict[str, Unwrapping] = {"path": PathUnwrapping(), "laplacian": Lap
 class PreprocessingOptions:
     """How phase or a total field becomes a local field, by the command line's names; raises ParameterInvalid."""
 
-    conversion: Conversion = Conversion()
+    conversion: PhaseConversion = PhaseConversion()
     """Stored numbers to radians, and the sign."""
     unwrapping: str = "path"
     """A key of `UNWRAPPINGS`."""
@@ -62,12 +69,12 @@ class PreprocessingOptions:
         if self.recover is not None and self.recover < 0:
             raise ParameterInvalid(f"There are {self.recover} steps of recovery; expected 0 or more.", option="recover")
 
-    def removal(self, n_echoes: int | None = None) -> Removal:
+    def removal(self, n_echoes: int | None = None) -> BackgroundRemoval:
         """The background removal, with the recovery around it, of so many echoes; of a total field they are None."""
         removal = BACKGROUNDS[self.background]
-        default_steps = 0 if n_echoes == 1 else Recovered.n_steps
+        default_steps = 0 if n_echoes == 1 else HarmonicCompletion.n_steps
         n_steps = default_steps if self.recover is None else self.recover
-        return Recovered(removal, n_steps) if n_steps else removal
+        return HarmonicCompletion(removal, n_steps) if n_steps else removal
 
 
 def preprocess_phase(
@@ -116,7 +123,7 @@ def preprocess_phase(
     with errors_naming("mask"):
         mask_values = None if mask is None else read_mask(mask, acquisition.grid, name, mask_labels)
     phase, conversion_notes, warnings = steps.conversion(acquisition, mask_values)
-    maps = local_field(
+    maps = phase_to_local_field(
         phase.to(choose_device(device).kind),
         unwrapping=UNWRAPPINGS[steps.unwrapping],
         background=steps.removal(phase.n_echoes),
@@ -228,9 +235,7 @@ def preprocess_total_field(
     local = replace(local, noise=sigma, magnitude=magnitude, echo_spacing=metadata.echo_time, b0=metadata.b0)
 
     warnings += [*non_finite_warnings, *plausibility.check_orientation(total, grid)]
-    sides = touched_sides(inside)
-    if sides:
-        warnings.append(f"The mask touches the edge of the image ({', '.join(sides)}); the field there is uncertain.")
+    warnings += mask_edge_warnings(inside)
     warnings += [*plausibility.check_sign(local, "field"), *plausibility.check_mask_loss(inside, local.mask)]
     notes = {
         "input": "total field",
@@ -241,7 +246,7 @@ def preprocess_total_field(
         "echo_time_s": metadata.echo_time,
         "stated_by": sources,
         "turned_by_user": steps.conversion.flip_sign,
-        "background": told(removal),
+        "background": describe(removal),
         "residual_background": residual_background(local),
         "n_voxels": {"mask": int(inside.sum()), "effective_mask": int(local.mask.sum())},
     }

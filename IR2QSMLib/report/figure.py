@@ -28,6 +28,12 @@ class Panel:
     """[ppm]: (x, y, z)."""
 
 
+def patient_working_grid(mask: Tensor, grid: Grid) -> WorkingGrid:
+    """The box around a mask, bool (x, y, z), whose planes are the patient's, wherever B0 points."""
+    zeros = torch.zeros_like(mask, dtype=torch.float32)
+    return WorkingGrid.around(LocalField(zeros, mask, grid.with_b0(None)), margin=2)
+
+
 def require_matplotlib() -> None:
     """Raise PackageMissing without matplotlib."""
     try:
@@ -49,25 +55,45 @@ def figure(
 ) -> None:
     """Draw an axial, a coronal and a sagittal row, the patient's right on the left, through voxel `at`.
 
-    `at` is an index of `grid`; the middle of the mask when None. Every panel has one `window` [ppm]. `below`, where it
-    is given, has three more rows, a panel or None under each of `panels`. Raises PackageMissing without matplotlib.
+    Parameters
+    ----------
+    path
+        File, or an open one, for the PNG.
+    panels
+        Maps [ppm], one column each: (x, y, z).
+    mask
+        bool: (x, y, z); zero is shown outside.
+    grid
+        Of all volumes.
+    title
+        Above the figure.
+    at
+        Voxel of `grid` through which the planes go; the middle of the mask when None.
+    window
+        Lower and upper end of the one grey scale [ppm].
+    below
+        Three more rows, a panel or None under each of `panels`.
+
+    Raises
+    ------
+    PackageMissing
+        Without matplotlib.
     """
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    upright = grid.with_b0(None)  # the planes are the patient's, wherever B0 pointed
-    frame = WorkingGrid.around(LocalField(torch.zeros_like(mask, dtype=torch.float32), mask, upright), margin=2)
-    inside = frame.bring(mask)
+    working_grid = patient_working_grid(mask, grid)
+    inside = working_grid.volume_to_working_grid(mask)
     if at is None:
         centre = [int(c) for c in inside.nonzero().float().mean(0).round().tolist()]
     else:
         marked = torch.zeros_like(mask)
         marked[tuple(at)] = True
-        centre = frame.bring(marked).nonzero()[0].tolist()
-    size = frame.grid.voxel_size
-    extent = [n * v for n, v in zip(frame.grid.shape, size, strict=True)]
-    # The frame's axes are left, posterior and superior: an image's rows run down, its columns to the patient's left.
+        centre = working_grid.volume_to_working_grid(marked).nonzero()[0].tolist()
+    size = working_grid.grid.voxel_size
+    extent = [n * v for n, v in zip(working_grid.grid.shape, size, strict=True)]
+    # The working grid's axes are left, posterior and superior: an image's rows run down, its columns to the patient's left.
     planes = [(2, 0, 1, False), (1, 0, 2, True), (0, 1, 2, True)]
     widths = max(extent[c] for _, c, _, _ in planes)
     blocks = [panels, below] if any(below) else [panels]
@@ -93,7 +119,7 @@ def figure(
     shown: Any = None
     drawn = [(4 * b, column, p) for b, block in enumerate(blocks) for column, p in enumerate(block) if p is not None]
     for top, column, panel in drawn:
-        values = torch.where(inside, frame.bring(panel.values.float()), 0.0)
+        values = torch.where(inside, working_grid.volume_to_working_grid(panel.values.float()), 0.0)
         for row, (through, across, down, upward) in enumerate(planes):
             axes = canvas.add_subplot(layout[top + row, column])
             image = values.select(through, centre[through]).T.numpy()

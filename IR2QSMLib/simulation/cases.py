@@ -13,7 +13,7 @@ import torch
 from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField
-from IR2QSMLib.field.recovery import Recovered
+from IR2QSMLib.field.harmonic import HarmonicCompletion
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.simulation.acquisition import Discrepancy, acquire, simulate_magnitude
 from IR2QSMLib.simulation.brain import draw_brain
@@ -168,7 +168,7 @@ def _noise_free_scan(case: Case) -> Scan:
     fine = draw_held_out(rng, grid, bleeds=case.bleeds, haemorrhage=case.haemorrhage)
     scan = simulate_scan(fine, grid, rng, REALISTIC_EFFECTS if case.surroundings else ScanEffects())
     if case.harmonic_estimated:
-        scan = replace(scan, removal=Recovered(scan.removal))
+        scan = replace(scan, removal=HarmonicCompletion(scan.removal))
     _require_head(scan.mask, case)
     return scan
 

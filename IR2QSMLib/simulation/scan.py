@@ -14,8 +14,9 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.units import hz_per_ppm
 from IR2QSMLib.core.volumes import LocalField, Phase, TotalField
-from IR2QSMLib.field.background import Removal, VSharp
-from IR2QSMLib.field.fieldmap import local_field
+from IR2QSMLib.field.background import BackgroundRemoval
+from IR2QSMLib.field.fieldmap import phase_to_local_field
+from IR2QSMLib.field.vsharp import VSharp
 from IR2QSMLib.simulation.anisotropy import white_matter_field
 from IR2QSMLib.simulation.head import Head, masked_head
 from IR2QSMLib.simulation.held_out import FineHead
@@ -83,7 +84,7 @@ class Scan:
     fibres: Tensor
     """Unit direction of white matter's fibres in voxel axes: (3, x, y, z)."""
     grid: Grid
-    removal: Removal
+    removal: BackgroundRemoval
     """The background removal that the head needs."""
 
 
@@ -254,7 +255,7 @@ def head_in_mask(scan: Scan, mask: Tensor) -> Head:
 
 def _local_field(scan: Scan, signal: Tensor) -> LocalField:
     phase = Phase(signal.angle(), signal.abs(), ECHO_TIMES, B0, scan.grid, scan.mask)
-    return local_field(phase, background=scan.removal).local
+    return phase_to_local_field(phase, background=scan.removal).local
 
 
 def _expected_sigma(scan: Scan, clean: LocalField, power_snr: float) -> float:

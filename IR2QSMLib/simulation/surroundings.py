@@ -9,7 +9,7 @@ from torch import Tensor
 
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import TotalField
-from IR2QSMLib.field.background import LaplacianBoundaryValue
+from IR2QSMLib.field.lbv import LaplacianBoundaryValue
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.fourier import blur, good_size
 from IR2QSMLib.simulation.head import ellipsoid, positions, sample_trilinear

@@ -10,10 +10,10 @@ import torch
 
 from IR2QSMLib.core.volumes import TotalField
 from IR2QSMLib.evaluation.phase_benchmark import field_error, map_xsim, phase_benchmark
-from IR2QSMLib.field.background import VSharp
 from IR2QSMLib.field.checks import wraps_left
-from IR2QSMLib.field.fieldmap import local_field
-from IR2QSMLib.field.recovery import Recovered
+from IR2QSMLib.field.fieldmap import phase_to_local_field
+from IR2QSMLib.field.harmonic import HarmonicCompletion
+from IR2QSMLib.field.vsharp import VSharp
 from IR2QSMLib.inversion.direct import TruncatedDivision
 from IR2QSMLib.pipeline.preprocess import PreprocessingOptions
 from IR2QSMLib.simulation.head_in_air import ECHO_TIMES, HeadInAir, draw_head_in_air
@@ -44,7 +44,7 @@ def test_from_phase_the_map_has_four_fifths_of_the_xsim_from_the_true_field(seed
     head = draw_head_in_air(56, 3.15, seed)
     phase = head.phase(0.01)
     local = replace(
-        local_field(phase, background=PreprocessingOptions().removal(phase.n_echoes)).local,
+        phase_to_local_field(phase, background=PreprocessingOptions().removal(phase.n_echoes)).local,
         magnitude=phase.rss_magnitude(),
     )
     truth = replace(head.true_local_field(local.mask), magnitude=phase.rss_magnitude())
@@ -58,7 +58,7 @@ def test_the_phase_offset_of_a_single_echo_is_not_taken_for_sources(head: HeadIn
     )
 
     def error(steps: PreprocessingOptions) -> float:
-        local = local_field(one_echo, background=steps.removal(1)).local
+        local = phase_to_local_field(one_echo, background=steps.removal(1)).local
         return field_error(local, head.true_local_field(local.mask))
 
     plain = error(PreprocessingOptions(recover=0))
@@ -71,7 +71,7 @@ def test_the_tables_name_every_removal_and_step() -> None:
     text = "\n".join(lines)
     for name in ("v-sharp", "pdf", "lbv"):
         assert len(re.findall(rf"\| {name},? ", text)) >= 4, name
-    assert f"{Recovered.n_steps} steps of recovery" in text
+    assert f"{HarmonicCompletion.n_steps} steps of recovery" in text
     verdict = re.search(r"field: ([\d.]+) s, (within|beyond) the ([\d.]+) s of 600 FFT pairs and 5 such calls", text)
     total = re.search(r"phase to local field, default +\| +([\d.]+) \| +\d+ \| +(\d+) \|", text)
     assert verdict is not None and total is not None and int(total[2]) < 4000

@@ -83,7 +83,7 @@ class Toolbox:
         x, y, z = (float(v) for v in self.answers["voxel_size_mm"])
         nx, ny, nz = self.mask.shape
         b = tuple(float(v) for v in self.answers["b0_direction"])
-        return Grid((nx, ny, nz), (x, y, z), b0_given=(b[0], b[1], b[2]))
+        return Grid((nx, ny, nz), (x, y, z), user_b0_direction=(b[0], b[1], b[2]))
 
     @property
     def b0(self) -> float:

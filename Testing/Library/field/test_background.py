@@ -13,13 +13,16 @@ from torch import Tensor
 from IR2QSMLib.core.errors import Cancelled, FieldInvalid, MaskInvalid, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField, TotalField
-from IR2QSMLib.field.background import LaplacianBoundaryValue, ProjectionOntoDipoles, Removal, VSharp
+from IR2QSMLib.field.background import BackgroundRemoval
+from IR2QSMLib.field.lbv import LaplacianBoundaryValue
+from IR2QSMLib.field.pdf import ProjectionOntoDipoles
+from IR2QSMLib.field.vsharp import VSharp
 from IR2QSMLib.physics.dipole import simulate_field
 
 OBLIQUE = (0.2, -0.4, 0.9)
 GRIDS = [
     Grid((44, 44, 44)),
-    Grid((48, 48, 28), (0.9, 0.9, 1.6), b0_given=OBLIQUE),
+    Grid((48, 48, 28), (0.9, 0.9, 1.6), user_b0_direction=OBLIQUE),
     Grid((44, 42, 16), (1.0, 1.0, 3.0)),
 ]
 EVERY = [VSharp(), ProjectionOntoDipoles(), LaplacianBoundaryValue()]
@@ -38,7 +41,7 @@ def rms(values: Tensor, mask: Tensor) -> float:
 @pytest.mark.parametrize("grid", GRIDS, ids=["isotropic", "oblique", "thick"])
 @pytest.mark.parametrize(("removal", "most"), [(VSharp(), 0.01), (LaplacianBoundaryValue(), 0.015)])
 def test_harmonic_fields_vanish(
-    removal: Removal, most: float, grid: Grid, places: Callable[..., Tensor], ball: Callable[..., Tensor]
+    removal: BackgroundRemoval, most: float, grid: Grid, places: Callable[..., Tensor], ball: Callable[..., Tensor]
 ) -> None:
     """First to third order, along and across the thick slices."""
     x, y, z = places(grid)
@@ -51,7 +54,7 @@ def test_harmonic_fields_vanish(
 @pytest.mark.parametrize("grid", GRIDS, ids=["isotropic", "oblique", "thick"])
 @pytest.mark.parametrize(("removal", "most"), list(zip(EVERY, (0.03, 0.06, 0.04), strict=True)))
 def test_a_sphere_outside_is_removed_to_a_few_percent(
-    removal: Removal,
+    removal: BackgroundRemoval,
     most: float,
     grid: Grid,
     ball: Callable[..., Tensor],
@@ -66,9 +69,9 @@ def test_a_sphere_outside_is_removed_to_a_few_percent(
 @pytest.mark.parametrize("removal", EVERY)
 @pytest.mark.parametrize("b", [(0.0, 0.0, 1.0), OBLIQUE])
 def test_an_inner_dipole_is_kept_while_the_outside_goes(
-    removal: Removal, b: tuple[float, float, float], ball: Callable[..., Tensor], dipole_field: Callable[..., Tensor]
+    removal: BackgroundRemoval, b: tuple[float, float, float], ball: Callable[..., Tensor], dipole_field: Callable[..., Tensor]
 ) -> None:
-    grid = Grid((48, 48, 48), b0_given=b)
+    grid = Grid((48, 48, 48), user_b0_direction=b)
     mask = ball(grid, 21.0)
     inner = simulate_field(torch.where(ball(grid, 3.5), 1.0, 0.0), grid)
     outer = dipole_field(grid, (28.0, 4.0, 5.0), 2500.0)
@@ -164,7 +167,7 @@ def test_spheres_do_not_reach_through_the_image_to_its_other_side() -> None:
 
 
 @pytest.mark.parametrize("removal", EVERY)
-def test_where_the_mask_lies_in_the_image_does_not_matter(removal: Removal, ball: Callable[..., Tensor]) -> None:
+def test_where_the_mask_lies_in_the_image_does_not_matter(removal: BackgroundRemoval, ball: Callable[..., Tensor]) -> None:
     grid, shift = Grid((30, 30, 30)), (2, -2, 2)
     mask = ball(grid, 12.0)
     field = torch.randn(grid.shape, generator=torch.Generator().manual_seed(1))
@@ -190,7 +193,7 @@ def test_where_the_mask_lies_in_the_image_does_not_matter(removal: Removal, ball
         (LaplacianBoundaryValue(), LaplacianBoundaryValue(peel=2)),
     ],
 )
-def test_every_parameter_matters(one: Removal, other: Removal, ball: Callable[..., Tensor]) -> None:
+def test_every_parameter_matters(one: BackgroundRemoval, other: BackgroundRemoval, ball: Callable[..., Tensor]) -> None:
     grid = Grid((32, 32, 32))
     mask = ball(grid, 13.0)
     field = simulate_field(torch.randn(grid.shape, generator=torch.Generator().manual_seed(2)), grid)
@@ -200,7 +203,7 @@ def test_every_parameter_matters(one: Removal, other: Removal, ball: Callable[..
 
 
 @pytest.mark.parametrize("removal", EVERY)
-def test_a_mask_without_an_inside_is_refused(removal: Removal) -> None:
+def test_a_mask_without_an_inside_is_refused(removal: BackgroundRemoval) -> None:
     grid = Grid((12, 12, 12))
     empty = torch.zeros(grid.shape, dtype=torch.bool)
     with pytest.raises(MaskInvalid, match="mask is empty"):
@@ -213,7 +216,7 @@ def test_a_mask_without_an_inside_is_refused(removal: Removal) -> None:
 
 
 @pytest.mark.parametrize("removal", EVERY)
-def test_background_removal_can_be_cancelled(removal: Removal) -> None:
+def test_background_removal_can_be_cancelled(removal: BackgroundRemoval) -> None:
     def cancel(fraction: float, stage: str) -> None:
         assert stage == "background removal"
         raise Cancelled

@@ -13,16 +13,19 @@ from torch import Tensor
 from IR2QSMLib.core.errors import Cancelled, MaskInvalid, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField, Phase, TotalField
-from IR2QSMLib.field.background import LaplacianBoundaryValue, ProjectionOntoDipoles, Removal, VSharp
+from IR2QSMLib.field.background import BackgroundRemoval
+from IR2QSMLib.field.lbv import LaplacianBoundaryValue
+from IR2QSMLib.field.pdf import ProjectionOntoDipoles
+from IR2QSMLib.field.vsharp import VSharp
 from IR2QSMLib.field.checks import residual_background, touched_sides, wraps_left
 from IR2QSMLib.field.echoes import EchoFit
-from IR2QSMLib.field.fieldmap import FieldMaps, local_field
+from IR2QSMLib.field.fieldmap import FieldMaps, phase_to_local_field
 from IR2QSMLib.field.mask import MagnitudeMask
 from IR2QSMLib.field.scaling import detect_scaling, wrap
 from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, unwrap_in_space
 from IR2QSMLib.physics.dipole import simulate_field
 
-GRID = Grid((46, 46, 34), (1.0, 1.0, 1.4), b0_given=(0.1, -0.2, 0.95))
+GRID = Grid((46, 46, 34), (1.0, 1.0, 1.4), user_b0_direction=(0.1, -0.2, 0.95))
 TIMES = (0.004, 0.010, 0.016, 0.022, 0.028)
 ReadEchoes = Callable[[str], tuple[Tensor, Grid]]
 
@@ -53,11 +56,11 @@ def error(maps: FieldMaps, local: Tensor) -> float:
     [(VSharp(), 0.35), (ProjectionOntoDipoles(), 0.45), (LaplacianBoundaryValue(), 0.35)],
 )
 def test_the_local_field_of_a_head_comes_back(
-    background: Removal, most: float, head: tuple[Tensor, Tensor, Phase]
+    background: BackgroundRemoval, most: float, head: tuple[Tensor, Tensor, Phase]
 ) -> None:
     local, outside, phase = head
     assert wraps_left(phase.values[-1], phase.mask) > 0.003
-    maps = local_field(phase, background=background)
+    maps = phase_to_local_field(phase, background=background)
     assert error(maps, local) < most
     total_error = (maps.total.values - local - outside)[phase.mask]
     assert float(total_error.std()) < 1.3 * float(maps.total.noise[phase.mask].mean())
@@ -70,9 +73,9 @@ def test_the_local_field_of_a_head_comes_back(
 
 def test_unwrapping_and_fit_can_be_chosen(head: tuple[Tensor, Tensor, Phase]) -> None:
     local, _, phase = head
-    default = local_field(phase)
-    laplacian = local_field(phase, unwrapping=LaplacianUnwrapping())
-    smooth = local_field(phase, fit=EchoFit(4.0))
+    default = phase_to_local_field(phase)
+    laplacian = phase_to_local_field(phase, unwrapping=LaplacianUnwrapping())
+    smooth = phase_to_local_field(phase, fit=EchoFit(4.0))
     assert error(laplacian, local) < 0.6 and error(smooth, local) < error(default, local) + 0.02
     assert laplacian.notes["unwrapping"]["name"] == "LaplacianUnwrapping"
     assert not torch.equal(laplacian.local.values, default.local.values)
@@ -83,20 +86,20 @@ def test_without_a_mask_one_is_made_and_the_users_own_is_never_replaced(head: tu
     _, _, phase = head
     own = phase.mask.clone()
     own[:, :, :16] = False
-    assert torch.equal(local_field(replace(phase, mask=own)).total.mask, own)
-    made = local_field(replace(phase, mask=None), masking=MagnitudeMask(opening=2.0))
+    assert torch.equal(phase_to_local_field(replace(phase, mask=own)).total.mask, own)
+    made = phase_to_local_field(replace(phase, mask=None), masking=MagnitudeMask(opening=2.0))
     overlap = 2.0 * float((made.total.mask & phase.mask).sum()) / float(made.total.mask.sum() + phase.mask.sum())
     assert overlap > 0.95 and made.notes["mask"]["opening"] == 2.0
 
 
 def test_the_same_phase_gives_the_same_bits(head: tuple[Tensor, Tensor, Phase]) -> None:
-    first, second = local_field(head[2]), local_field(head[2])
+    first, second = phase_to_local_field(head[2]), phase_to_local_field(head[2])
     assert torch.equal(first.local.values, second.local.values)
 
 
 def test_progress_rises_through_the_stages_and_can_cancel(head: tuple[Tensor, Tensor, Phase]) -> None:
     seen: list[tuple[float, str]] = []
-    local_field(head[2], progress=lambda fraction, stage: seen.append((fraction, stage)))
+    phase_to_local_field(head[2], progress=lambda fraction, stage: seen.append((fraction, stage)))
     fractions, stages = zip(*seen, strict=True)
     assert list(fractions) == sorted(fractions) and max(fractions) <= 1.0
     assert list(dict.fromkeys(stages)) == ["mask", "unwrapping", "echo combination", "background removal"]
@@ -106,18 +109,18 @@ def test_progress_rises_through_the_stages_and_can_cancel(head: tuple[Tensor, Te
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        local_field(head[2], progress=cancel)
+        phase_to_local_field(head[2], progress=cancel)
 
 
 def test_voxels_that_the_model_misses_are_marked(head: tuple[Tensor, Tensor, Phase]) -> None:
     _, _, phase = head
     values = phase.values.clone()
     values[1::2, 16:19, 24:27, 17] += 1.5
-    maps = local_field(replace(phase, values=wrap(values)))
+    maps = phase_to_local_field(replace(phase, values=wrap(values)))
     spoilt = torch.zeros(GRID.shape, dtype=torch.bool)
     spoilt[16:19, 24:27, 17] = True
     assert torch.equal(maps.unreliable, spoilt)
-    assert maps.notes["n_voxels_unreliable"] == 9 and not local_field(phase).unreliable.any()
+    assert maps.notes["n_voxels_unreliable"] == 9 and not phase_to_local_field(phase).unreliable.any()
 
 
 def test_poor_voxels_at_the_surface_do_not_spoil_the_rest(
@@ -131,13 +134,13 @@ def test_poor_voxels_at_the_surface_do_not_spoil_the_rest(
     wrong = torch.stack([radians(1.0 * dark, te) for te in TIMES])
     dim = torch.where(dark, 0.05 * phase.magnitude, phase.magnitude)
     spoilt = replace(phase, values=wrap(phase.values + wrong), magnitude=dim)
-    kept, all_in = local_field(spoilt), local_field(spoilt, most_noise=math.inf)
+    kept, all_in = phase_to_local_field(spoilt), phase_to_local_field(spoilt, most_noise=math.inf)
     assert int(dark.sum()) > 50 and int((kept.local.mask & dark).sum()) == 0
     assert torch.equal(kept.total.mask, phase.mask)
     assert kept.notes["n_voxels"]["reliable_mask"] == int((phase.mask & ~dark).sum())
     assert error(kept, local) < 0.4 < error(all_in, local)
     with pytest.raises(ParameterInvalid, match="expected 1 or more"):
-        local_field(phase, most_noise=0.5)
+        phase_to_local_field(phase, most_noise=0.5)
 
 
 # The reference data.
@@ -148,7 +151,7 @@ def test_three_real_echoes_are_unwrapped_and_fitted(read_echoes: ReadEchoes) -> 
     magnitude, _ = read_echoes("small_Mag.nii")
     values, times = detect_scaling(stored)(stored), (0.004, 0.008, 0.012)
     everywhere = torch.ones(grid.shape, dtype=torch.bool)
-    maps = local_field(Phase(values, magnitude, times, 3.0, grid, everywhere))
+    maps = phase_to_local_field(Phase(values, magnitude, times, 3.0, grid, everywhere))
     slope = 2.0 * math.pi * 42.576 * 3.0 * maps.total.values
     for n, te in enumerate(times):
         assert float(wrap(maps.unwrapped[n] - values[n]).abs().max()) < 1e-4
@@ -161,7 +164,7 @@ def test_three_real_echoes_are_unwrapped_and_fitted(read_echoes: ReadEchoes) -> 
 def test_a_real_single_echo_is_unwrapped(read_echoes: ReadEchoes) -> None:
     values, grid = read_echoes("small2_Phase.nii")
     magnitude, _ = read_echoes("small2_Mag.nii")
-    maps = local_field(Phase(values, magnitude, (0.01,), 3.0, grid, torch.ones(grid.shape, dtype=torch.bool)))
+    maps = phase_to_local_field(Phase(values, magnitude, (0.01,), 3.0, grid, torch.ones(grid.shape, dtype=torch.bool)))
     assert float(wrap(maps.unwrapped[0] - values[0]).abs().max()) < 1e-4
     assert wraps_left(maps.unwrapped[0], magnitude[0] > magnitude[0].median()) <= 1e-3
     assert "a single echo" in maps.notes["offset"]
@@ -176,7 +179,7 @@ def test_real_voxels_without_phase_are_counted_and_left_out(read_echoes: ReadEch
     values = detect_scaling(stored)(stored)
     everywhere = torch.ones(grid.shape, dtype=torch.bool)
     phase = Phase(values, torch.ones_like(values), (0.004, 0.009), 3.0, grid, everywhere)
-    maps = local_field(phase, background=LaplacianBoundaryValue())
+    maps = phase_to_local_field(phase, background=LaplacianBoundaryValue())
     assert torch.equal(maps.total.mask, valid)
     assert maps.notes["n_voxels_without_phase"] == int((~valid).sum())
     assert f"{int((~valid).sum())} voxels of the mask have no phase" in maps.warnings[0]
@@ -194,16 +197,16 @@ def test_real_voxels_without_phase_are_counted_and_left_out(read_echoes: ReadEch
 def test_poor_acquisitions_are_warned_of(head: tuple[Tensor, Tensor, Phase], acquire: Callable[..., Phase]) -> None:
     local, outside, phase = head
     noisy = acquire(local + outside, GRID, TIMES, magnitude=1.0, noise=0.3, mask=phase.mask)
-    said = " ".join(local_field(noisy).warnings)
+    said = " ".join(phase_to_local_field(noisy).warnings)
     assert "signal-to-noise ratio of the first echo is 3" in said and "misses 0.3 of the signal" in said
     two = replace(phase, values=phase.values[:2], magnitude=phase.magnitude[:2], echo_times=TIMES[:2])
-    assert any(sentence.startswith("There are two echoes") for sentence in local_field(two).warnings)
+    assert any(sentence.startswith("There are two echoes") for sentence in phase_to_local_field(two).warnings)
     noise = acquire(torch.zeros(GRID.shape), GRID, TIMES, magnitude=0.01, noise=1.0, mask=phase.mask)
 
     def none(field: TotalField, progress: object) -> LocalField:
         return LocalField(field.values, field.mask, field.grid)
 
-    assert any("(wraps)" in sentence for sentence in local_field(noise, background=none).warnings)
+    assert any("(wraps)" in sentence for sentence in phase_to_local_field(noise, background=none).warnings)
 
 
 def test_background_that_stays_is_warned_of(head: tuple[Tensor, Tensor, Phase]) -> None:
@@ -211,7 +214,7 @@ def test_background_that_stays_is_warned_of(head: tuple[Tensor, Tensor, Phase]) 
         local, outside, phase = head
         return LocalField((local + outside) * phase.mask, phase.mask, GRID)
 
-    assert any("smooth background" in sentence for sentence in local_field(head[2], background=lazy).warnings)
+    assert any("smooth background" in sentence for sentence in phase_to_local_field(head[2], background=lazy).warnings)
 
 
 def test_residual_background_is_the_harmonic_share(ball: Callable[..., Tensor], places: Callable[..., Tensor]) -> None:
@@ -236,6 +239,6 @@ def test_the_sides_that_a_mask_touches_are_named() -> None:
 
 def test_a_mask_where_nothing_was_measured_is_refused(head: tuple[Tensor, Tensor, Phase]) -> None:
     with pytest.raises(MaskInvalid, match="No voxel of the mask"):
-        local_field(replace(head[2], values=torch.full_like(head[2].values, math.nan)))
+        phase_to_local_field(replace(head[2], values=torch.full_like(head[2].values, math.nan)))
     with pytest.raises(MaskInvalid, match="No voxel of the mask"):
-        local_field(replace(head[2], magnitude=torch.zeros_like(head[2].magnitude)))
+        phase_to_local_field(replace(head[2], magnitude=torch.zeros_like(head[2].magnitude)))

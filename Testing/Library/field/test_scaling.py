@@ -17,11 +17,11 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.field.scaling import (
     TWO_PI,
     PhaseScaling,
-    alternates,
+    slices_alternate,
     detect_scaling,
-    recognised,
-    set_right,
-    unalternate,
+    recognise_wrapped_phase,
+    undo_alternating_slices,
+    negate_alternate_slices,
     wrap,
 )
 from IR2QSMLib.io.images import read_volume
@@ -153,7 +153,7 @@ def test_the_edge_of_a_mask_is_no_wrap(low: float, high: float) -> None:
 @pytest.mark.parametrize("name", STORED)
 def test_phase_of_which_nobody_says_so_is_recognised_by_its_wraps(name: str) -> None:
     stored, expected = STORED[name]
-    scaling = recognised(stored)
+    scaling = recognise_wrapped_phase(stored)
     assert scaling is not None and scaling.name.startswith(expected)
 
 
@@ -161,7 +161,7 @@ def test_phase_of_which_nobody_says_so_is_recognised_by_its_wraps(name: str) -> 
 def test_wraps_tell_the_unit_of_a_range_that_is_not_symmetric(span: tuple[float, float]) -> None:
     low, high = span
     stored = low + (TRUTH + math.pi) / TWO_PI * (high - low)
-    scaling = recognised(stored)
+    scaling = recognise_wrapped_phase(stored)
     assert scaling is not None and scaling == detect_scaling(stored) and not scaling.sure
     assert float(wrap(scaling(stored) - TRUTH).abs().max()) < 0.005
 
@@ -169,11 +169,11 @@ def test_wraps_tell_the_unit_of_a_range_that_is_not_symmetric(span: tuple[float,
 @pytest.mark.parametrize("echo", [0, 1, 2])
 def test_each_reference_echo_alone_is_recognised(read_echoes: ReadEchoes, echo: int) -> None:
     values, _ = read_echoes("small_Phase.nii")
-    scaling = recognised(values[echo])
+    scaling = recognise_wrapped_phase(values[echo])
     assert scaling is not None and scaling.slope == pytest.approx(855.0, abs=0.5)
     for name in ("small_Mag.nii", "small2_Mag.nii"):
         magnitude, _ = read_echoes(name)
-        assert recognised(magnitude[min(echo, len(magnitude) - 1)]) is None
+        assert recognise_wrapped_phase(magnitude[min(echo, len(magnitude) - 1)]) is None
 
 
 def test_phase_of_less_than_a_turn_is_taken_for_radians_and_doubted() -> None:
@@ -217,10 +217,10 @@ def signal(shape: tuple[int, int, int] = (16, 14, 12)) -> Tensor:
 @pytest.mark.parametrize("axis", [-1, -2, -3])
 def test_alternating_slices_are_found_and_set_right(axis: int) -> None:
     truth = signal()
-    stored = unalternate(truth, axis)
-    assert alternates(stored, axis) and not alternates(truth, axis)
-    assert not any(alternates(stored, other) for other in (-1, -2, -3) if other != axis)
-    torch.testing.assert_close(unalternate(stored, axis), truth)
+    stored = negate_alternate_slices(truth, axis)
+    assert slices_alternate(stored, axis) and not slices_alternate(truth, axis)
+    assert not any(slices_alternate(stored, other) for other in (-1, -2, -3) if other != axis)
+    torch.testing.assert_close(negate_alternate_slices(stored, axis), truth)
 
 
 @pytest.mark.parametrize("axes", [(), (-1,), (-2,), (-3,), (-3, -2, -1)])
@@ -228,10 +228,10 @@ def test_slices_are_set_right_along_whichever_axes_they_alternate(axes: tuple[in
     truth = signal()
     stored = truth
     for axis in axes:
-        stored = unalternate(stored, axis)
+        stored = negate_alternate_slices(stored, axis)
     phase = torch.stack([stored.angle(), stored.angle()])
     phase[0, 3, 3, 3] = torch.nan
-    found, along = set_right(phase, truth.abs().expand(2, -1, -1, -1))
+    found, along = undo_alternating_slices(phase, truth.abs().expand(2, -1, -1, -1))
     assert sorted(along) == sorted(axes)
     assert float(wrap(found[1] - truth.angle()).abs().max()) < 1e-4
     assert torch.equal(torch.isnan(found), torch.isnan(phase))
@@ -240,8 +240,8 @@ def test_slices_are_set_right_along_whichever_axes_they_alternate(axes: tuple[in
 @pytest.mark.parametrize("seed", range(12))
 def test_noise_alone_does_not_alternate(seed: int) -> None:
     noise = torch.randn(2, 12, 11, 10, generator=torch.Generator().manual_seed(seed))
-    assert set_right(torch.atan2(noise[0], noise[1]), noise.norm(dim=0))[1] == []
+    assert undo_alternating_slices(torch.atan2(noise[0], noise[1]), noise.norm(dim=0))[1] == []
 
 
 def test_a_single_slice_does_not_alternate() -> None:
-    assert not alternates(signal((8, 8, 1)), -1)
+    assert not slices_alternate(signal((8, 8, 1)), -1)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from IR2QSMLib.core.errors import FieldInvalid, GridMismatch, IR2QSMError, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.units import B0_RANGE, TE_RANGE
-from IR2QSMLib.field.scanner import Conversion
+from IR2QSMLib.field.conversion import PhaseConversion
 from IR2QSMLib.io.acquisition import Echo, slice_orientation
 from IR2QSMLib.io.assembly import assemble_acquisition
 from IR2QSMLib.io.scans import find_acquisition
@@ -67,10 +67,10 @@ def test_missing_and_mismatched_images_are_refused(tmp_path: Path) -> None:
         find_acquisition(phase, [write_echo(tmp_path / "y_part-phase_MEGRE.nii", PHASE[0])], **known)
     doubled = find_acquisition(magnitude, [magnitude], **known)
     with pytest.raises(FieldInvalid, match=r"The phase m\.nii, echo 1 looks like the magnitude"):
-        Conversion()(doubled)
+        PhaseConversion()(doubled)
     swapped = find_acquisition(magnitude, [phase], **known)
     with pytest.raises(FieldInvalid, match="holds negative numbers; is it the phase"):
-        Conversion()(swapped)
+        PhaseConversion()(swapped)
 
 
 def test_slice_orientation_is_described(tmp_path: Path) -> None:

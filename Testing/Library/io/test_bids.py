@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from IR2QSMLib.core.errors import FileUnreadable, IR2QSMError, ParameterInvalid
-from IR2QSMLib.field.scanner import Conversion
+from IR2QSMLib.field.conversion import PhaseConversion
 from IR2QSMLib.io.scans import find_acquisition
 from Testing.Library.scanners import random_scan, write_bids, write_echo
 
@@ -22,7 +22,7 @@ PARTS = {"phase": PHASE, "mag": MAGNITUDE}
 def test_bids_folder_is_read(tmp_path: Path) -> None:
     scan = find_acquisition(write_bids(tmp_path, TIMES, PARTS, Manufacturer="Siemens"))
     assert scan.echo_times == TIMES and scan.b0 == 3.0 and scan.manufacturer == "Siemens"
-    phase, notes, warnings = Conversion()(scan)
+    phase, notes, warnings = PhaseConversion()(scan)
     assert np.allclose(phase.values, PHASE, atol=1e-4) and np.array_equal(phase.magnitude, MAGNITUDE)
     assert "±π" in notes["scaling"] and warnings == []
     assert scan.table()[0]["image"] == "sub-1_echo-1_part-phase_MEGRE.nii.gz"

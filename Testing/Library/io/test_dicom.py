@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, GridInvalid, IR2QSMError, ParameterInvalid
 from IR2QSMLib.core.units import B0_RANGE, TE_RANGE
-from IR2QSMLib.field.scanner import Conversion
+from IR2QSMLib.field.conversion import PhaseConversion
 from IR2QSMLib.io.scans import find_acquisition
 from Testing.Library.scanners import Scanner, random_scan
 
@@ -46,7 +46,7 @@ def test_scans_of_each_manufacturer_are_read(manufacturer: str, method: str, tmp
     getattr(scanner, method)(PHASE, MAGNITUDE)
     scan = find_acquisition(tmp_path / "scan")
     assert scan.echo_times == (0.004, 0.010) and scan.b0 == 3.0 and scan.manufacturer == manufacturer
-    phase, notes, _ = Conversion()(scan)
+    phase, notes, _ = PhaseConversion()(scan)
     assert phase_difference(phase.values, PHASE) < 0.01
     scale = phase.magnitude.numpy() / MAGNITUDE
     assert scale == pytest.approx(np.full_like(scale, scale[0, 0, 0, 0]), rel=0.01)
@@ -122,7 +122,7 @@ def test_one_of_two_scans_has_to_be_chosen(tmp_path: Path) -> None:
         find_acquisition(tmp_path / "scan")
     first, second = (find_acquisition(tmp_path / "scan", series=[n]) for n in (6, 12))
     assert float(second.values_of("magnitude").mean() / first.values_of("magnitude").mean()) == pytest.approx(2.0)
-    assert phase_difference(Conversion()(second)[0].values, -PHASE) < 0.01
+    assert phase_difference(PhaseConversion()(second)[0].values, -PHASE) < 0.01
     with pytest.raises(ParameterInvalid, match="There is no series 99"):
         find_acquisition(tmp_path / "scan", series=[99])
     with pytest.raises(FieldInvalid, match="No series in 'scan' is a phase"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from IR2QSMLib.core.errors import ParameterInvalid
-from IR2QSMLib.field.scanner import Conversion
+from IR2QSMLib.field.conversion import PhaseConversion
 from IR2QSMLib.io.scans import find_acquisition
 from Testing.Library.scanners import random_scan, sidecar_of, write_echo
 
@@ -51,7 +51,7 @@ def test_echo_times_of_the_user_override_the_headers_with_a_note(tmp_path: Path)
     assert acquired.echo_times == user_times and acquired.sources["echo_times"] == "given"
     (note,) = acquired.notes
     assert note == "The headers have the echo times 4, 10, 16 ms; 5, 11, 17 ms, which were given, were used."
-    assert Conversion()(acquired)[2][0] == note
+    assert PhaseConversion()(acquired)[2][0] == note
 
 
 def test_magnitudes_are_matched_to_phases_by_echo_time(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_real_and_imaginary_parts_beside_a_phase_are_left_out_with_a_note(tmp_pa
         acquired = find_acquisition(tmp_path)
         assert acquired.kinds == ("phase", "magnitude") and len(acquired.table()) == 6
         assert acquired.notes == [f"Left out, as there is a phase: {', '.join(sorted(names))}."]
-        assert np.allclose(Conversion()(acquired)[0].values, PHASE, atol=1e-4)
+        assert np.allclose(PhaseConversion()(acquired)[0].values, PHASE, atol=1e-4)
 
 
 def test_metadata_files_of_macos_are_ignored(tmp_path: Path) -> None:

@@ -12,14 +12,17 @@ from torch import Tensor
 from IR2QSMLib.core.errors import Cancelled, MaskInvalid, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField, TotalField
-from IR2QSMLib.field.background import LaplacianBoundaryValue, ProjectionOntoDipoles, Removal, VSharp
-from IR2QSMLib.field.recovery import Recovered
+from IR2QSMLib.field.background import BackgroundRemoval
+from IR2QSMLib.field.lbv import LaplacianBoundaryValue
+from IR2QSMLib.field.pdf import ProjectionOntoDipoles
+from IR2QSMLib.field.vsharp import VSharp
+from IR2QSMLib.field.harmonic import HarmonicCompletion
 from IR2QSMLib.physics.dipole import simulate_field
 
 OBLIQUE = (0.2, -0.4, 0.9)
 GRIDS = {
     "isotropic": Grid((44, 44, 44)),
-    "oblique": Grid((48, 48, 28), (0.9, 0.9, 1.6), b0_given=OBLIQUE),
+    "oblique": Grid((48, 48, 28), (0.9, 0.9, 1.6), user_b0_direction=OBLIQUE),
     "thick": Grid((44, 42, 16), (1.0, 1.0, 3.0)),
 }
 RADIUS = 18.0
@@ -52,7 +55,7 @@ def error(found: LocalField, truth: Tensor) -> float:
 @pytest.mark.parametrize("strength", [0.0, 1.0], ids=["no background", "background"])
 def test_much_of_what_a_removal_takes_of_the_local_field_comes_back(
     strength: float,
-    removal: Removal,
+    removal: BackgroundRemoval,
     grid: Grid,
     places: Callable[..., Tensor],
     ball: Callable[..., Tensor],
@@ -62,19 +65,19 @@ def test_much_of_what_a_removal_takes_of_the_local_field_comes_back(
     local = simulate_field(sources(grid, mask, places), grid)
     outside = dipole_field(grid, (26.0, 6.0, 4.0), 300.0) + dipole_field(grid, (-3.0, 8.0, 28.0), 500.0)
     field = given(local + strength * outside, mask, grid)
-    plain, recovered = removal(field, lambda fraction, stage: None), Recovered(removal)(field)
+    plain, recovered = removal(field, lambda fraction, stage: None), HarmonicCompletion(removal)(field)
     assert torch.equal(plain.mask, recovered.mask)
     assert error(recovered, local) < 0.8 * error(plain, local)
 
 
 @pytest.mark.parametrize("removal", EVERY)
 def test_a_field_of_outside_sources_alone_leaves_little(
-    removal: Removal, ball: Callable[..., Tensor], dipole_field: Callable[..., Tensor]
+    removal: BackgroundRemoval, ball: Callable[..., Tensor], dipole_field: Callable[..., Tensor]
 ) -> None:
     grid = GRIDS["isotropic"]
     mask = ball(grid, RADIUS)
     outside = dipole_field(grid, (26.0, 6.0, 4.0), 300.0) + dipole_field(grid, (-3.0, 8.0, 28.0), 500.0)
-    found = Recovered(removal)(given(outside, mask, grid))
+    found = HarmonicCompletion(removal)(given(outside, mask, grid))
     left, whole = found.values[found.mask], outside[found.mask]
     assert float(left.std()) < 0.05 * float(whole.std())
 
@@ -86,18 +89,18 @@ def test_every_parameter_matters(
     mask = ball(grid, RADIUS)
     local = simulate_field(sources(grid, mask, places), grid)
     field = given(local + dipole_field(grid, (26.0, 6.0, 4.0), 300.0), mask, grid)
-    found = error(Recovered()(field), local)
-    assert torch.equal(Recovered(n_steps=0)(field).values, VSharp()(field).values)
-    assert [Recovered(n_steps=n)(field).harmonic_estimated for n in (0, 10)] == [False, True]
-    assert error(Recovered(n_steps=10)(field), local) > found
+    found = error(HarmonicCompletion()(field), local)
+    assert torch.equal(HarmonicCompletion(n_steps=0)(field).values, VSharp()(field).values)
+    assert [HarmonicCompletion(n_steps=n)(field).harmonic_estimated for n in (0, 10)] == [False, True]
+    assert error(HarmonicCompletion(n_steps=10)(field), local) > found
     # Sources outside that are no stronger than those inside leave the background inside.
-    assert error(Recovered(outside=1.0)(field), local) > found
+    assert error(HarmonicCompletion(outside=1.0)(field), local) > found
 
 
 def test_an_empty_mask_is_refused() -> None:
     grid = Grid((12, 12, 12))
     with pytest.raises(MaskInvalid, match="mask is empty"):
-        Recovered()(given(torch.zeros(grid.shape), torch.zeros(grid.shape, dtype=torch.bool), grid))
+        HarmonicCompletion()(given(torch.zeros(grid.shape), torch.zeros(grid.shape, dtype=torch.bool), grid))
 
 
 def test_the_recovery_can_be_cancelled(ball: Callable[..., Tensor]) -> None:
@@ -111,11 +114,11 @@ def test_the_recovery_can_be_cancelled(ball: Callable[..., Tensor]) -> None:
     grid = Grid((24, 24, 24))
     field = torch.randn(grid.shape, generator=torch.Generator().manual_seed(3))
     with pytest.raises(Cancelled):
-        Recovered()(given(field, ball(grid, 9.0), grid), cancel)
+        HarmonicCompletion()(given(field, ball(grid, 9.0), grid), cancel)
     assert [stage for _, stage in seen] == ["recovery"] * 3 and seen[0][0] < seen[2][0] < 0.1
 
 
 @pytest.mark.parametrize("bad", [{"n_steps": -1}, {"outside": 0.0}, {"outside": math.inf}])
 def test_senseless_parameters_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ParameterInvalid, match="expected"):
-        Recovered(**bad)  # type: ignore[arg-type]
+        HarmonicCompletion(**bad)  # type: ignore[arg-type]
