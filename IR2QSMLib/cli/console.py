@@ -15,7 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from IR2QSMLib.core.errors import Cancelled, IR2QSMError
+from IR2QSMLib.cli.streams import is_terminal, one_line, write_text
+from IR2QSMLib.core.errors import Cancelled, IR2QSMError, OutOfMemory, is_out_of_memory
 
 if TYPE_CHECKING:
     from IR2QSMLib.io.outputs import Outputs
@@ -70,10 +71,15 @@ class Console:
             self._end("cancelled")
             return CANCELLED
         except IR2QSMError as error:
-            self._end("error", kind=error.kind, option=error.option, message=str(error))
+            self._discard()
+            self._end("error", kind=error.kind, option=error.option, message=one_line(str(error)))
             return BAD_INPUT
         except Exception as error:
-            traceback.print_exc(file=sys.stderr)
+            self._discard()
+            if is_out_of_memory(error):
+                self._end("error", kind=OutOfMemory.__name__, option=None, message=str(OutOfMemory()))
+                return BAD_INPUT
+            write_text(traceback.format_exc(), sys.stderr, end="")
             self._end("error", kind="InternalError", option=None, message=f"{type(error).__name__}; please report it.")
             return FAULT
 
@@ -89,23 +95,23 @@ class Console:
 
     def say(self, text: str) -> None:
         """A line for people; on standard error where standard output carries JSON."""
-        print(text, file=sys.stderr if self.mode == "json" else self.out, flush=True)
+        write_text(text, sys.stderr if self.mode == "json" else self.out)
 
     def _bar(self, fraction: float, stage: str) -> None:
         percent = int(100 * fraction)
-        if percent == self._shown or not sys.stderr.isatty():
+        if percent == self._shown or not is_terminal(sys.stderr):
             return
         self._shown = percent
         elapsed = time.monotonic() - self._start
         left = f"{elapsed / fraction - elapsed:4.0f} s left" if fraction > 0.02 else " " * 11
         filled = "█" * (percent // 4)
         end = "\n" if percent >= 100 else ""
-        print(f"\r{filled:<25} {percent:3d} % {left}  {stage:<22}", end=end, file=sys.stderr, flush=True)
+        write_text(f"\r{filled:<25} {percent:3d} % {left}  {stage:<22}", sys.stderr, end)
 
     def _line(self, event: str, **values: Any) -> None:
         with self._lock:
             if not self._ended.is_set():
-                print(json.dumps({"event": event, **values}), file=self.out, flush=True)
+                write_text(json.dumps({"event": event, **values}), self.out)
 
     def _end(self, event: str, **values: Any) -> bool:
         """Print how the run ended, if that was not printed before; returns whether it is printed now."""
@@ -116,14 +122,14 @@ class Console:
                 self._line(event, **values)
             else:
                 sentences = {"error": [f"ir2qsm: {values.get('message')}"], "cancelled": [f"ir2qsm: {Cancelled()}"]}
-                warnings = [f"warning: {warning}" for warning in values.get("warnings", [])]
+                warnings = [f"warning: {one_line(warning)}" for warning in values.get("warnings", [])]
                 for sentence in sentences.get(event, warnings):
-                    print(f"{self._clear()}{sentence}", file=sys.stderr, flush=True)
+                    write_text(f"{self._clear()}{sentence}", sys.stderr)
             self._ended.set()
             return True
 
     def _clear(self) -> str:
-        return "\r\033[K" if self._shown >= 0 and sys.stderr.isatty() else ""
+        return "\r\033[K" if self._shown >= 0 and is_terminal(sys.stderr) else ""
 
     def _discard(self) -> bool:
         """Remove unfinished files; returns whether all files are in place already, so that it is too late to cancel."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from IR2QSMLib.cli import (
 )
 from IR2QSMLib.cli.commands import Answer, Parser, add_common_options
 from IR2QSMLib.cli.console import MODES, Console
+from IR2QSMLib.cli.streams import flush_standard_streams, open_standard_streams
 from IR2QSMLib.core.version import __version__
 
 MODULES = (
@@ -53,11 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit code: 0 done, 1 a fault of the program, 2 bad input, 3 cancelled.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks χ and λ still gets the help
+    open_standard_streams()
     words = sys.argv[1:] if argv is None else list(argv)
     console = _console(words)
-    return console.run(lambda: _run(words, console))
+    try:
+        return console.run(lambda: _run(words, console))
+    finally:
+        flush_standard_streams()
 
 
 def parser(command: str | None) -> Parser:

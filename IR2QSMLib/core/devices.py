@@ -98,14 +98,6 @@ def _container_memory_free() -> int | None:
     return None
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out; torch's CPU allocator and GPU libraries raise RuntimeError for it."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    texts = ("out of memory", "allocate memory", "not enough memory")
-    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in texts)
-
-
 def processor(entry: str = "model name") -> str:
     """The processor's name, or another entry of `/proc/cpuinfo`."""
     try:

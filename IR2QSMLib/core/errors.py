@@ -75,7 +75,43 @@ class DeviceUnavailable(IR2QSMError):
 
 
 class OutOfMemory(IR2QSMError):
-    """No device and no tile size holds the volume."""
+    """The memory does not hold the volume, on no device and with no tile size."""
+
+    def __init__(
+        self,
+        message: str = "The memory does not hold the images and what is computed from them; close other programs, or "
+        "use a machine or a limit with more memory.",
+        option: str | None = None,
+    ) -> None:
+        super().__init__(message, option)
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised from, means that memory ran out.
+
+    Torch's CPU allocator, the GPU libraries and ITK raise RuntimeError for it; the loader of libraries, ImportError.
+    """
+    if error is None:
+        return False
+    if isinstance(error, IR2QSMError):  # has its own sentence
+        return isinstance(error, OutOfMemory)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which may be empty
+        return True
+    says_why = isinstance(error, RuntimeError | ImportError | OSError)
+    if says_why and any(text in str(error).lower() for text in _MEMORY_TEXTS):
+        return True
+    return is_out_of_memory(error.__cause__)
+
+
+_MEMORY_TEXTS = (
+    "out of memory",
+    "allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "failed to map segment",
+    "can't start new thread",
+    "cublas_status_alloc_failed",
+)
 
 
 class PackageMissing(IR2QSMError):

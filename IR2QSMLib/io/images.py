@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,16 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from IR2QSMLib.core.errors import FileUnreadable, GridInvalid, GridMismatch, ParameterInvalid
+from IR2QSMLib.core.errors import (
+    FileUnreadable,
+    GridInvalid,
+    GridMismatch,
+    OutOfMemory,
+    ParameterInvalid,
+    is_out_of_memory,
+)
 from IR2QSMLib.core.grid import AXES, Grid
+from IR2QSMLib.io.length_units import convert_to_millimetres, nrrd_header
 from IR2QSMLib.io.nifti import read_stored_values, require_geometry, restore_non_finite, sheared
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -20,6 +30,23 @@ MIN_VOXELS = 8
 """Fewest voxels along an axis of a volume that can be inverted."""
 
 ITK_READERS = ("NiftiImageIO", "NrrdImageIO", "MetaImageIO")
+
+
+def itk_path(path: Path | str) -> str:
+    """A path as ITK takes it, in UTF-8 whatever the locale.
+
+    Raises
+    ------
+    FileUnreadable
+        When its bytes are not UTF-8: SimpleITK would end the process.
+    """
+    try:
+        return os.fsencode(path).decode()
+    except UnicodeError as error:
+        shown = os.fspath(path).encode("ascii", "backslashreplace").decode()
+        raise FileUnreadable(
+            f"The path '{shown}' holds bytes that are not UTF-8; rename its file or folder."
+        ) from error
 
 
 def read_image(path: Path | str) -> sitk.Image:
@@ -43,28 +70,50 @@ def read_image(path: Path | str) -> sitk.Image:
         raise FileUnreadable(f"{name} cannot be opened ({error.strerror}); give a file that can be read.") from error
     if start[128:] == b"DICM":
         raise FileUnreadable(f"{name} is a DICOM file, one part of a scan; give its folder, or convert it to NIfTI.")
-    image_format = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
+    file_name = itk_path(path)
+    image_format = sitk.ImageFileReader.GetImageIOFromFileName(file_name)
     if image_format not in ITK_READERS:
         raise FileUnreadable(
             f"{name} is not a NIfTI-1, NRRD or MetaImage file (.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd), or it is "
             "damaged; convert it to one of these or copy it again."
         )
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(file_name)
     reader.SetImageIO(image_format)
     try:
-        reader.ReadImageInformation()
         if image_format == "NiftiImageIO":
-            require_geometry(path, reader)
-            stored_values = read_stored_values(path)
-            return restore_non_finite(reader.Execute(), stored_values)
-        return reader.Execute()
-    except RuntimeError as error:
+            with _nearest_rotation():
+                reader.ReadImageInformation()
+                require_geometry(path, reader)
+                stored_values = read_stored_values(path)
+                return restore_non_finite(reader.Execute(), stored_values)
+        return convert_to_millimetres(reader.Execute(), path)
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory from error
         if "orthonormal" in str(error):
             raise sheared(name) from error
         raise FileUnreadable(
             f"{name} is truncated or damaged, or a data file that its header names is missing; copy or export it again."
         ) from error
+
+
+@contextmanager
+def _nearest_rotation() -> Iterator[None]:
+    """Let ITK take the rotation nearest to an sform; `require_geometry` refuses those that are far from one.
+
+    Otherwise ITK refuses an sform that is off by a hundredth of a degree, or takes the qform in its place.
+    """
+    name = "ITK_NIFTI_SFORM_PERMISSIVE"
+    before = os.environ.get(name)
+    os.environ[name] = "ON"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def has_orientation(path: Path | str) -> bool:
@@ -73,11 +122,11 @@ def has_orientation(path: Path | str) -> bool:
     NIfTI does not where the codes of qform and sform are 0, nor does NRRD without space directions.
     """
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    if reader.GetImageIOFromFileName(str(path)) == "NrrdImageIO":
-        with Path(path).open("rb") as file:  # the header ends with an empty line
-            return any(line.lower().startswith(b"space directions:") for line in takewhile(bytes.strip, file))
-    reader.ReadImageInformation()
+    reader.SetFileName(itk_path(path))
+    if reader.GetImageIOFromFileName(itk_path(path)) == "NrrdImageIO":
+        return any(line.lower().startswith("space directions:") for line in nrrd_header(Path(path)))
+    with _nearest_rotation():
+        reader.ReadImageInformation()
     codes = [reader.GetMetaData(k) for k in ("qform_code", "sform_code") if reader.HasMetaDataKey(k)]
     return not codes or any(int(code) > 0 for code in codes)
 
@@ -88,8 +137,9 @@ def is_in_template_space(path: Path | str) -> bool:
     Code 2, "aligned", may be either: nibabel gives it to every image that it makes of an array.
     """
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
+    reader.SetFileName(itk_path(path))
+    with _nearest_rotation():
+        reader.ReadImageInformation()
     qform_code, sform_code = (
         int(reader.GetMetaData(key)) if reader.HasMetaDataKey(key) else 0 for key in ("qform_code", "sform_code")
     )

@@ -16,10 +16,11 @@ import SimpleITK as sitk
 from nibabel.quaternions import mat2quat, quat2mat
 
 from IR2QSMLib.core.errors import FileUnreadable, GridInvalid
-from IR2QSMLib.core.grid import AXES
+from IR2QSMLib.core.grid import AXES, MAX_COSINE_ERROR
+from IR2QSMLib.io.length_units import require_believable
 
-MAX_COSINE_ERROR = 1e-3
-"""Largest deviation of the direction cosines from orthonormal ones."""
+UNITS_OF_LENGTH = {1: ("m", 1e3), 3: ("µm", 1e-3)}
+"""Codes of xyzt_units: the unit and its millimetres; all others mean mm. ITK converts them, too."""
 ROUNDING_ERROR = 1e-6
 """Of 1 − b² − c² − d² of a quaternion in single precision, whose own is 1.2e-7; writers add to it."""
 
@@ -129,9 +130,13 @@ def require_geometry(path: Path, reader: sitk.ImageFileReader) -> None:
     for axis, size, _ in zip(AXES, header["pixdim"][1:4], reader.GetSize(), strict=False):
         if size == 0:
             raise GridInvalid(f"{name} gives no voxel size along {axis} (pixdim is 0); set it in the header.")
+    unit, millimetres = UNITS_OF_LENGTH.get(int(header["xyzt_units"]) & 7, ("mm", 1.0))
+    if millimetres != 1.0:
+        require_believable(name, unit, reader.GetSpacing()[:3])
     if int(header["sform_code"]) <= 0:
         return
     sform = header.get_sform()
+    sform[:3] *= millimetres
     voxel_size = np.linalg.norm(sform[:3, :3], axis=0)
     if not np.all(np.isfinite(voxel_size)) or not np.all(voxel_size > 0):
         raise sheared(name)
@@ -149,7 +154,7 @@ def require_geometry(path: Path, reader: sitk.ImageFileReader) -> None:
     corners = np.array(list(product(*((0, n - 1) for n in (*reader.GetSize(), 1)[:3]))))
     with np.errstate(all="ignore"):
         qform = _qform_cosines(header, cosines) * voxel_size
-        qform_origin = np.array([float(header[f"qoffset_{axis}"]) for axis in AXES])
+        qform_origin = np.array([millimetres * float(header[f"qoffset_{axis}"]) for axis in AXES])
         distance = float(np.abs(corners @ (qform - sform[:3, :3]).T + qform_origin - sform[:3, 3]).max())
     if not distance <= 0.1 * voxel_size.min():
         raise GridInvalid(

@@ -15,9 +15,9 @@ from types import TracebackType
 import SimpleITK as sitk
 from torch import Tensor
 
-from IR2QSMLib.core.errors import Cancelled, FileUnreadable, OutputUnwritable
+from IR2QSMLib.core.errors import Cancelled, FileUnreadable, OutOfMemory, OutputUnwritable, is_out_of_memory
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.io.images import image_of
+from IR2QSMLib.io.images import image_of, itk_path
 from IR2QSMLib.io.nifti import read_stored_values
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -36,6 +36,10 @@ def check_writable(path: Path | str, suffixes: Sequence[str] = VOLUME_SUFFIXES) 
                 option="output",
             )
         raise OutputUnwritable(f"{path.name} has no known suffix; expected one of {accepted}.", option="output")
+    try:
+        itk_path(os.path.abspath(path))
+    except FileUnreadable as error:
+        raise OutputUnwritable(str(error), option="output") from error
     try:
         if path.is_dir():
             raise OutputUnwritable(f"{path.name} is a folder; give the name of a file.")
@@ -91,7 +95,7 @@ class Outputs:
         image = image_of(values, grid)
 
         def write(temporary: Path) -> None:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+            sitk.WriteImage(image, itk_path(temporary), useCompression=True)
             if ".nii" in temporary.suffixes:  # ITK does not notice when the disk is full while it writes NIfTI
                 read_stored_values(temporary)
 
@@ -111,7 +115,7 @@ class Outputs:
 
     def text(self, path: Path | str, content: str) -> None:
         """Add a text file (UTF-8)."""
-        self.bytes(path, content.encode())
+        self.bytes(path, content.encode(errors="backslashreplace"))  # \udcXX of names that are not UTF-8
 
     def bytes(self, path: Path | str, content: bytes) -> None:
         """Add a file of bytes."""
@@ -143,6 +147,8 @@ class Outputs:
                 self._remove(temporary)
                 if self._discarded and isinstance(error, Exception):
                     raise Cancelled from error
+            if is_out_of_memory(error):
+                raise OutOfMemory from error
             if isinstance(error, OSError):
                 raise _unwritable(path, error) from error
             if isinstance(error, RuntimeError | FileUnreadable):

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from IR2QSMLib.core.devices import Device, choose_device, is_out_of_memory
-from IR2QSMLib.core.errors import OutOfMemory, ParameterInvalid
+from IR2QSMLib.core.devices import Device, choose_device
+from IR2QSMLib.core.errors import OutOfMemory, ParameterInvalid, is_out_of_memory
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import Progress, Stopwatch, part_of, silent
 from IR2QSMLib.core.volumes import LocalField, Susceptibility

@@ -16,12 +16,11 @@ from IR2QSMLib.core.devices import (
     choose_device,
     devices,
     half_precision,
-    is_out_of_memory,
     memory_free,
     probe,
     release_freed_memory,
 )
-from IR2QSMLib.core.errors import DeviceUnavailable
+from IR2QSMLib.core.errors import DeviceUnavailable, is_out_of_memory
 
 
 def test_cpu_works_and_has_memory() -> None:
