@@ -66,7 +66,7 @@ class IR2UnetConfig:
 
     @property
     def n_peak_channels(self) -> float:
-        """Channels of the finest level that inference holds at its peak: 5 times its own, as measured, and a margin."""
+        """Channels of the finest level that inference holds at its peak: 5·c as measured, and a margin."""
         return 6.0 * self.channels[0]
 
     @property
