@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from torch import Tensor
 
 from IR2QSMLib.core.errors import MaskInvalid, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
@@ -11,6 +13,10 @@ from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.volumes import LocalField, TotalField
 from IR2QSMLib.field.background import STAGE, FieldBox
 from IR2QSMLib.physics.sphere import SphericalMeanFilter
+
+HUMAN_HALF_WIDTH = 30.0
+"""Half the middle one of a mask's three widths [mm] from which on the radii are those of human heads, infants' and
+slabs' included; mice have 4 to 5, rats 7 to 10."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,8 @@ class VSharp:
     """Between radii [mm]."""
     threshold: float = 0.05
     """|1 − S| below which a frequency is left out of the deconvolution."""
+    follow_head: bool = False
+    """Whether the radii shrink with heads smaller than human ones: a mouse's brain is hardly as wide as 12 mm."""
 
     def __post_init__(self) -> None:
         if not (math.inf > self.largest >= self.smallest > 0.0 and self.step > 0.0 and 0.0 < self.threshold < 1.0):
@@ -45,6 +53,22 @@ class VSharp:
                 f"V-SHARP has radii from {self.largest:g} to {self.smallest:g} mm in steps of {self.step:g} mm and "
                 f"threshold {self.threshold:g}; expected falling positive radii and a threshold between 0 and 1."
             )
+
+    def scaled_to(self, mask: Tensor, grid: Grid) -> VSharp:
+        """The same with all radii in proportion to the width of a mask that is smaller than a human head's.
+
+        Parameters
+        ----------
+        mask : Tensor
+            Bool: (x, y, z).
+        grid : Grid
+            Its voxel sizes.
+        """
+        widths = [v * int(mask.transpose(axis, 0).flatten(1).any(1).sum()) for axis, v in enumerate(grid.voxel_size)]
+        scale = 0.5 * sorted(widths)[1] / HUMAN_HALF_WIDTH
+        if not 0.0 < scale < 1.0:
+            return self
+        return replace(self, **{name: scale * getattr(self, name) for name in ("largest", "smallest", "step")})
 
     def radii(self, grid: Grid) -> list[float]:
         """Radii [mm] on a grid, from the largest down."""
@@ -73,8 +97,9 @@ class VSharp:
         MaskInvalid
             When the mask is empty or no sphere fits into it.
         """
-        radii = self.radii(field.grid)
-        box = FieldBox.around_mask(field, [int(self.largest / v) + 2 for v in field.grid.voxel_size])
+        scaled = self.scaled_to(field.mask, field.grid) if self.follow_head else self
+        radii = scaled.radii(field.grid)
+        box = FieldBox.around_mask(field, [int(scaled.largest / v) + 2 for v in field.grid.voxel_size])
         spheres = SphericalMeanFilter(
             box.mask, box.grid, radii, self.threshold, lambda fraction, _: progress(fraction, STAGE)
         )

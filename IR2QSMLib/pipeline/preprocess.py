@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from IR2QSMLib.core.devices import choose_device
-from IR2QSMLib.core.errors import FieldInvalid, ParameterInvalid, errors_naming
+from IR2QSMLib.core.errors import FieldInvalid, OutOfMemory, ParameterInvalid, errors_naming, is_out_of_memory
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.units import ppm_per_unit
 from IR2QSMLib.core.volumes import LocalField, TotalField
@@ -34,8 +34,10 @@ from IR2QSMLib.pipeline.inputs import drop_non_finite, volume_name, volume_on_gr
 from IR2QSMLib.pipeline.metadata import DEFAULT_METADATA, FieldMetadata
 from IR2QSMLib.pipeline.preprocessed import PreprocessedField
 
+Maps = TypeVar("Maps")
+
 BACKGROUNDS: dict[str, BackgroundRemoval] = {
-    "v-sharp": VSharp(),
+    "v-sharp": VSharp(follow_head=True),
     "pdf": ProjectionOntoDipoles(),
     "lbv": LaplacianBoundaryValue(),
 }
@@ -123,12 +125,14 @@ def preprocess_phase(
     with errors_naming("mask"):
         mask_values = None if mask is None else read_mask(mask, acquisition.grid, name, mask_labels)
     phase, conversion_notes, warnings = steps.conversion(acquisition, mask_values)
-    maps = phase_to_local_field(
-        phase.to(choose_device(device).kind),
-        unwrapping=UNWRAPPINGS[steps.unwrapping],
-        background=steps.removal(phase.n_echoes),
-        progress=progress,
+    removal = steps.removal(phase.n_echoes)
+    maps, memory_warnings = _on_device_or_cpu(
+        device,
+        lambda kind: phase_to_local_field(
+            phase.to(kind), unwrapping=UNWRAPPINGS[steps.unwrapping], background=removal, progress=progress
+        ),
     )
+    warnings = [*warnings, *memory_warnings]
     times = acquisition.echo_times
     spacing = times[0] if len(times) == 1 else sum(b - a for a, b in pairwise(times)) / (len(times) - 1)
     local = maps.local.to("cpu")
@@ -158,6 +162,7 @@ def preprocess_phase(
         "mask_image": None if mask is None else mask.name,
         **conversion_notes,
         **maps.notes,
+        **_radii(removal, maps.total),
     }
     intermediates = {key: volume.cpu() for key, volume in intermediates.items()}
     return PreprocessedField(
@@ -230,7 +235,9 @@ def preprocess_total_field(
 
     centred = TotalField(torch.where(inside, values - values[inside].median(), 0.0), inside, grid, sigma)
     removal = steps.removal()
-    local = removal(centred.to(choose_device(device).kind), progress).to("cpu")
+    on_device, memory_warnings = _on_device_or_cpu(device, lambda kind: removal(centred.to(kind), progress))
+    local = on_device.to("cpu")
+    warnings = [*warnings, *memory_warnings]
     require_plausible(local, "total field", unit)
     local = replace(local, noise=sigma, magnitude=magnitude, echo_spacing=metadata.echo_time, b0=metadata.b0)
 
@@ -247,9 +254,35 @@ def preprocess_total_field(
         "stated_by": sources,
         "turned_by_user": steps.conversion.flip_sign,
         "background": describe(removal),
+        **_radii(removal, centred),
         "residual_background": residual_background(local),
         "n_voxels": {"mask": int(inside.sum()), "effective_mask": int(local.mask.sum())},
     }
     intermediates = {"totalfield": values, "inputmask": inside}
     intermediates |= {k: x for k, x in (("noise", sigma), ("magnitude", magnitude)) if x is not None}
     return PreprocessedField(local, intermediates, total.name, notes, warnings, has_orientation(total))
+
+
+def _on_device_or_cpu(device: str, work: Callable[[str], Maps]) -> tuple[Maps, list[str]]:
+    """What the work on a device returns, and a warning where its memory ran out and the CPU did it.
+
+    Raises OutOfMemory where the CPU's memory runs out, too.
+    """
+    chosen = choose_device(device)
+    try:
+        return work(chosen.kind), []
+    except (RuntimeError, MemoryError) as error:  # the CPU's allocator raises RuntimeError
+        if not is_out_of_memory(error):
+            raise
+        if chosen.kind == "cpu":
+            raise OutOfMemory from error
+    return work("cpu"), [f"The memory of '{chosen.name}' did not hold the volume; the CPU removed the background."]
+
+
+def _radii(removal: BackgroundRemoval, field: TotalField) -> dict[str, list[float]]:
+    """The radii [mm] of V-SHARP's spheres on the mask of a field, for the provenance."""
+    inner = removal.removal if isinstance(removal, HarmonicCompletion) else removal
+    if not isinstance(inner, VSharp):
+        return {}
+    scaled = inner.scaled_to(field.mask, field.grid) if inner.follow_head else inner
+    return {"radii_mm": [round(radius, 4) for radius in scaled.radii(field.grid)]}
