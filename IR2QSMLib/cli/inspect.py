@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def _add_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("image", type=Path, help="an image, or the folder of a scan: DICOM or BIDS")
     p.add_argument("mask", type=Path, nargs="?", help="its labels are counted")
-    p.add_argument("--series", type=int, nargs="+", metavar="N", help="numbers of the DICOM series meant")
+    p.add_argument("--series", nargs="+", metavar="NAME", help="the scan meant: DICOM series numbers, or its name")
     add_json_option(p)
 
 

@@ -100,7 +100,12 @@ def add_input_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--input", choices=INPUTS, default="auto", help="what FIELD is; auto: phase if it looks so")
     add_field_metadata(p, one_magnitude=False)
     p.add_argument("--echoes", type=Path, nargs="+", default=[], metavar="FILE", help="phase: the further echoes")
-    p.add_argument("--series", type=int, nargs="+", metavar="N", help="phase: numbers of the DICOM series meant")
+    p.add_argument(
+        "--series",
+        nargs="+",
+        metavar="NAME",
+        help="phase: the scan meant, where a folder has several: numbers of DICOM series, or its name",
+    )
     p.add_argument(
         "--phase-range",
         type=float,

@@ -39,6 +39,12 @@ class Echo:
     """Whether the file says how it lies in the patient."""
     count_mismatch: tuple[int, int] | None = None
     """Volumes of the file and echo times of its header, where these numbers differ."""
+    is_difference: bool = False
+    """Whether header or name say that it is the difference of two echoes."""
+    difference_of: tuple[float, float] | None = None
+    """The two echo times [s] of a difference, where its header has them."""
+    is_filtered: bool = False
+    """Whether header or name say that the phase was high-pass filtered."""
 
     def on_grid_of(self, other: Echo) -> Echo:
         """The same echo with its axes permuted and reversed to lie on another's grid; raises GridMismatch."""
@@ -74,7 +80,8 @@ class Acquisition:
     """Field strength [T]."""
     grid: Grid
     sources: dict[str, str]
-    """Where `echo_times` and `b0` come from: "given" by the user, "header", or "imaging frequency"."""
+    """Where `echo_times` and `b0` come from: "given" by the user, "header", "imaging frequency", or the
+    difference of two echo times."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the user."""
 

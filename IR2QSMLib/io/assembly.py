@@ -9,6 +9,7 @@ from itertools import pairwise
 from IR2QSMLib.core.errors import FieldInvalid, ParameterInvalid
 from IR2QSMLib.core.units import B0_RANGE, ECHO_TIME_TOLERANCE, GYROMAGNETIC_RATIO, TE_RANGE
 from IR2QSMLib.io.acquisition import KINDS, Acquisition, Echo
+from IR2QSMLib.io.phase_difference import SOURCE, resolve_phase_difference
 
 MAX_B0_DIFFERENCE = 0.05
 """Largest relative difference between field strength and imaging frequency that is passed over in silence."""
@@ -53,12 +54,16 @@ def assemble_acquisition(
     if left_out and any(e.kind == "phase" for e in echoes):  # real and imaginary parts hold nothing else
         echoes = [e for e in echoes if e.kind in ("phase", "magnitude")]
         notes = [*notes, f"Left out, as there is a phase: {', '.join(left_out)}."]
+    echoes, difference_notes = resolve_phase_difference(echoes, echo_times)
+    notes = [*notes, *difference_notes]
     counts = Counter(e.kind for e in echoes)
     _require_pairs(counts)
     by_kind = {kind: [e for e in echoes if e.kind == kind] for kind in counts}
     first = by_kind["phase" if "phase" in counts else "real"]
     times, times_source, time_notes = _echo_times(first, echo_times)
     notes = [*notes, *time_notes]
+    if times_source == "header" and difference_notes:
+        times_source = SOURCE
     order = sorted(range(len(times)), key=times.__getitem__)
     for kind, images in by_kind.items():
         matched, match_notes = _matched_to(first, images, times, echo_times is not None)
@@ -68,7 +73,9 @@ def assemble_acquisition(
     for te, next_te in pairwise(times):
         if next_te - te <= ECHO_TIME_TOLERANCE:
             raise ParameterInvalid(
-                f"Two echoes have the echo time {1e3 * te:g} ms; give each once, with its own.", option="te"
+                f"Two echoes have the echo time {1e3 * te:g} ms; give each once, with its own. If the volumes are a "
+                "time series, give one of them, as an image with three axes.",
+                option="te",
             )
     ordered = [e for kind in KINDS for e in by_kind.get(kind, [])]
     ordered = [ordered[0], *(e.on_grid_of(ordered[0]) for e in ordered[1:])]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,40 +13,23 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from IR2QSMLib.core.errors import FileUnreadable, GridInvalid, ParameterInvalid
+from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, GridInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.acquisition import Echo
+from IR2QSMLib.io.image_kind import (
+    image_kind,
+    is_time_series,
+    names_filtered_phase,
+    names_phase_difference,
+)
 from IR2QSMLib.io.images import grid_of, has_orientation, read_image, read_volume, require_size
+from IR2QSMLib.io.scan_groups import choose_scan, find_scans, require_phase
+from IR2QSMLib.io.sidecars import image_stem, number, read_sidecar
 
-KIND_BY_PART = {"phase": "phase", "mag": "magnitude", "real": "real", "imag": "imaginary"}
-"""Kinds of image by BIDS' `part-` entity."""
-KIND_BY_LAST_WORD = {
-    "ph": "phase",
-    "phase": "phase",
-    "real": "real",
-    "imaginary": "imaginary",
-    "imag": "imaginary",
-    "magnitude": "magnitude",
-    "mag": "magnitude",
-}
-"""Kinds of image by the last word of a name, as converters such as dcm2niix write it."""
-IMAGE_TYPES = {
-    "phase": {"P", "PHASE", "PHASE MAP"},
-    "magnitude": {"M", "MAGNITUDE", "M_FFE"},
-    "real": {"R", "REAL"},
-    "imaginary": {"I", "IMAGINARY"},
-}
-"""Values of a header's image type by kind of image."""
 HARMONIC_ESTIMATED_KEY = "HarmonicPartRecovered"
 """In a local field's sidecar: whether the part that background removal takes too much was added as an estimate."""
 B0_DIRECTION_KEY = "B0_dir"
 """In a field's sidecar: the user's B0 direction in voxel axes."""
-
-
-def kind_from_image_type(image_type: Sequence[str]) -> str | None:
-    """The kind of image that a header's image type names, or None if it names none."""
-    words = {str(v).strip().upper() for v in image_type}
-    return next((kind for kind in ("phase", "real", "imaginary", "magnitude") if words & IMAGE_TYPES[kind]), None)
 
 
 def read_echoes(path: Path) -> tuple[Tensor, Grid]:
@@ -99,29 +80,9 @@ def read_field(path: Path) -> tuple[Tensor, Grid]:
     values, grid = read_volume(path)
     direction = read_sidecar(path).get(B0_DIRECTION_KEY)
     if isinstance(direction, list):
-        numbers = [x for x in map(_number, direction) if x is not None]
+        numbers = [x for x in map(number, direction) if x is not None]
         grid = grid.with_b0(numbers) if len(numbers) == 3 else grid
     return values, grid
-
-
-def read_sidecar(path: Path) -> dict[str, Any]:
-    """The JSON object beside an image, empty without one; raises FileUnreadable when it is not a JSON object."""
-    stem = re.sub(r"\.(nii(\.gz)?|nrrd|nhdr|mha|mhd)$", "", path.name, flags=re.IGNORECASE)
-    beside = path.with_name(f"{stem}.json")
-    # In BIDS, the parts of an image may share one file without the entity `part`.
-    shared = path.with_name(re.sub(r"_part-[a-z]+", "", stem) + ".json")
-    metadata: dict[str, Any] = {}
-    for file in dict.fromkeys((shared, beside)):
-        if not file.is_file():
-            continue
-        try:
-            content = json.loads(file.read_text(encoding="utf-8-sig"))
-        except (OSError, RecursionError, ValueError) as error:
-            raise FileUnreadable(f"{file.name} is not JSON that can be read; mend or remove it.") from error
-        if not isinstance(content, dict):
-            raise FileUnreadable(f"{file.name} holds no JSON object; expected the names and values of BIDS.")
-        metadata |= content
-    return metadata
 
 
 def file_echoes(paths: Sequence[Path], kind: str | None) -> list[Echo]:
@@ -141,82 +102,50 @@ def file_echoes(paths: Sequence[Path], kind: str | None) -> list[Echo]:
     return [echo for path in paths for echo in _echoes_of(Path(path), kind)]
 
 
-def bids_echoes(folder: Path) -> tuple[list[Echo], list[str]]:
-    """The echoes of the one scan with phase among a folder's NIfTI files.
+def bids_echoes(folder: Path, series: Sequence[int | str] | None = None) -> tuple[list[Echo], list[str]]:
+    """The echoes of one scan with phase among a folder's NIfTI files.
 
-    Names or sidecars state the kinds of image. Images whose BIDS names differ in echo and part only are one scan; all
-    images without BIDS names are another.
+    Names or sidecars state the kinds of image; `io.scan_groups` says which of them are one scan.
 
     Parameters
     ----------
     folder
         Searched with its subfolders.
+    series
+        The scan to use, by its name or series number, where there are several.
 
     Returns
     -------
     echoes, notes
-        The echoes, none without a NIfTI file, and a sentence on what was left out.
+        The echoes, none without a NIfTI file, and sentences on what was left out.
 
     Raises
     ------
-    FileUnreadable
-        When no NIfTI file is a phase.
+    FieldInvalid, FileUnreadable
+        When no NIfTI file is a phase, or no phase has a magnitude.
     ParameterInvalid
-        When there are several scans with phase.
+        When there are several scans with phase and `series` chooses none of them.
     """
     files = [p for p in folder.rglob("*") if p.name.lower().endswith((".nii", ".nii.gz"))]
     files = [p for p in files if not p.name.startswith("._")]  # written by macOS beside files of other disks
+    if not files:
+        return [], []
     kinds = {p: image_kind(p) for p in sorted(files, key=_natural_order)}
-    scans: dict[str, list[Path]] = {}
-    for path, kind in kinds.items():
-        if kind is not None:
-            scans.setdefault(_scan_name(path), []).append(path)
-    with_phase = {k: v for k, v in scans.items() if {kinds[p] for p in v} & {"phase", "real"}}
-    complete = {k: v for k, v in with_phase.items() if {kinds[p] for p in v} & {"magnitude", "imaginary"}}
-    if not complete and with_phase:  # names beyond BIDS may separate a phase from its magnitude
-        complete = {"": [p for paths in scans.values() for p in paths]}
-    if files and not complete:
-        raise FileUnreadable(
-            f"The folder '{folder.name}' holds {len(files)} NIfTI images, none of which its name (part-phase, _ph) or "
-            "its sidecar (ImageType) says to be a phase; give the phase itself, and the magnitude with --magnitude."
-        )
-    if len(complete) > 1:
-        listed = ", ".join(name or "images without BIDS names" for name in complete)
-        raise ParameterInvalid(
-            f"The folder '{folder.name}' holds {len(complete)} scans with phase: {listed}; give a folder with one of "
-            "them, or its images."
-        )
-    used = [p for paths in complete.values() for p in paths]
+    scans = find_scans(folder, kinds)
+    require_phase(folder, kinds, scans)
+    scan = choose_scan(folder, scans, series)
+    used = [p for p in scan.paths if scan.kinds[p] is not None]
     left_out = [p.name for p in kinds if p not in used]
-    notes = [f"Left out of '{folder.name}': {', '.join(left_out)}."] if left_out and used else []
-    return file_echoes(used, None), notes
+    notes = [f"Left out of '{folder.name}': {', '.join(left_out)}."] if left_out else []
+    guessed = [p.name for p in used if kinds[p] is None]
+    if guessed:
+        notes.append(f"Taken for magnitude by series and echo time, as no type says so: {', '.join(guessed)}.")
+    return [e for p in used for e in _echoes_of(p, scan.kinds[p])], notes
 
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:
     """A sorting key by which echo-2 comes before echo-10."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", str(path))]
-
-
-def _scan_name(path: Path) -> str:
-    """The part of a BIDS name that the images of one scan share; empty for other names."""
-    if not path.name.startswith("sub-"):
-        return ""
-    stem = re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE)
-    stem = re.sub(r"_(part-[a-z]+|echo-\d+|e\d+)(?=_|$)", "", stem)
-    return re.sub(rf"_({'|'.join(KIND_BY_LAST_WORD)})$", "", stem, flags=re.IGNORECASE)
-
-
-def image_kind(path: Path) -> str | None:
-    """The kind of image that a file's name or its sidecar states; None if neither does."""
-    name = path.name.lower()
-    part = re.search(r"(?:^|_)part-([a-z]+)", name)
-    if part:
-        return KIND_BY_PART.get(part.group(1))
-    words = re.sub(r"\.(nii(\.gz)?|nrrd|nhdr|mha|mhd)$", "", name).split("_")
-    if words[-1] in KIND_BY_LAST_WORD:
-        return KIND_BY_LAST_WORD[words[-1]]
-    image_type = read_sidecar(path).get("ImageType")
-    return kind_from_image_type(image_type) if isinstance(image_type, list) else None
 
 
 def _echoes_of(path: Path, kind: str | None) -> list[Echo]:
@@ -227,19 +156,32 @@ def _echoes_of(path: Path, kind: str | None) -> list[Echo]:
     if kind is None:
         raise FileUnreadable(f"{path.name} does not say whether it is phase or magnitude; name it, or give it alone.")
     stated_times = header.get("EchoTime")
+    if len(values) > 1 and (is_time_series(path) or _repeats_in_time(header)):
+        raise FieldInvalid(
+            f"{path.name} is a time series of {len(values)} volumes, which are no echoes; give one volume of it, or "
+            "the mean of the complex signal over time, as an image with three axes.",
+            option="field",
+        )
     times = stated_times if isinstance(stated_times, list) else [stated_times]
     one_each = len(times) == len(values)
     image_type = header.get("ImageType")
+    both_times = [number(header.get(key)) for key in ("EchoTime1", "EchoTime2")]
+    difference_of = (both_times[0], both_times[1]) if both_times[0] and both_times[1] and kind == "phase" else None
+    image_types = image_type if isinstance(image_type, list) else []
     first = Echo(
         kind=kind,
         name=path.name,
         grid=grid,
         read_values=lambda: values[0],
-        b0=_number(header.get("MagneticFieldStrength")),
-        frequency=_number(header.get("ImagingFrequency")),
+        b0=number(header.get("MagneticFieldStrength")),
+        frequency=number(header.get("ImagingFrequency")),
         manufacturer=str(header.get("Manufacturer") or ""),
         image_type=tuple(map(str, image_type)) if isinstance(image_type, list) else (),
         has_orientation=has_orientation(path),
+        is_difference=kind == "phase" and (difference_of is not None or names_phase_difference(image_stem(path))),
+        difference_of=difference_of,
+        is_filtered=kind == "phase"
+        and names_filtered_phase(image_types, image_stem(path), str(header.get("SeriesDescription") or "")),
         count_mismatch=None if one_each or stated_times is None else (len(values), len(times)),
     )
     return [
@@ -247,17 +189,13 @@ def _echoes_of(path: Path, kind: str | None) -> list[Echo]:
             first,
             name=path.name if len(values) == 1 else f"{path.name}, echo {n + 1}",
             read_values=lambda n=n: values[n],  # type: ignore[misc]
-            echo_time=_number(te),
+            echo_time=number(te),
         )
         for n, te in enumerate(times if one_each else [None] * len(values))
     ]
 
 
-def _number(value: Any) -> float | None:
-    """A JSON number, or None for anything else."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    try:
-        return float(value)
-    except OverflowError:  # JSON has no largest whole number; callers refuse what is not finite
-        return math.inf
+def _repeats_in_time(header: dict[str, Any]) -> bool:
+    """Whether a sidecar describes several time points."""
+    repetitions = [number(header.get(key)) for key in ("NumberOfTemporalPositions", "NumberOfVolumes")]
+    return any(n is not None and n > 1 for n in repetitions) or isinstance(header.get("VolumeTiming"), list)

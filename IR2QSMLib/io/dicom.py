@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,16 @@ import numpy as np
 from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, GridInvalid, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.acquisition import Echo
+from IR2QSMLib.io.dicom_groups import Volume, describe, drop_copies, grid_key, group_phases, with_equal_headers
 from IR2QSMLib.io.dicom_slices import DicomSlice, read_pixels, read_slices
+from IR2QSMLib.io.image_kind import FIELD, PROCESSED_TYPES, names_filtered_phase, names_phase_difference, words_of
 from IR2QSMLib.io.images import require_size
 
 MAX_GAP_DIFFERENCE = 0.05
 """Relative excess of a distance between slices, over the median distance, above which a slice is missing."""
 
-Volume = list[DicomSlice]
-"""The slices of one echo and kind of image."""
 
-
-def dicom_echoes(folder: Path, series: Sequence[int] | None = None) -> tuple[list[Echo], list[str]]:
+def dicom_echoes(folder: Path, series: Sequence[int | str] | None = None) -> tuple[list[Echo], list[str]]:
     """The echoes of the one scan with phase in a folder.
 
     Series of other scans are left out. Of several magnitudes that match a phase, that of its own series is taken, else
@@ -33,7 +32,7 @@ def dicom_echoes(folder: Path, series: Sequence[int] | None = None) -> tuple[lis
     folder
         Searched with its subfolders.
     series
-        Numbers of the series to use, where there are several scans.
+        Numbers of the series to use, or names of scans as the message lists them, where there are several.
 
     Returns
     -------
@@ -57,90 +56,106 @@ def dicom_echoes(folder: Path, series: Sequence[int] | None = None) -> tuple[lis
             f"The folder '{folder.name}' holds neither NIfTI nor DICOM images of MR ({n_other_files} other files); "
             "give the folder of the scan."
         )
+    slices, notes = drop_copies(slices)
+    slices = with_equal_headers(slices)
     by_volume: dict[tuple[Any, ...], Volume] = defaultdict(list)
     for s in slices:
-        by_volume[_volume_key(s)].append(s)
+        by_volume[(s.study, s.uid, s.series, s.kind, s.echo_time, *grid_key(s))].append(s)
     volumes = sorted(by_volume.values(), key=lambda v: (v[0].series, str(v[0].kind), v[0].echo_time or 0.0))
-    description = _describe(volumes)
-    known_series = {s.series for s in slices}
-    if series is not None and not set(series) <= known_series:
-        absent = next(n for n in series if n not in known_series)
-        raise ParameterInvalid(
-            f"There is no series {absent} in '{folder.name}', but {description}; choose among them.", option="series"
-        )
-    chosen = known_series if series is None else set(series)
-    phases = [v for v in volumes if v[0].kind in ("phase", "real", "imaginary") and v[0].series in chosen]
+    description = describe(volumes)
+    phases = [v for v in volumes if v[0].kind in ("phase", "real", "imaginary")]
     if any(v[0].kind == "phase" for v in phases):
         phases = [v for v in phases if v[0].kind == "phase"]  # real and imaginary parts hold nothing else
-    if not phases:
+    scans = group_phases(phases)
+    chosen: set[int] | None = None
+    if series is not None:
+        scans, chosen = _choose(scans, {s.series for s in slices}, series, f"'{folder.name}', but {description}")
+    if not scans:
         raise FieldInvalid(
-            f"No series in '{folder.name}' is a phase: {description}. Export phase images from the scanner."
+            f"No series in '{folder.name}' is a phase: {description}. "
+            + (
+                "A field is a map that the scanner computed: convert its series to NIfTI, and give that file with "
+                "--input total-field --units hz (or its unit), and B0 with --b0."
+                if any(v[0].kind == FIELD for v in volumes)
+                else "Export phase images from the scanner."
+            )
         )
-    grids = {_grid_key(v[0]) for v in phases}
+    phases = [v for scan in scans.values() for v in scan]
     has_duplicates = len({(v[0].kind, v[0].echo_time) for v in phases}) < len(phases)
-    if len(grids) > 1 or has_duplicates:
+    if len({grid_key(v[0]) for v in phases}) > 1 or has_duplicates or (len(scans) > 1 and series is None):
         raise ParameterInvalid(
-            f"Several scans with phase are in '{folder.name}': {description}. Say which with --series.",
+            f"Several scans with phase are in '{folder.name}': {', '.join(scans)}, of {description}. Say which with "
+            f"--series, such as --series {next(iter(scans))}.",
             option="series",
         )
     _require_equal_counts(phases)
     used = list(phases)
     if phases[0][0].kind == "phase":
-        used += _magnitudes_of(phases, volumes, None if series is None else chosen)
+        used += _magnitudes_of(phases, volumes, chosen)
     left_out = [v for v in volumes if not any(v is u for u in used)]
-    notes = [f"Left out of '{folder.name}': {_describe(left_out)}."] if left_out else []
+    if left_out:
+        notes.append(f"Left out of '{folder.name}': {describe(left_out)}.")
+    guessed = [v for v in used if v[0].kind is None]
+    if guessed:
+        notes.append(f"Taken for magnitude by series and echo time, as no type says so: {describe(guessed)}.")
     return [_echo_of(v) for v in used], notes
 
 
+def _choose(
+    scans: dict[str, list[Volume]], known_series: set[int], series: Sequence[int | str], where: str
+) -> tuple[dict[str, list[Volume]], set[int]]:
+    """The scans that numbers or names choose, and the numbers; raises ParameterInvalid for unknown ones."""
+    chosen_scans: dict[str, list[Volume]] = {}
+    numbers: set[int] = set()
+    for word in map(str, series):
+        matches = [n for n, scan in scans.items() if word == n or word in {str(v[0].series) for v in scan}]
+        if not matches and not (word.isdigit() and int(word) in known_series):
+            raise ParameterInvalid(f"There is no series {word} in {where}; choose among them.", option="series")
+        chosen_scans |= {n: scans[n] for n in matches}
+        numbers |= {scan[0][0].series for scan in chosen_scans.values()}
+        if word.isdigit():
+            numbers.add(int(word))
+    return chosen_scans, numbers
+
+
 def _magnitudes_of(phases: list[Volume], volumes: list[Volume], chosen_series: set[int] | None) -> list[Volume]:
-    """The magnitude of each phase: on its grid, with its echo time, of the series nearest to it."""
-    candidates = [v for v in volumes if v[0].kind == "magnitude" and _grid_key(v[0]) == _grid_key(phases[0][0])]
+    """The magnitude of each phase: of its study, on its grid, with its echo time, of the series nearest to it.
+
+    Volumes of unknown kind are taken from the phase's own series, or where there is no other magnitude. Of a phase
+    that may be the difference of two echoes, both magnitudes are taken.
+    """
+    first = phases[0][0]
+    beside = [v for v in volumes if grid_key(v[0]) == grid_key(first) and v[0].study == first.study]
+    candidates = [v for v in beside if v[0].kind == "magnitude" and not words_of(v[0].image_type) & PROCESSED_TYPES]
+    if not candidates:
+        candidates = [v for v in beside if v[0].kind is None and not words_of(v[0].image_type) & PROCESSED_TYPES]
+    else:
+        own_series = {v[0].uid for v in phases}
+        candidates += [v for v in beside if v[0].kind is None and v[0].uid in own_series]
     if chosen_series is not None and any(v[0].series in chosen_series for v in candidates):
         candidates = [v for v in candidates if v[0].series in chosen_series]
+
+    def distance(v: Volume) -> tuple[Any, ...]:
+        return (
+            v[0].uid != first.uid,
+            "NORM" in v[0].image_type,
+            abs(v[0].series - first.series),
+            v[0].series,
+            v[0].kind is None,
+        )
+
     magnitudes = []
     for phase in phases:
-        first = phase[0]
-        same_echo = [v for v in candidates if v[0].echo_time == first.echo_time]
+        same_echo = [v for v in candidates if v[0].echo_time == phase[0].echo_time]
         if same_echo:
-            magnitudes.append(
-                min(
-                    same_echo,
-                    key=lambda v: (
-                        v[0].uid != first.uid,
-                        "NORM" in v[0].image_type,
-                        abs(v[0].series - first.series),
-                        v[0].series,
-                    ),
-                )
-            )
+            magnitudes.append(min(same_echo, key=distance))
+    if len(phases) == 1 and magnitudes:
+        echoes = [v for v in candidates if v[0].uid == magnitudes[0][0].uid]
+        if len(echoes) == 2 and magnitudes[0] is not echoes[0]:
+            magnitudes = echoes
     if magnitudes:
         _require_equal_counts([*phases, *magnitudes])
     return magnitudes
-
-
-def _grid_key(s: DicomSlice) -> tuple[Any, ...]:
-    """What slices of one grid have in common."""
-    return (s.size, tuple(round(v, 4) for v in s.spacing), tuple(round(v, 3) + 0.0 for v in s.orientation))
-
-
-def _volume_key(s: DicomSlice) -> tuple[Any, ...]:
-    """What slices of one volume have in common."""
-    return (s.uid, s.series, s.kind, s.echo_time, *_grid_key(s))
-
-
-def _describe(volumes: Iterable[Volume]) -> str:
-    """A list of series for the user: number, name, kinds of image, echoes and slices."""
-    by_series: dict[int, list[Volume]] = defaultdict(list)
-    for v in volumes:
-        by_series[v[0].series].append(v)
-    parts = []
-    for number, members in sorted(by_series.items()):
-        kinds = " and ".join(sorted({v[0].kind or "unknown kind" for v in members}))
-        n_echoes = len({v[0].echo_time for v in members})
-        echoes = f"{n_echoes} echo{'es' if n_echoes > 1 else ''}"
-        name = members[0][0].description
-        parts.append(f"series {number}{f' ({name})' if name else ''}: {kinds}, {echoes} of {len(members[0])} slices")
-    return "; ".join(parts)
 
 
 def _name_of(v: Volume) -> str:
@@ -180,7 +195,7 @@ def _echo_of(v: Volume) -> Echo:
     require_size(grid, _name_of(v))
     first = slices[0]
     return Echo(
-        kind=str(first.kind),
+        kind=first.kind or "magnitude",
         name=_name_of(v),
         grid=grid,
         read_values=lambda: read_pixels(slices),
@@ -189,6 +204,8 @@ def _echo_of(v: Volume) -> Echo:
         frequency=first.frequency,
         manufacturer=first.manufacturer,
         image_type=first.image_type,
+        is_difference=first.kind == "phase" and names_phase_difference(first.description, first.sequence_name),
+        is_filtered=first.kind == "phase" and names_filtered_phase(first.image_type, first.description),
     )
 
 

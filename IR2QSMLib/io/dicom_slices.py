@@ -17,11 +17,13 @@ import SimpleITK as sitk
 import torch
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from torch import Tensor
 
 from IR2QSMLib.core.errors import FileUnreadable
+from IR2QSMLib.core.units import field_unit
 from IR2QSMLib.io.acquisition import KINDS
-from IR2QSMLib.io.bids import kind_from_image_type
+from IR2QSMLib.io.image_kind import FIELD, kind_from_image_type
 
 GE_KIND_TAG = (0x0043, 0x102F)
 """GE's private number of the kind of image: 0 magnitude, 1 phase, 2 real, 3 imaginary."""
@@ -58,6 +60,13 @@ class DicomSlice:
     """Of its series."""
     description: str
     """Of its series."""
+    sop_uid: str
+    """Of its file, the same in copies."""
+    study: tuple[str, str, str]
+    """Patient, StudyInstanceUID and FrameOfReferenceUID."""
+    acquisition_time: str
+    """As the header writes it; empty without one."""
+    sequence_name: str
     b0: float | None
     """Field strength [T]."""
     frequency: float | None
@@ -83,7 +92,7 @@ def read_slices(folder: Path) -> tuple[list[DicomSlice], int]:
     n_other_files = 0
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name.upper() != "DICOMDIR"):
         try:
-            header = pydicom.dcmread(path, stop_before_pixels=True)
+            header = _read(path, stop_before_pixels=True)
         except (InvalidDicomError, OSError, EOFError, ValueError):
             n_other_files += 1
             continue
@@ -132,6 +141,19 @@ def read_pixels(slices: Sequence[DicomSlice]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.stack(images).transpose(2, 1, 0), dtype=np.float32))
 
 
+def _read(path: Path, **options: Any) -> Dataset:
+    """Read a DICOM file, also one without preamble; raises InvalidDicomError for other files."""
+    with path.open("rb") as file:
+        start = file.read(132)
+    # Without a preamble a file starts with a tag of group 2 or 8, little-endian, and no other kind of file does.
+    bare = start[128:] != b"DICM" and start[:2] in (b"\x02\x00", b"\x08\x00") and start[3:4] == b"\x00"
+    dataset = pydicom.dcmread(path, force=bare, **options)
+    if bare and "TransferSyntaxUID" not in dataset.file_meta:
+        implicit = dataset.original_encoding[0]
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    return dataset
+
+
 def _slices_of(header: Dataset, path: Path) -> list[DicomSlice]:
     """The one slice of a classic file, or all slices of an enhanced one."""
     if "PerFrameFunctionalGroupsSequence" not in header:
@@ -166,11 +188,12 @@ def _slice_from(header: Dataset, datasets: list[Dataset], path: Path, index: int
         raise ValueError("no position, orientation or spacing")
     manufacturer = str(header.get("Manufacturer") or "")
     image_type = tuple(str(v) for v in (get("FrameType", "ImageType") or ()))
+    is_field = kind_from_image_type(image_type) == FIELD or field_unit(str(get("RescaleType") or "")) is not None
     te_ms = _number(get("EffectiveEchoTime", "EchoTime"))
     return DicomSlice(
         path=path,
         index=index,
-        kind=_kind(get("ComplexImageComponent"), header, manufacturer, image_type),
+        kind=FIELD if is_field else _kind(get("ComplexImageComponent"), header, manufacturer, image_type),
         echo_time=None if te_ms is None or te_ms == 0.0 else round(1e-3 * te_ms, 8),
         position=(float(position[0]), float(position[1]), float(position[2])),
         orientation=tuple(float(v) for v in cosines),
@@ -182,6 +205,14 @@ def _slice_from(header: Dataset, datasets: list[Dataset], path: Path, index: int
         series=int(header.get("SeriesNumber") or 0),
         uid=str(header.get("SeriesInstanceUID") or ""),
         description=str(header.get("SeriesDescription") or ""),
+        sop_uid=str(header.get("SOPInstanceUID") or ""),
+        study=(
+            str(header.get("PatientID") or ""),
+            str(header.get("StudyInstanceUID") or ""),
+            str(header.get("FrameOfReferenceUID") or ""),
+        ),
+        acquisition_time=str(header.get("AcquisitionDateTime") or header.get("AcquisitionTime") or ""),
+        sequence_name=str(header.get("SequenceName") or header.get("PulseSequenceName") or ""),
         b0=_number(get("MagneticFieldStrength")),
         frequency=_number(get("ImagingFrequency", "TransmitterFrequency")),
         manufacturer=manufacturer,
@@ -216,7 +247,7 @@ def _number(value: Any) -> float | None:
 def _decode(path: Path) -> tuple[np.ndarray, bool]:
     """The pixels of a file (slice, row, column), and whether slope and intercept are applied already."""
     try:
-        stack = np.asarray(pydicom.dcmread(path).pixel_array)
+        stack = np.asarray(_read(path).pixel_array)
         return (stack[None] if stack.ndim == 2 else stack), False
     except TypeError as error:  # lists where numbers belong, of which SimpleITK would take the first
         raise FileUnreadable(

@@ -19,7 +19,7 @@ def find_acquisition(
     *,
     echo_times: Sequence[float] | None = None,
     b0: float | None = None,
-    series: Sequence[int] | None = None,
+    series: Sequence[int | str] | None = None,
 ) -> Acquisition:
     """The acquisition in a folder of DICOM or of NIfTI with sidecars, or in phase and magnitude images.
 
@@ -32,7 +32,7 @@ def find_acquisition(
     echo_times, b0
         The user's echo times [s], in the order of the images, and field strength [T]; by default those of the headers.
     series
-        Numbers of the DICOM series to use, where there are several scans.
+        The scan to use where there are several: numbers of DICOM series, or names as the message lists them.
 
     Raises
     ------
@@ -53,11 +53,11 @@ def find_acquisition(
     return assemble_acquisition(echoes, echo_times=echo_times, b0=b0, notes=notes)
 
 
-def echoes_in(paths: Sequence[Path], series: Sequence[int] | None = None) -> tuple[list[Echo], list[str]]:
+def echoes_in(paths: Sequence[Path], series: Sequence[int | str] | None = None) -> tuple[list[Echo], list[str]]:
     """The echoes of one scan in a folder or in images of phase, not yet checked against each other, and notes."""
     if len(paths) == 1 and paths[0].is_dir():
         try:
-            echoes, notes = bids_echoes(paths[0])
+            echoes, notes = bids_echoes(paths[0], series)
         except FileUnreadable as error:  # the NIfTI files may be maps written beside a scan in DICOM
             try:
                 return dicom_echoes(paths[0], series)
@@ -65,13 +65,13 @@ def echoes_in(paths: Sequence[Path], series: Sequence[int] | None = None) -> tup
                 raise error from None
         if not echoes:
             return dicom_echoes(paths[0], series)
-    else:
-        echoes, notes = file_echoes(paths, "phase"), []
+        return echoes, notes
+    echoes = file_echoes(paths, "phase")
     if series is not None:
         raise ParameterInvalid(
-            f"'{paths[0].name}' is no DICOM, and has no series; leave --series out.", option="series"
+            f"'{paths[0].name}' is one image, and has no series; leave --series out.", option="series"
         )
-    return echoes, notes
+    return echoes, []
 
 
 def _with_echo_times_of(echoes: list[Echo], magnitudes: list[Echo]) -> list[Echo]:

@@ -10,14 +10,17 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.core.errors import FieldInvalid, GridInvalid, IR2QSMError, errors_naming
+from IR2QSMLib.core.units import field_unit
 from IR2QSMLib.core.volumes import LocalField
-from IR2QSMLib.field.scaling import detect_scaling, recognised
-from IR2QSMLib.io.bids import image_kind, read_echoes, read_sidecar
+from IR2QSMLib.field.scaling import detect_scaling, recognise_wrapped_phase
+from IR2QSMLib.io.bids import read_echoes
+from IR2QSMLib.io.image_kind import FIELD, image_kind, names_total_field
 from IR2QSMLib.io.masks import read_labels
+from IR2QSMLib.io.sidecars import read_sidecar
 
 PLAUSIBLE_PPM = (0.003, 0.5)
 """Where the 99th percentile of |local field| of a head can lie."""
-UNIT_ADVICE = "Say its unit with --units (ppm, hz, rad), check B0 and TE"
+UNIT_ADVICE = "Say its unit with --units (ppm, ppb, hz, rad, rad/s, t), check B0 and TE"
 ADVICE = {
     "phase": "Say which numbers stand for −π and π with --phase-range, check TE (--te, in s) and B0 (--b0).",
     "total field": f"{UNIT_ADVICE}.",
@@ -26,7 +29,7 @@ ADVICE = {
 """What to look at when the local field that comes of an input is not one of a head."""
 
 
-def inspect(image: Path, mask: Path | None = None, series: Sequence[int] | None = None) -> dict[str, Any]:
+def inspect(image: Path, mask: Path | None = None, series: Sequence[int | str] | None = None) -> dict[str, Any]:
     """Kind, unit, range, grid and problems of an image, and the labels of a mask that goes with it.
 
     Parameters
@@ -37,7 +40,7 @@ def inspect(image: Path, mask: Path | None = None, series: Sequence[int] | None 
     mask
         Image file.
     series
-        Numbers of the DICOM series meant.
+        Numbers or names of the scan meant.
 
     Returns
     -------
@@ -77,7 +80,12 @@ def inspect(image: Path, mask: Path | None = None, series: Sequence[int] | None 
     kind, unit = classify(echoes)
     if kind not in ("empty", "wrapped phase"):
         kind, unit = classify(values)
-    if image_kind(image) == "phase" or (n_echoes > 1 and kind not in ("empty", "wrapped phase", "magnitude")):
+    stated_kind = image_kind(image)
+    if stated_kind == FIELD:
+        stated_unit = field_unit(str(header.get("Units") or "")) or unit
+        kind = "total field" if names_total_field(image) or kind != "local field" else kind
+        unit = stated_unit
+    elif stated_kind == "phase" or (n_echoes > 1 and kind not in ("empty", "wrapped phase", "magnitude")):
         kind, unit = "wrapped phase", None if kind != "wrapped phase" else unit
     acquisition: dict[str, Any] = {"n_echoes": n_echoes} if n_echoes > 1 else {}
     if header:
@@ -107,7 +115,7 @@ def _scaling(stored: Tensor, problems: list[str]) -> str | None:
         return None
 
 
-def _inspect_scan(folder: Path, series: Sequence[int] | None) -> dict[str, Any]:
+def _inspect_scan(folder: Path, series: Sequence[int | str] | None) -> dict[str, Any]:
     from IR2QSMLib.io.assembly import assemble_acquisition
     from IR2QSMLib.io.scans import echoes_in
 
@@ -153,7 +161,7 @@ def classify(values: Tensor) -> tuple[str, str | None]:
     unit
         "ppm", "hz" or "rad" of a field, "rad" or "scanner units" of a phase, else None.
     """
-    phase = recognised(values)
+    phase = recognise_wrapped_phase(values)
     if phase is not None:
         return "wrapped phase", "rad" if phase.slope == 1.0 else "scanner units"
     foreground = values[torch.isfinite(values) & (values != 0)]
@@ -190,10 +198,13 @@ def _percentile_99(values: Tensor) -> float:
 
 
 def detect_input(source: Path) -> str:
-    """Whether a folder or an image is "phase" or, judged from its numbers, a "local-field".
+    """Whether a folder or an image is "phase", a "total-field" by name or ImageType, or else a "local-field".
 
-    A total field is never guessed: in another unit a local field looks the same. Raises FileUnreadable.
+    A total field is never guessed from its numbers: in another unit a local field looks the same, and a B0 map fills
+    its range with noise as phase does. Raises FileUnreadable.
     """
+    if source.is_file() and image_kind(source) == FIELD:
+        return "total-field" if names_total_field(source) else "local-field"
     if source.is_dir() or (source.is_file() and image_kind(source) in ("phase", "real")):
         return "phase"
     try:
@@ -201,4 +212,4 @@ def detect_input(source: Path) -> str:
             values, _ = read_echoes(source)
     except GridInvalid:  # what a field must be, reading it as one says better
         return "local-field"
-    return "phase" if len(values) > 1 or recognised(values) is not None else "local-field"
+    return "phase" if len(values) > 1 or recognise_wrapped_phase(values) is not None else "local-field"

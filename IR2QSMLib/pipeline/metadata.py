@@ -13,7 +13,7 @@ from torch import Tensor
 from IR2QSMLib.core.choices import NON_FINITE
 from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.units import FIELD_UNITS, field_unit
-from IR2QSMLib.io.bids import read_sidecar
+from IR2QSMLib.io.sidecars import read_sidecar
 
 Volume = Path | str | Tensor | np.ndarray
 """An image file, or an array (x, y, z) that comes with a Grid."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from IR2QSMLib.core.errors import OutputUnwritable, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.io.bids import image_kind
+from IR2QSMLib.io.image_kind import FIELD, image_kind
 from IR2QSMLib.io.outputs import Outputs
 
 
@@ -108,7 +108,7 @@ def refuse_overwriting(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
     inputs = [*inputs, *(sidecar_path(path) for path in inputs if not path.is_dir())]
     for output in outputs:
         for path in inputs:
-            if path.is_dir() and path.resolve() in output.resolve().parents and image_kind(output) is not None:
+            if path.is_dir() and path.resolve() in output.resolve().parents and image_kind(output) not in (None, FIELD):
                 raise OutputUnwritable(
                     f"The result {output.name} would be taken for an image of the scan in '{path.resolve().name}', or "
                     "replace one; choose another folder for it.",

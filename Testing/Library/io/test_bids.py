@@ -40,9 +40,14 @@ def test_scan_with_phase_is_used_and_other_images_are_listed(tmp_path: Path) -> 
     assert all(name in note for name in ("magnitude.nii.gz", "sub-1_T1w.nii.gz", "sub-1_phasediff.nii.gz"))
     for path in list(anat.glob("*MEGRE*")):
         path.with_name(path.name.replace("sub-1", "sub-2")).write_bytes(path.read_bytes())
-    with pytest.raises(ParameterInvalid, match="holds 2 scans with phase: sub-1_MEGRE, sub-2_MEGRE; give a folder"):
-        find_acquisition(folder)
-    with pytest.raises(ParameterInvalid, match="is no DICOM, and has no series; leave --series out"):
+    with pytest.raises(
+        ParameterInvalid, match=r"holds 2 scans with phase: sub-1_MEGRE; sub-2_MEGRE\. Choose one with --series"
+    ):
+        find_acquisition(anat)
+    assert find_acquisition(anat, series=["sub-2_MEGRE"]).echoes[0].name.startswith("sub-2")
+    with pytest.raises(ParameterInvalid, match="No scan in 'anat' is called 'sub-3'; choose among sub-1_MEGRE"):
+        find_acquisition(anat, series=["sub-3"])
+    with pytest.raises(ParameterInvalid, match="is one image, and has no series; leave --series out"):
         find_acquisition(anat / "sub-2_echo-1_part-phase_MEGRE.nii.gz", [], series=[3])
 
 
