@@ -119,7 +119,7 @@ def describe_field(field: PreprocessedField, console: Console) -> None:
 
 def acquisition_table(rows: list[dict[str, Any]]) -> list[str]:
     """The images of an acquisition as a table for people."""
-    from IR2QSMLib.report.figure import table
+    from IR2QSMLib.report.table import markdown_table
 
     if not rows:
         return []
@@ -137,7 +137,7 @@ def acquisition_table(rows: list[dict[str, Any]]) -> list[str]:
         ]
         for r in rows
     ]
-    return [table(lines, head)]
+    return [markdown_table(lines, head)]
 
 
 COMMAND = Command("fieldmap", "from phase or a total field to the local field", _add_options, _run, device=True)

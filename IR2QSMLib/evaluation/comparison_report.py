@@ -13,8 +13,8 @@ from torch import Tensor
 from IR2QSMLib.evaluation.comparison_setup import ComparedMap, ComparisonSetup
 from IR2QSMLib.evaluation.region_statistics import RegionStatistics
 from IR2QSMLib.io.outputs import Outputs
-from IR2QSMLib.report.figure import Panel, figure
-from IR2QSMLib.report.page import page
+from IR2QSMLib.report.figure import Panel, draw_figure
+from IR2QSMLib.report.page import html_page
 
 DIGITS_ON_PAGE = {"seconds": 1, "xsim": 3, "correlation": 3, "ssim": 3}
 """Digits after the point; other measures have one, and the table has six significant digits."""
@@ -67,7 +67,7 @@ def write_report(
     outputs.text(files.table, _table_tsv(maps, failures))
     descriptions = [(item.name, item.description) for item in maps]
     local = setup.local
-    html = page([first, *panels], local.mask, local.grid, window, _page_tables(maps), descriptions, notes)
+    html = html_page([first, *panels], local.mask, local.grid, window, _page_tables(maps), descriptions, notes)
     outputs.text(files.page, html)
 
 
@@ -76,7 +76,7 @@ def _figure_png(first: Panel, panels: Sequence[Panel], setup: ComparisonSetup, w
     differences = [None, *(Panel(f"{p.title} − {first.title}", p.values - first.values) for p in panels)]
     title = "Susceptibility in ppm" + (f"; below, the difference to {first.title}" if panels else "")
     png = io.BytesIO()
-    figure(
+    draw_figure(
         png,
         [first, *panels],
         setup.local.mask,

@@ -11,7 +11,8 @@ from IR2QSMLib.inversion.direct import TruncatedDivision
 from IR2QSMLib.inversion.registry import Method
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.pipeline.reconstruct import reconstruct
-from IR2QSMLib.report.figure import Panel, figure, table
+from IR2QSMLib.report.figure import Panel, draw_figure
+from IR2QSMLib.report.table import markdown_table
 from IR2QSMLib.simulation.cases import CASES, simulate, write_case
 
 CASE = "brain, SNR 40"
@@ -69,6 +70,6 @@ def demo(folder: Path, device: str = "auto", progress: Progress = silent) -> str
         Panel("truth", head.chi),
         *(Panel(f"{name} − truth", chi - head.chi) for name, chi in maps.items()),
     ]
-    figure(folder / "demo.png", panels, head.mask, field.grid, title=f"Simulated {CASE} (power): χ in ppm")
+    draw_figure(folder / "demo.png", panels, head.mask, field.grid, title=f"Simulated {CASE} (power): χ in ppm")
     progress(1.0, "done")
-    return table(rows, ["method", "XSIM", "NRMSE %", "HFEN", "correlation", "seconds"])
+    return markdown_table(rows, ["method", "XSIM", "NRMSE %", "HFEN", "correlation", "seconds"])

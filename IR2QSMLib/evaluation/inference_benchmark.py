@@ -19,7 +19,7 @@ from IR2QSMLib.inversion.learned.tiles import TILES, infer
 from IR2QSMLib.io.weights import read_weights, strict_state_dict
 from IR2QSMLib.networks.ir2unet import IR2Unet, IR2UnetConfig
 from IR2QSMLib.physics.working_grid import WorkingGrid
-from IR2QSMLib.report.figure import table
+from IR2QSMLib.report.table import markdown_table
 from IR2QSMLib.simulation.cases import CASES, simulate
 
 
@@ -49,7 +49,7 @@ def tile_report(weights: Path | None, device: str) -> str:
         error = (map_inside(tile) - untiled).abs() / spread
         rows.append([str(tile), f"{100 * float(error.square().mean().sqrt()):.3f}", f"{100 * float(error.max()):.2f}"])
     head = ["tile", "RMS %", "largest %"]
-    return f"### Tile error, of the map's 1st to 99th percentile range\n\n{table(rows, head)}"
+    return f"### Tile error, of the map's 1st to 99th percentile range\n\n{markdown_table(rows, head)}"
 
 
 def inference_report(config: IR2UnetConfig, weights: Path, device: str) -> str:
@@ -99,7 +99,9 @@ def inference_report(config: IR2UnetConfig, weights: Path, device: str) -> str:
             ]
         )
     heading = f"### Inference of {voxels} voxels on {device}, bfloat16 {half}\n\n"
-    return heading + table(rows, ["network", "plain float32 s", "ours s", "ratio", "difference %", "peak resident MB"])
+    return heading + markdown_table(
+        rows, ["network", "plain float32 s", "ours s", "ratio", "difference %", "peak resident MB"]
+    )
 
 
 def _peak_of_new_process(config: IR2UnetConfig) -> float:

@@ -28,7 +28,7 @@ from IR2QSMLib.io.images import read_volume, read_volume_on
 from IR2QSMLib.io.masks import read_mask
 from IR2QSMLib.physics.cone import cone_agreement, cone_index
 from IR2QSMLib.pipeline.reconstruct import reconstruct
-from IR2QSMLib.report.figure import table
+from IR2QSMLib.report.table import markdown_table
 
 FIELD, MASK, PARAMETERS, REFERENCE = "localfield.nii.gz", "mask.nii.gz", "params.json", "chimap_truth.nii.gz"
 SCORE_MASK, MAGNITUDE = "mask_score.nii.gz", "magnitude.nii.gz"
@@ -165,7 +165,7 @@ def benchmark_measured(
         for j, method in enumerate(m for m in chosen if m not in left_out):
             progress((i + j / len(chosen)) / len(cases), f"{case.folder.name}: {method.name}")
             rows.append(case.scores(method, used.kind))
-        emit(f"\n### {case.folder.name}\n\n{table(rows, list(COLUMNS))}")
+        emit(f"\n### {case.folder.name}\n\n{markdown_table(rows, list(COLUMNS))}")
         if left_out:
             names = ", ".join(m.name for m in left_out)
             emit(f"\nLeft out, as there is no {MAGNITUDE} with B0 and TE in {PARAMETERS}: {names}.")

@@ -26,7 +26,7 @@ from IR2QSMLib.inversion.registry import Method
 from IR2QSMLib.physics.fourier import fft, ifft
 from IR2QSMLib.physics.working_grid import WorkingGrid
 from IR2QSMLib.pipeline.preprocess import BACKGROUNDS, PreprocessingOptions
-from IR2QSMLib.report.figure import table
+from IR2QSMLib.report.table import markdown_table
 from IR2QSMLib.simulation.head_in_air import ECHO_TIMES, HeadInAir, draw_head_in_air
 
 Result = TypeVar("Result")
@@ -141,7 +141,9 @@ def _removal_table(head: HeadInAir, sigma: float, device: str, method: Method, p
                     f"{xsim_of_local / xsim_of_truth:.2f}",
                 ]
             )
-    return table(rows, ["removal", "of the mask %", "field error %", "XSIM of χ", "of χ from the true field", "ratio"])
+    return markdown_table(
+        rows, ["removal", "of the mask %", "field error %", "XSIM of χ", "of χ from the true field", "ratio"]
+    )
 
 
 def cost_table(head: HeadInAir, device: str) -> str:
@@ -188,7 +190,7 @@ def cost_table(head: HeadInAir, device: str) -> str:
     ]
     verdict = "within" if total.seconds <= allowed_seconds and total.peak_bytes <= MAX_BYTES else "beyond"
     return (
-        table(rows, ["step", "s", "FFT pairs", "peak MB"])
+        markdown_table(rows, ["step", "s", "FFT pairs", "peak MB"])
         + f"\n\nPhase to local field: {total.seconds:.1f} s, {verdict} the {allowed_seconds:.1f} s of {MAX_PAIRS} FFT "
         f"pairs and {MAX_UNWRAPPINGS} such calls, and {MAX_BYTES / 1e9:g} GB."
     )

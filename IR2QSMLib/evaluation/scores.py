@@ -12,7 +12,7 @@ from IR2QSMLib.evaluation.metrics import score
 from IR2QSMLib.evaluation.region_statistics import roi_slope
 from IR2QSMLib.evaluation.regional_metrics import coverage, lesion_moment, lesion_streaks, regions, vein_ratio
 from IR2QSMLib.physics.cone import cone_agreement, cone_index
-from IR2QSMLib.report.figure import table
+from IR2QSMLib.report.table import markdown_table
 from IR2QSMLib.simulation.head import Head
 
 COLUMNS = {
@@ -119,19 +119,19 @@ def case_tables(maps: Sequence[MapScores]) -> str:
         ]
         for m in maps
     ]
-    tables = [table(rows, ["method", *columns, "cone index", "s", "peak MB"])]
+    tables = [markdown_table(rows, ["method", *columns, "cone index", "s", "peak MB"])]
     lesion_rows = [
         [m.name, kind, f"{moment:.1f}", f"{1000.0 * streaks:.1f}"]
         for m in maps
         for kind, (moment, streaks) in m.lesions.items()
     ]
     if lesion_rows:
-        tables.append(table(lesion_rows, ["method", "lesion", "moment %", "streaks ppb"]))
+        tables.append(markdown_table(lesion_rows, ["method", "lesion", "moment %", "streaks ppb"]))
     coverage_rows = [
         [m.name, region, f"{one:.1f}", f"{two:.1f}"] for m in maps for region, (one, two) in m.coverage.items()
     ]
     if coverage_rows:
-        tables.append(table(coverage_rows, ["method", "region", "within 1 σ %", "within 2 σ %"]))
+        tables.append(markdown_table(coverage_rows, ["method", "region", "within 1 σ %", "within 2 σ %"]))
     return "\n\n".join(tables)
 
 
@@ -154,7 +154,7 @@ def level_table(cases: Mapping[str, Sequence[MapScores]], levels: Mapping[str, s
     columns = {case: {m.name.split(" (")[0]: m.scores[key] for m in cases[case]} for case in levels if case in cases}
     names = list(dict.fromkeys(name for scores in columns.values() for name in scores))
     rows = [[name, *(_number(scores.get(name), digits) for scores in columns.values())] for name in names]
-    return table(rows, ["method", *(levels[case] for case in columns)])
+    return markdown_table(rows, ["method", *(levels[case] for case in columns)])
 
 
 def cone_index_text(index: Sequence[float | None]) -> str:

@@ -21,7 +21,7 @@ from IR2QSMLib.inversion.registry import Method
 from IR2QSMLib.inversion.regularisation import AUTO
 from IR2QSMLib.inversion.tv import TotalVariation
 from IR2QSMLib.physics.fourier import fft, ifft
-from IR2QSMLib.report.figure import table
+from IR2QSMLib.report.table import markdown_table
 from IR2QSMLib.simulation.cases import Case, simulate
 
 TIMED_SHAPE = (160, 160, 160)
@@ -130,7 +130,8 @@ def transform_report(device: str) -> str:
         )
     head = ["method", "iterations", "FFT pairs", "s", "one pair ms", "of it FFT %", "peak MB"]
     voxels = "×".join(map(str, TIMED_SHAPE))
-    return f"### Inversion of {voxels} voxels on {device}, {torch.get_num_threads()} threads\n\n{table(rows, head)}"
+    heading = f"### Inversion of {voxels} voxels on {device}, {torch.get_num_threads()} threads\n\n"
+    return heading + markdown_table(rows, head)
 
 
 class _TransformTimer:

@@ -22,6 +22,25 @@ FLIPPED_BALANCE = -0.1
 """Sign balance below which the sign seems flipped."""
 
 
+BRAIN_VOLUMES = (3e5, 2e6)
+"""Smallest and largest mask [mm³] that can be a human brain: a newborn's has 350 mL, the largest adults' 1.8 L."""
+DARK, MOST_DARK = 0.1, 0.05
+"""Share of the median magnitude below which a voxel is air or bone, and the share of them that a brain's mask may hold:
+its veins and iron are as dark in late echoes only."""
+
+
+def may_be_brain(local: LocalField) -> bool:
+    """Whether the mask can be that of a whole brain: neither a part of one nor the head with its air, bone and fat."""
+    x, y, z = local.grid.voxel_size
+    low, high = BRAIN_VOLUMES
+    if not low <= int(local.mask.sum()) * x * y * z <= high:
+        return False
+    if local.magnitude is None:
+        return True
+    magnitude = local.magnitude[local.mask]
+    return float((magnitude < DARK * magnitude.median()).float().mean()) <= MOST_DARK
+
+
 def sign_balance(local: LocalField) -> float:
     """(p − d)/(p + d), p and d the mean |χ| of the most para- and diamagnetic voxels, +1 to −1.
 

@@ -1,11 +1,11 @@
-"""Figures and tables: maps side by side in three planes, one grey scale, with a bar in ppm."""
+"""Figures of maps side by side in three planes, one grey scale, with a bar in ppm."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from IR2QSMLib.physics.working_grid import WorkingGrid
 
 WINDOW = (-0.1, 0.1)
 """The default window [ppm]."""
+MARGIN = 2
+"""Voxels around the mask that are shown."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,20 @@ class Panel:
     """[ppm]: (x, y, z)."""
 
 
-def patient_working_grid(mask: Tensor, grid: Grid) -> WorkingGrid:
-    """The box around a mask, bool (x, y, z), whose planes are the patient's, wherever B0 points."""
-    zeros = torch.zeros_like(mask, dtype=torch.float32)
-    return WorkingGrid.around(LocalField(zeros, mask, grid.with_b0(None)), margin=2)
+class Plane(NamedTuple):
+    """How a plane is cut from a volume whose axes lead to the patient's left, back and head."""
+
+    through: int
+    """The axis perpendicular to it."""
+    across: int
+    """The axis of its columns, from left to right."""
+    down: int
+    """The axis of its rows."""
+    upward: bool
+    """Whether the first row is at the bottom."""
+
+
+AXIAL, CORONAL, SAGITTAL = Plane(2, 0, 1, False), Plane(1, 0, 2, True), Plane(0, 1, 2, True)
 
 
 def require_matplotlib() -> None:
@@ -42,7 +54,13 @@ def require_matplotlib() -> None:
         raise PackageMissing("Figures need matplotlib; install it with: pip install 'ir2qsm[demo]'.") from error
 
 
-def figure(
+def display_grid(mask: Tensor, grid: Grid) -> WorkingGrid:
+    """The box around a mask (x, y, z) whose axes are the patient's left, back and head, wherever B0 points."""
+    no_field = torch.zeros_like(mask, dtype=torch.float32)
+    return WorkingGrid.around(LocalField(no_field, mask, grid.with_b0(None)), MARGIN)
+
+
+def draw_figure(
     path: Path | BinaryIO,
     panels: Sequence[Panel],
     mask: Tensor,
@@ -53,25 +71,25 @@ def figure(
     window: tuple[float, float] = WINDOW,
     below: Sequence[Panel | None] = (),
 ) -> None:
-    """Draw an axial, a coronal and a sagittal row, the patient's right on the left, through voxel `at`.
+    """Draw an axial, a coronal and a sagittal row of maps, the patient's right on the left.
 
     Parameters
     ----------
-    path
-        File, or an open one, for the PNG.
-    panels
-        Maps [ppm], one column each: (x, y, z).
-    mask
-        bool: (x, y, z); zero is shown outside.
-    grid
-        Of all volumes.
-    title
-        Above the figure.
-    at
+    path : Path or file
+        Where the PNG goes.
+    panels : sequence of Panel
+        Maps [ppm], one a column.
+    mask : Tensor
+        Outside it zero is drawn, bool: (x, y, z).
+    grid : Grid
+        Of maps and mask.
+    title : str
+        Of the figure.
+    at : sequence of int or None
         Voxel of `grid` through which the planes go; the middle of the mask when None.
-    window
-        Lower and upper end of the one grey scale [ppm].
-    below
+    window : tuple of float
+        Drawn black and white [ppm].
+    below : sequence of Panel or None
         Three more rows, a panel or None under each of `panels`.
 
     Raises
@@ -83,26 +101,19 @@ def figure(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    working_grid = patient_working_grid(mask, grid)
+    working_grid = display_grid(mask, grid)
     inside = working_grid.volume_to_working_grid(mask)
-    if at is None:
-        centre = [int(c) for c in inside.nonzero().float().mean(0).round().tolist()]
-    else:
-        marked = torch.zeros_like(mask)
-        marked[tuple(at)] = True
-        centre = working_grid.volume_to_working_grid(marked).nonzero()[0].tolist()
-    size = working_grid.grid.voxel_size
-    extent = [n * v for n, v in zip(working_grid.grid.shape, size, strict=True)]
-    # The working grid's axes are left, posterior and superior: an image's rows run down, its columns to the patient's left.
-    planes = [(2, 0, 1, False), (1, 0, 2, True), (0, 1, 2, True)]
-    widths = max(extent[c] for _, c, _, _ in planes)
+    centre = mask_centre(inside) if at is None else _voxel_on_working_grid(at, mask, working_grid)
+    extent = [n * v for n, v in zip(working_grid.grid.shape, working_grid.grid.voxel_size, strict=True)]
+    planes = (AXIAL, CORONAL, SAGITTAL)
+    max_width = max(extent[plane.across] for plane in planes)
     blocks = [panels, below] if any(below) else [panels]
-    heights = [extent[r] for _, _, r, _ in planes]
+    heights = [extent[plane.down] for plane in planes]
     if len(blocks) > 1:
-        heights = [*heights, 0.12 * widths, *heights]  # between them, room for the second block's titles
-    unit = 2.0 / widths
+        heights = [*heights, 0.12 * max_width, *heights]  # between them, room for the second block's titles
+    inches_per_mm = 2.0 / max_width
     width = 2.1 * len(panels) + 0.8
-    canvas = Figure(figsize=(width, unit * sum(heights) + 0.9), facecolor="black")
+    canvas = Figure(figsize=(width, inches_per_mm * sum(heights) + 0.9), facecolor="black")
     FigureCanvasAgg(canvas)
     layout = canvas.add_gridspec(
         len(heights),
@@ -116,40 +127,40 @@ def figure(
         wspace=0.03,
         hspace=0.03,
     )
-    shown: Any = None
-    drawn = [(4 * b, column, p) for b, block in enumerate(blocks) for column, p in enumerate(block) if p is not None]
-    for top, column, panel in drawn:
-        values = torch.where(inside, working_grid.volume_to_working_grid(panel.values.float()), 0.0)
-        for row, (through, across, down, upward) in enumerate(planes):
-            axes = canvas.add_subplot(layout[top + row, column])
-            image = values.select(through, centre[through]).T.numpy()
-            shown = axes.imshow(
-                image,
-                cmap="gray",
-                vmin=window[0],
-                vmax=window[1],
-                origin="lower" if upward else "upper",
-                extent=(0, extent[across], 0, extent[down]),
-                interpolation="nearest",
-            )
-            axes.set_axis_off()
-            if row == 0:
-                letters = min(10.0, max(4.5, 210.0 / max(len(panel.title), 1)))  # of its panel's width at most
-                axes.set_title(panel.title, color="white", fontsize=letters)
-    bar = canvas.colorbar(shown, cax=canvas.add_subplot(layout[:, -1]))
+    image: Any = None
+    for block, block_panels in enumerate(blocks):
+        for column, panel in enumerate(block_panels):
+            if panel is None:
+                continue
+            values = torch.where(inside, working_grid.volume_to_working_grid(panel.values.float()), 0.0)
+            for row, plane in enumerate(planes):
+                axes = canvas.add_subplot(layout[4 * block + row, column])
+                image = axes.imshow(
+                    values.select(plane.through, centre[plane.through]).T.numpy(),
+                    cmap="gray",
+                    vmin=window[0],
+                    vmax=window[1],
+                    origin="lower" if plane.upward else "upper",
+                    extent=(0, extent[plane.across], 0, extent[plane.down]),
+                    interpolation="nearest",
+                )
+                axes.set_axis_off()
+                if row == 0:
+                    font_size = min(10.0, max(4.5, 210.0 / max(len(panel.title), 1)))  # as wide as its panel at most
+                    axes.set_title(panel.title, color="white", fontsize=font_size)
+    bar = canvas.colorbar(image, cax=canvas.add_subplot(layout[:, -1]))
     bar.ax.set_title("ppm", color="white", fontsize=8)
     bar.ax.tick_params(colors="white", labelsize=7)
     canvas.suptitle(title, color="white", fontsize=11)
     canvas.savefig(path, dpi=110, facecolor="black")
 
 
-def table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> str:
-    """A table in Markdown that also reads well as plain text; the first column is left-aligned."""
-    widths = [max(len(str(r[i])) for r in [head, *rows]) for i in range(len(head))]
+def mask_centre(mask: Tensor) -> list[int]:
+    """The voxel nearest to the centre of mass of a mask (x, y, z)."""
+    return [int(c) for c in mask.nonzero().float().mean(0).round().tolist()]
 
-    def line(cells: Sequence[str]) -> str:
-        padded = [c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
-        return "| " + " | ".join(padded) + " |"
 
-    rule = "|" + "|".join("-" * (w + 1) + (":" if i else "-") for i, w in enumerate(widths)) + "|"
-    return "\n".join([line(head), rule, *(line(r) for r in rows)])
+def _voxel_on_working_grid(voxel: Sequence[int], mask: Tensor, working_grid: WorkingGrid) -> list[int]:
+    marked = torch.zeros_like(mask)
+    marked[tuple(voxel)] = True
+    return [int(c) for c in working_grid.volume_to_working_grid(marked).nonzero()[0].tolist()]

@@ -23,7 +23,7 @@ from IR2QSMLib.inversion.learned.uncertainty import FEATURES, Calibration, norma
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.weights import model_card, read_weights, weights_bytes
 from IR2QSMLib.physics.working_grid import WorkingGrid
-from IR2QSMLib.report.figure import table
+from IR2QSMLib.report.table import markdown_table
 from IR2QSMLib.simulation.cases import Case, SimulatedCase, draw_case
 
 _HEAD = Case(910, 40.0, shape=(96, 118, 96), voxel_size=(1.5, 1.5, 1.5), held_out=True)
@@ -248,7 +248,7 @@ def calibrate(
         for case, by_region in coverages.items()
         for region, percents in by_region.items()
     ]
-    emit(table(rows, ["case", "region", "within 1 σ %", "2 σ %"]))
+    emit(markdown_table(rows, ["case", "region", "within 1 σ %", "2 σ %"]))
     stored = read_weights(weights)
     header = {
         **stored.header,

@@ -23,7 +23,7 @@ LIBRARY = "IR2QSMLib"
 SLICER = {"slicer", "qt", "ctk", "vtk"}
 TOP_FILES = {"__init__.py", "__main__.py"}
 N_LINES_AT_MOST = 300
-IMPORTED_AS = {"scikit_image": "skimage"}
+IMPORTED_AS = {"pillow": "PIL", "scikit_image": "skimage"}
 """Packages whose modules bear another name."""
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the way to the local field share: the toolbox's phantoms and a simulated head."""
+"""Fixtures of the field's tests: the MEDI toolbox's phantoms, simulated echoes and simple shapes."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from IR2QSMLib.core.volumes import Phase
 B0 = 3.0
 
 
-def places(grid: Grid) -> Tensor:
-    """Distance [mm] of every voxel from the grid's centre: (3, x, y, z)."""
+def positions(grid: Grid) -> Tensor:
+    """Position [mm] of every voxel from the grid's centre: (3, x, y, z)."""
     axes = [(torch.arange(n) - (n - 1) / 2) * v for n, v in zip(grid.shape, grid.voxel_size, strict=True)]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
 def ball(grid: Grid, radius: float) -> Tensor:
     """The voxels of a centred ball, radius in mm."""
-    return places(grid).norm(dim=0) < radius
+    return positions(grid).norm(dim=0) < radius
 
 
 def dipole_field(grid: Grid, centre: tuple[float, float, float], moment: float) -> Tensor:
-    """moment·(3cos²θ − 1)/r³, the field of a sphere about `centre` [mm] seen from outside, B0 from the grid."""
-    away = places(grid) - torch.tensor(centre).view(3, 1, 1, 1)
-    r = away.norm(dim=0)
-    cosine = (away * torch.tensor(grid.b0_direction).view(3, 1, 1, 1)).sum(0) / r
+    """moment·(3cos²θ − 1)/r³, the field outside a sphere about `centre` [mm]."""
+    offset_mm = positions(grid) - torch.tensor(centre).view(3, 1, 1, 1)
+    r = offset_mm.norm(dim=0)
+    cosine = (offset_mm * torch.tensor(grid.b0_direction).view(3, 1, 1, 1)).sum(0) / r
     return moment * (3.0 * cosine**2 - 1.0) / r**3
 
 
-def radians(field: Tensor, te: float, b0: float = B0) -> Tensor:
+def phase_of_field(field: Tensor, te: float, b0: float = B0) -> Tensor:
     """Phase [rad] of a field [ppm] at an echo time [s]."""
     return 2.0 * math.pi * hz_per_ppm(b0) * te * field
 
 
-def acquire(
+def simulate_echoes(
     field: Tensor,
     grid: Grid,
     echo_times: tuple[float, ...],
@@ -59,36 +59,36 @@ def acquire(
     generator = torch.Generator().manual_seed(seed)
     echoes = []
     for te in echo_times:
-        angle = radians(field, te) + offset
+        angle = phase_of_field(field, te) + offset
         size = torch.as_tensor(magnitude).expand(grid.shape) * math.exp(-20.0 * te)
-        noises = noise * torch.randn(2, *grid.shape, generator=generator)
-        echoes.append(torch.complex(size * angle.cos() + noises[0], size * angle.sin() + noises[1]))
+        noise_parts = noise * torch.randn(2, *grid.shape, generator=generator)
+        echoes.append(torch.complex(size * angle.cos() + noise_parts[0], size * angle.sin() + noise_parts[1]))
     signal = torch.stack(echoes)
     return Phase(signal.angle(), signal.abs(), echo_times, B0, grid, mask)
 
 
 @dataclass(frozen=True)
 class Toolbox:
-    """A phantom of the reference data with the toolbox's answers, in its own units."""
+    """A phantom of the reference data with the MEDI toolbox's results, in its units."""
 
     echoes: dict[str, np.ndarray]
-    answers: dict[str, np.ndarray]
+    results: dict[str, np.ndarray]
 
     @property
     def mask(self) -> Tensor:
-        return torch.from_numpy(self.answers["mask"] > 0)
+        return torch.from_numpy(self.results["mask"] > 0)
 
     @property
     def grid(self) -> Grid:
-        x, y, z = (float(v) for v in self.answers["voxel_size_mm"])
+        x, y, z = (float(v) for v in self.results["voxel_size_mm"])
         nx, ny, nz = self.mask.shape
-        b = tuple(float(v) for v in self.answers["b0_direction"])
+        b = tuple(float(v) for v in self.results["b0_direction"])
         return Grid((nx, ny, nz), (x, y, z), user_b0_direction=(b[0], b[1], b[2]))
 
     @property
     def b0(self) -> float:
         """Field strength [T] that makes 1 ppm as many Hz as the toolbox's centre frequency does."""
-        return float(self.answers["center_frequency_hz"]) * 1e-6 / hz_per_ppm(1.0)
+        return float(self.results["center_frequency_hz"]) * 1e-6 / hz_per_ppm(1.0)
 
     @property
     def phase(self) -> Phase:
@@ -96,9 +96,8 @@ class Toolbox:
         times = tuple(float(te) for te in self.echoes["echo_times_s"])
         return Phase(signal.angle(), signal.abs(), times, self.b0, self.grid, self.mask)
 
-    def answer(self, name: str) -> Tensor:
-        found = self.echoes[name] if name in self.echoes else self.answers[name]
-        return torch.from_numpy(found)
+    def result(self, name: str) -> Tensor:
+        return torch.from_numpy(self.echoes[name] if name in self.echoes else self.results[name])
 
 
 @pytest.fixture(scope="session", params=["iso", "aniso_oblique"])
@@ -111,17 +110,17 @@ def toolbox(request: pytest.FixtureRequest, reference_data: Path) -> Toolbox:
         return Toolbox(dict(a), dict(b))
 
 
-# Under pytest's importlib mode a test cannot import its conftest; what it needs comes as fixtures.
+# In pytest's importlib mode a test cannot import its conftest, so helpers are fixtures.
 
 
-@pytest.fixture(scope="session", name="acquire")
-def acquire_fixture() -> Callable[..., Phase]:
-    return acquire
+@pytest.fixture(scope="session", name="simulate_echoes")
+def simulate_echoes_fixture() -> Callable[..., Phase]:
+    return simulate_echoes
 
 
-@pytest.fixture(scope="session", name="radians")
-def radians_fixture() -> Callable[..., Tensor]:
-    return radians
+@pytest.fixture(scope="session", name="phase_of_field")
+def phase_of_field_fixture() -> Callable[..., Tensor]:
+    return phase_of_field
 
 
 @pytest.fixture(scope="session", name="ball")
@@ -129,9 +128,9 @@ def ball_fixture() -> Callable[..., Tensor]:
     return ball
 
 
-@pytest.fixture(scope="session", name="places")
-def places_fixture() -> Callable[..., Tensor]:
-    return places
+@pytest.fixture(scope="session", name="positions")
+def positions_fixture() -> Callable[..., Tensor]:
+    return positions
 
 
 @pytest.fixture(scope="session", name="dipole_field")

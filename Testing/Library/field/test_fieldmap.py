@@ -1,4 +1,4 @@
-"""The whole way from phase to local field: the reference data, a simulated head, its warnings and notes."""
+"""From phase to local field: a simulated head and measured echoes, warnings and notes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from IR2QSMLib.core.errors import Cancelled, MaskInvalid, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField, Phase, TotalField
 from IR2QSMLib.field.background import BackgroundRemoval
-from IR2QSMLib.field.lbv import LaplacianBoundaryValue
-from IR2QSMLib.field.pdf import ProjectionOntoDipoles
-from IR2QSMLib.field.vsharp import VSharp
 from IR2QSMLib.field.checks import residual_background, touched_sides, wraps_left
-from IR2QSMLib.field.echoes import EchoFit
+from IR2QSMLib.field.echoes import MAX_RESIDUAL, EchoFit
 from IR2QSMLib.field.fieldmap import FieldMaps, phase_to_local_field
+from IR2QSMLib.field.lbv import LaplacianBoundaryValue
 from IR2QSMLib.field.mask import MagnitudeMask
+from IR2QSMLib.field.pdf import ProjectionOntoDipoles
 from IR2QSMLib.field.scaling import detect_scaling, wrap
 from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, unwrap_in_space
+from IR2QSMLib.field.vsharp import VSharp
 from IR2QSMLib.physics.dipole import simulate_field
 
 GRID = Grid((46, 46, 34), (1.0, 1.0, 1.4), user_b0_direction=(0.1, -0.2, 0.95))
@@ -32,7 +32,7 @@ ReadEchoes = Callable[[str], tuple[Tensor, Grid]]
 
 @pytest.fixture(scope="module")
 def head(
-    ball: Callable[..., Tensor], dipole_field: Callable[..., Tensor], acquire: Callable[..., Phase]
+    ball: Callable[..., Tensor], dipole_field: Callable[..., Tensor], simulate_echoes: Callable[..., Phase]
 ) -> tuple[Tensor, Tensor, Phase]:
     """Local field [ppm], background [ppm] of an air cave, and five wrapped, noisy echoes of both."""
     mask = ball(GRID, 18.0)
@@ -40,28 +40,28 @@ def head(
     local = simulate_field(chi - chi[mask].mean() * mask, GRID)
     outside = dipole_field(GRID, (4.0, 23.5, -5.0), 9.4 / 3.0 * 4.5**3) + 0.2
     offset = 1.0 + 0.03 * torch.arange(GRID.shape[0]).view(-1, 1, 1)
-    phase = acquire(local + outside, GRID, TIMES, offset=offset, magnitude=1.0 * mask, noise=0.01, mask=mask)
+    phase = simulate_echoes(local + outside, GRID, TIMES, offset=offset, magnitude=1.0 * mask, noise=0.01, mask=mask)
     return local, outside, phase
 
 
 def error(maps: FieldMaps, local: Tensor) -> float:
     """Error of the local field over the local field, both demeaned, in the effective mask."""
-    found, truth = maps.local.values[maps.local.mask], local[maps.local.mask]
-    found, truth = found - found.mean(), truth - truth.mean()
-    return float((found - truth).norm() / truth.norm())
+    values, truth = maps.local.values[maps.local.mask], local[maps.local.mask]
+    values, truth = values - values.mean(), truth - truth.mean()
+    return float((values - truth).norm() / truth.norm())
 
 
 @pytest.mark.parametrize(
-    ("background", "most"),
+    ("background", "max_error"),
     [(VSharp(), 0.35), (ProjectionOntoDipoles(), 0.45), (LaplacianBoundaryValue(), 0.35)],
 )
-def test_the_local_field_of_a_head_comes_back(
-    background: BackgroundRemoval, most: float, head: tuple[Tensor, Tensor, Phase]
+def test_the_local_field_of_a_head_is_estimated(
+    background: BackgroundRemoval, max_error: float, head: tuple[Tensor, Tensor, Phase]
 ) -> None:
     local, outside, phase = head
     assert wraps_left(phase.values[-1], phase.mask) > 0.003
     maps = phase_to_local_field(phase, background=background)
-    assert error(maps, local) < most
+    assert error(maps, local) < max_error
     total_error = (maps.total.values - local - outside)[phase.mask]
     assert float(total_error.std()) < 1.3 * float(maps.total.noise[phase.mask].mean())
     assert torch.equal(maps.total.mask, phase.mask) and bool((maps.local.mask <= phase.mask).all())
@@ -82,25 +82,27 @@ def test_unwrapping_and_fit_can_be_chosen(head: tuple[Tensor, Tensor, Phase]) ->
     assert float(smooth.total.noise.sum()) < 0.8 * float(default.total.noise.sum())
 
 
-def test_without_a_mask_one_is_made_and_the_users_own_is_never_replaced(head: tuple[Tensor, Tensor, Phase]) -> None:
+def test_a_mask_is_made_only_where_the_user_has_none(head: tuple[Tensor, Tensor, Phase]) -> None:
     _, _, phase = head
-    own = phase.mask.clone()
-    own[:, :, :16] = False
-    assert torch.equal(phase_to_local_field(replace(phase, mask=own)).total.mask, own)
-    made = phase_to_local_field(replace(phase, mask=None), masking=MagnitudeMask(opening=2.0))
-    overlap = 2.0 * float((made.total.mask & phase.mask).sum()) / float(made.total.mask.sum() + phase.mask.sum())
-    assert overlap > 0.95 and made.notes["mask"]["opening"] == 2.0
+    own_mask = phase.mask.clone()
+    own_mask[:, :, :16] = False
+    assert torch.equal(phase_to_local_field(replace(phase, mask=own_mask)).total.mask, own_mask)
+    automatic = phase_to_local_field(replace(phase, mask=None), masking=MagnitudeMask(opening=2.0))
+    overlap = (
+        2.0 * float((automatic.total.mask & phase.mask).sum()) / float(automatic.total.mask.sum() + phase.mask.sum())
+    )
+    assert overlap > 0.95 and automatic.notes["mask"]["opening"] == 2.0
 
 
-def test_the_same_phase_gives_the_same_bits(head: tuple[Tensor, Tensor, Phase]) -> None:
+def test_the_result_is_reproducible_to_the_bit(head: tuple[Tensor, Tensor, Phase]) -> None:
     first, second = phase_to_local_field(head[2]), phase_to_local_field(head[2])
     assert torch.equal(first.local.values, second.local.values)
 
 
 def test_progress_rises_through_the_stages_and_can_cancel(head: tuple[Tensor, Tensor, Phase]) -> None:
-    seen: list[tuple[float, str]] = []
-    phase_to_local_field(head[2], progress=lambda fraction, stage: seen.append((fraction, stage)))
-    fractions, stages = zip(*seen, strict=True)
+    events: list[tuple[float, str]] = []
+    phase_to_local_field(head[2], progress=lambda fraction, stage: events.append((fraction, stage)))
+    fractions, stages = zip(*events, strict=True)
     assert list(fractions) == sorted(fractions) and max(fractions) <= 1.0
     assert list(dict.fromkeys(stages)) == ["mask", "unwrapping", "echo combination", "background removal"]
 
@@ -112,41 +114,44 @@ def test_progress_rises_through_the_stages_and_can_cancel(head: tuple[Tensor, Te
         phase_to_local_field(head[2], progress=cancel)
 
 
-def test_voxels_that_the_model_misses_are_marked(head: tuple[Tensor, Tensor, Phase]) -> None:
+def test_voxels_that_the_fit_misses_have_a_large_residual(head: tuple[Tensor, Tensor, Phase]) -> None:
     _, _, phase = head
     values = phase.values.clone()
     values[1::2, 16:19, 24:27, 17] += 1.5
     maps = phase_to_local_field(replace(phase, values=wrap(values)))
-    spoilt = torch.zeros(GRID.shape, dtype=torch.bool)
-    spoilt[16:19, 24:27, 17] = True
-    assert torch.equal(maps.unreliable, spoilt)
-    assert maps.notes["n_voxels_unreliable"] == 9 and not phase_to_local_field(phase).unreliable.any()
+    disturbed = torch.zeros(GRID.shape, dtype=torch.bool)
+    disturbed[16:19, 24:27, 17] = True
+    assert torch.equal(maps.residual > MAX_RESIDUAL, disturbed) and maps.notes["n_voxels_unreliable"] == 9
+    assert phase_to_local_field(phase).notes["n_voxels_unreliable"] == 0
 
 
-def test_poor_voxels_at_the_surface_do_not_spoil_the_rest(
-    head: tuple[Tensor, Tensor, Phase], radians: Callable[..., Tensor]
+def test_poor_voxels_at_the_surface_do_not_disturb_the_others(
+    head: tuple[Tensor, Tensor, Phase], phase_of_field: Callable[..., Tensor]
 ) -> None:
-    """Where the signal is nearly gone and the field wrong by many times its noise, as beside air cavities."""
+    """Little signal, and a field that is wrong by many times its noise, as beside air cavities."""
     local, _, phase = head
     dark = torch.zeros(GRID.shape, dtype=torch.bool)
     dark[:, 37:, 14:18] = True
     dark &= phase.mask
-    wrong = torch.stack([radians(1.0 * dark, te) for te in TIMES])
+    phase_error = torch.stack([phase_of_field(1.0 * dark, te) for te in TIMES])
     dim = torch.where(dark, 0.05 * phase.magnitude, phase.magnitude)
-    spoilt = replace(phase, values=wrap(phase.values + wrong), magnitude=dim)
-    kept, all_in = phase_to_local_field(spoilt), phase_to_local_field(spoilt, most_noise=math.inf)
-    assert int(dark.sum()) > 50 and int((kept.local.mask & dark).sum()) == 0
-    assert torch.equal(kept.total.mask, phase.mask)
-    assert kept.notes["n_voxels"]["reliable_mask"] == int((phase.mask & ~dark).sum())
-    assert error(kept, local) < 0.4 < error(all_in, local)
+    disturbed = replace(phase, values=wrap(phase.values + phase_error), magnitude=dim)
+    without_poor, with_poor = (
+        phase_to_local_field(disturbed),
+        phase_to_local_field(disturbed, max_relative_noise=math.inf),
+    )
+    assert int(dark.sum()) > 50 and int((without_poor.local.mask & dark).sum()) == 0
+    assert torch.equal(without_poor.total.mask, phase.mask)
+    assert without_poor.notes["n_voxels"]["reliable_mask"] == int((phase.mask & ~dark).sum())
+    assert error(without_poor, local) < 0.4 < error(with_poor, local)
     with pytest.raises(ParameterInvalid, match="expected 1 or more"):
-        phase_to_local_field(phase, most_noise=0.5)
+        phase_to_local_field(phase, max_relative_noise=0.5)
 
 
-# The reference data.
+# Measured echoes.
 
 
-def test_three_real_echoes_are_unwrapped_and_fitted(read_echoes: ReadEchoes) -> None:
+def test_three_measured_echoes_are_unwrapped_and_fitted(read_echoes: ReadEchoes) -> None:
     stored, grid = read_echoes("small_Phase.nii")
     magnitude, _ = read_echoes("small_Mag.nii")
     values, times = detect_scaling(stored)(stored), (0.004, 0.008, 0.012)
@@ -161,7 +166,7 @@ def test_three_real_echoes_are_unwrapped_and_fitted(read_echoes: ReadEchoes) -> 
         assert float(error.square().mean().sqrt()) < 0.3
 
 
-def test_a_real_single_echo_is_unwrapped(read_echoes: ReadEchoes) -> None:
+def test_a_single_measured_echo_is_unwrapped(read_echoes: ReadEchoes) -> None:
     values, grid = read_echoes("small2_Phase.nii")
     magnitude, _ = read_echoes("small2_Mag.nii")
     maps = phase_to_local_field(Phase(values, magnitude, (0.01,), 3.0, grid, torch.ones(grid.shape, dtype=torch.bool)))
@@ -172,7 +177,7 @@ def test_a_real_single_echo_is_unwrapped(read_echoes: ReadEchoes) -> None:
     assert any("touches the edge" in sentence for sentence in maps.warnings)
 
 
-def test_real_voxels_without_phase_are_counted_and_left_out(read_echoes: ReadEchoes) -> None:
+def test_voxels_without_phase_are_counted_and_left_out(read_echoes: ReadEchoes) -> None:
     stored, grid = read_echoes("small_phase_with_nan.nii")
     valid = torch.isfinite(stored).all(0)
     assert int((~torch.isfinite(stored)).sum()) == 1280
@@ -185,8 +190,8 @@ def test_real_voxels_without_phase_are_counted_and_left_out(read_echoes: ReadEch
     assert f"{int((~valid).sum())} voxels of the mask have no phase" in maps.warnings[0]
     for n in range(2):
         assert float(wrap(maps.unwrapped[n] - stored[n])[valid].abs().max()) < 1e-4
-        alone = unwrap_in_space(torch.nan_to_num(values[n]), torch.isfinite(stored[n]))
-        assert float(wrap(alone - stored[n])[torch.isfinite(stored[n])].abs().max()) < 1e-4
+        single = unwrap_in_space(torch.nan_to_num(values[n]), torch.isfinite(stored[n]))
+        assert float(wrap(single - stored[n])[torch.isfinite(stored[n])].abs().max()) < 1e-4
     for volume in (maps.local.values, maps.total.values, maps.residual, maps.quality, maps.total.noise):
         assert bool(torch.isfinite(volume).all()) and not volume[~valid].any()
 
@@ -194,32 +199,38 @@ def test_real_voxels_without_phase_are_counted_and_left_out(read_echoes: ReadEch
 # Warnings.
 
 
-def test_poor_acquisitions_are_warned_of(head: tuple[Tensor, Tensor, Phase], acquire: Callable[..., Phase]) -> None:
+def test_noise_few_echoes_and_wraps_give_a_warning(
+    head: tuple[Tensor, Tensor, Phase], simulate_echoes: Callable[..., Phase]
+) -> None:
     local, outside, phase = head
-    noisy = acquire(local + outside, GRID, TIMES, magnitude=1.0, noise=0.3, mask=phase.mask)
-    said = " ".join(phase_to_local_field(noisy).warnings)
-    assert "signal-to-noise ratio of the first echo is 3" in said and "misses 0.3 of the signal" in said
+    noisy = simulate_echoes(local + outside, GRID, TIMES, magnitude=1.0, noise=0.3, mask=phase.mask)
+    warnings = " ".join(phase_to_local_field(noisy).warnings)
+    assert "signal-to-noise ratio of the first echo is 3" in warnings and "misses 0.3 of the signal" in warnings
     two = replace(phase, values=phase.values[:2], magnitude=phase.magnitude[:2], echo_times=TIMES[:2])
     assert any(sentence.startswith("There are two echoes") for sentence in phase_to_local_field(two).warnings)
-    noise = acquire(torch.zeros(GRID.shape), GRID, TIMES, magnitude=0.01, noise=1.0, mask=phase.mask)
+    noise = simulate_echoes(torch.zeros(GRID.shape), GRID, TIMES, magnitude=0.01, noise=1.0, mask=phase.mask)
 
-    def none(field: TotalField, progress: object) -> LocalField:
+    def no_removal(field: TotalField, progress: object) -> LocalField:
         return LocalField(field.values, field.mask, field.grid)
 
-    assert any("(wraps)" in sentence for sentence in phase_to_local_field(noise, background=none).warnings)
+    assert any("(wraps)" in sentence for sentence in phase_to_local_field(noise, background=no_removal).warnings)
 
 
-def test_background_that_stays_is_warned_of(head: tuple[Tensor, Tensor, Phase]) -> None:
-    def lazy(field: object, progress: object) -> LocalField:
+def test_residual_background_gives_a_warning(head: tuple[Tensor, Tensor, Phase]) -> None:
+    def no_removal(field: object, progress: object) -> LocalField:
         local, outside, phase = head
         return LocalField((local + outside) * phase.mask, phase.mask, GRID)
 
-    assert any("smooth background" in sentence for sentence in phase_to_local_field(head[2], background=lazy).warnings)
+    assert any(
+        "smooth background" in sentence for sentence in phase_to_local_field(head[2], background=no_removal).warnings
+    )
 
 
-def test_residual_background_is_the_harmonic_share(ball: Callable[..., Tensor], places: Callable[..., Tensor]) -> None:
+def test_residual_background_is_the_harmonic_share(
+    ball: Callable[..., Tensor], positions: Callable[..., Tensor]
+) -> None:
     mask = ball(GRID, 18.0)
-    x, y, z = places(GRID)
+    x, y, z = positions(GRID)
     harmonic = torch.where(mask, x * y + z - 4.0, 0.0)
     noise = torch.where(mask, torch.randn(GRID.shape, generator=torch.Generator().manual_seed(0)), 0.0)
     scaled = harmonic * float(noise[mask].std() / harmonic[mask].std())
@@ -237,7 +248,7 @@ def test_the_sides_that_a_mask_touches_are_named() -> None:
     assert touched_sides(torch.ones(4, 4, 1, dtype=torch.bool)) == ["x low", "x high", "y low", "y high"]
 
 
-def test_a_mask_where_nothing_was_measured_is_refused(head: tuple[Tensor, Tensor, Phase]) -> None:
+def test_a_mask_without_signal_is_refused(head: tuple[Tensor, Tensor, Phase]) -> None:
     with pytest.raises(MaskInvalid, match="No voxel of the mask"):
         phase_to_local_field(replace(head[2], values=torch.full_like(head[2].values, math.nan)))
     with pytest.raises(MaskInvalid, match="No voxel of the mask"):

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from IR2QSMLib.core.errors import PackageMissing
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.report.figure import Panel, figure, table
+from IR2QSMLib.report.figure import Panel, draw_figure
+from IR2QSMLib.report.table import markdown_table
 
 SHAPE = (24, 24, 24)
 LPS = Grid(SHAPE)
@@ -26,7 +27,7 @@ def drawn(folder: Path, panels: list[Tensor], mask: Tensor = MASK, grid: Grid = 
     from matplotlib.image import imread
 
     path = folder / "figure.png"
-    figure(path, [Panel(f"panel {i}", values) for i, values in enumerate(panels)], mask, grid, **options)
+    draw_figure(path, [Panel(f"panel {i}", values) for i, values in enumerate(panels)], mask, grid, **options)
     return np.asarray(imread(path))[..., :3].mean(-1)
 
 
@@ -74,7 +75,7 @@ def test_differences_stand_below_in_a_window_of_ones_own(tmp_path: Path) -> None
     levels, path = (0.0, 0.15, 0.3), tmp_path / "figure.png"
     panels = [Panel(str(v), torch.full(SHAPE, v)) for v in levels]
     below = [None, Panel("low", torch.full(SHAPE, 0.075)), Panel("high", torch.full(SHAPE, 0.225))]
-    figure(path, panels, MASK, LPS, window=(0.0, 0.3), below=below)
+    draw_figure(path, panels, MASK, LPS, window=(0.0, 0.3), below=below)
     from matplotlib.image import imread
 
     image = np.asarray(imread(path))[..., :3].mean(-1)
@@ -160,12 +161,12 @@ def test_a_missing_matplotlib_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(PackageMissing, match=r"Figures need matplotlib; install it with: pip install 'ir2qsm\[demo\]'"):
-        figure(tmp_path / "figure.png", [Panel("", torch.zeros(SHAPE))], MASK, LPS)
+        draw_figure(tmp_path / "figure.png", [Panel("", torch.zeros(SHAPE))], MASK, LPS)
     assert not (tmp_path / "figure.png").exists()
 
 
 def test_a_table_aligns_names_to_the_left_and_numbers_to_the_right() -> None:
-    text = table([["IR²QSM", "0.8", "12.5"], ["TKD, best (0.15)", "0.74", "7"]], ["method", "XSIM", "s"])
+    text = markdown_table([["IR²QSM", "0.8", "12.5"], ["TKD, best (0.15)", "0.74", "7"]], ["method", "XSIM", "s"])
     assert text.splitlines() == [
         "| method           | XSIM |    s |",
         "|------------------|-----:|-----:|",

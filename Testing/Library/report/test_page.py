@@ -16,7 +16,7 @@ from torch import Tensor
 
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.report.figure import Panel
-from IR2QSMLib.report.page import KNEE, LARGEST, page
+from IR2QSMLib.report.page import KNEE, LARGEST, html_page
 
 BROWSERS = ("chromium-headless-shell", "chrome-headless-shell", "chromium", "chromium-browser", "google-chrome")
 SHAPE = (20, 24, 18)
@@ -47,7 +47,7 @@ const wait = setInterval(() => {
     for (const k in place) Object.defineProperty(e, k, {value: place[k]});
     return e;
   };
-  canvas.dispatchEvent(event("mousemove")); shots.reading = $("reading").textContent;
+  canvas.dispatchEvent(event("mousemove")); shots.values = $("values").textContent;
   canvas.dispatchEvent(event("click")); shots.clicked = ["axial", "coronal", "sagittal"].map(id => +$(id).value);
   const out = document.createElement("pre");
   out.id = "out"; out.textContent = JSON.stringify(shots); document.body.append(out);
@@ -72,10 +72,10 @@ def made(**changes: Any) -> str:
         "grid": GRID,
         "window": (-0.1, 0.1),
         "tables": [("Measures", ["map", "xsim"], [["a", "0.9"], ["b", "0.8"]])],
-        "about": [("a", "A sentence & a citation, doi 10.1002/x.")],
+        "descriptions": [("a", "A sentence & a citation, doi 10.1002/x.")],
         "notes": ["A note of <b>."],
     }
-    return page(**given | changes)
+    return html_page(**given | changes)
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +134,9 @@ def test_the_page_asks_nobody_for_anything() -> None:
 def test_names_and_notes_are_text_whatever_they_hold() -> None:
     evil = "</script><script>alert(1)</script>"
     panels, tables = [Panel(evil, volumes()["a"])], [(evil, [evil], [[evil]])]
-    text = made(panels=panels, notes=[evil], tables=tables, about=[(evil, evil)])
+    text = made(panels=panels, notes=[evil], tables=tables, descriptions=[(evil, evil)])
     assert "<script>alert" not in text and text.count("<script") == made().count("<script")
-    assert "<option>{data}</option>" in made(panels=[Panel("{data}", volumes()["a"]), Panel("b", volumes()["a"])])
+    assert "<option>$data</option>" in made(panels=[Panel("$data", volumes()["a"]), Panel("b", volumes()["a"])])
 
 
 # -- in a browser -----------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def test_a_difference_is_that_of_the_maps(shots: dict[str, Any]) -> None:
 
 
 def test_a_voxel_is_read_and_a_click_moves_the_other_planes(shots: dict[str, Any]) -> None:
-    assert re.fullmatch(r"a -?\d\.\d{3}   b -?\d\.\d{3}", shots["reading"])
+    assert re.fullmatch(r"a -?\d\.\d{3}   b -?\d\.\d{3}", shots["values"])
     across, down = shots["first"][0]["planes"][0]["shape"]
     assert shots["clicked"] == [4, 0, across - 1] and down > 0  # the upper right corner of the axial plane
 
