@@ -29,6 +29,7 @@ from IR2QSMLib.io.bids import read_field
 from IR2QSMLib.io.images import has_orientation
 from IR2QSMLib.io.masks import read_mask
 from IR2QSMLib.pipeline import plausibility
+from IR2QSMLib.pipeline.filtered_phase import coarse_to_fine, refuse_filtered, refuse_marked_as_filtered
 from IR2QSMLib.pipeline.identify import require_plausible
 from IR2QSMLib.pipeline.inputs import drop_non_finite, volume_name, volume_on_grid
 from IR2QSMLib.pipeline.metadata import DEFAULT_METADATA, FieldMetadata
@@ -57,6 +58,8 @@ class PreprocessingOptions:
     recover: int | None = None
     """Steps that estimate the part of the local field which background removal takes, 0 for none. None is the default
     number, but 0 for a single echo, whose phase offset would be taken for sources inside."""
+    accept_filtered: bool = False
+    """Whether phase that was high-pass filtered is used nevertheless."""
 
     def __post_init__(self) -> None:
         names: dict[str, tuple[str, Mapping[str, Any]]] = {
@@ -124,6 +127,8 @@ def preprocess_phase(
     name = acquisition.echoes[0].name
     with errors_naming("mask"):
         mask_values = None if mask is None else read_mask(mask, acquisition.grid, name, mask_labels)
+    if not steps.accept_filtered:
+        refuse_marked_as_filtered(acquisition)
     phase, conversion_notes, warnings = steps.conversion(acquisition, mask_values)
     removal = steps.removal(phase.n_echoes)
     maps, memory_warnings = _on_device_or_cpu(
@@ -136,6 +141,7 @@ def preprocess_phase(
     times = acquisition.echo_times
     spacing = times[0] if len(times) == 1 else sum(b - a for a, b in pairwise(times)) / (len(times) - 1)
     local = maps.local.to("cpu")
+    ratio = coarse_to_fine(maps.total) if steps.accept_filtered else refuse_filtered(maps.total)
     require_plausible(local, "phase", None)
     rss_magnitude = phase.rss_magnitude()
     noise = None if maps.total.noise is None else maps.total.noise.cpu()
@@ -150,9 +156,11 @@ def preprocess_phase(
     if noise is not None:
         intermediates["noise"] = noise
     warnings += maps.warnings
-    if mask is None:
+    if mask is None:  # it may hold fat and skin, of which the sign cannot be judged
         warnings.append("The mask was made from the magnitude; a brain mask of your own is better.")
-    warnings += [*plausibility.check_sign(local, "phase"), *plausibility.check_mask_loss(maps.total.mask, local.mask)]
+    else:
+        warnings += plausibility.check_sign(local, "phase")
+    warnings += [*plausibility.check_mask_loss(maps.total.mask, local.mask)]
     notes = {
         "input": "phase",
         "images": acquisition.table(),
@@ -160,6 +168,8 @@ def preprocess_phase(
         "b0_t": acquisition.b0,
         "sources": acquisition.sources,
         "mask_image": None if mask is None else mask.name,
+        "coarse_to_fine_field": ratio,
+        "filtered_phase_accepted": steps.accept_filtered,
         **conversion_notes,
         **maps.notes,
         **_radii(removal, maps.total),
