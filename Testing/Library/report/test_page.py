@@ -1,4 +1,4 @@
-"""The page of maps: complete in one file, and in a real browser its sliders, window and difference do what they say."""
+"""The page of maps: complete in one file, and its sliders, window and difference in a real browser."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ const wait = setInterval(() => {
 }, 20);
 </script>
 """
-"""Moves the page's own controls and writes down what its canvases then show."""
+"""A script that moves the page's controls and writes down what its canvases show then."""
 
 
 def volumes() -> dict[str, Tensor]:
@@ -64,9 +64,9 @@ def volumes() -> dict[str, Tensor]:
     return {"a": torch.where(corner, 0.1, -0.05), "b": 0.01 * (9.5 - x.float()) + 0.002 * z}
 
 
-def made(**changes: Any) -> str:
+def make_page(**changes: Any) -> str:
     panels = [Panel(name, values) for name, values in volumes().items()]
-    given: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "panels": panels,
         "mask": MASK,
         "grid": GRID,
@@ -75,19 +75,19 @@ def made(**changes: Any) -> str:
         "descriptions": [("a", "A sentence & a citation, doi 10.1002/x.")],
         "notes": ["A note of <b>."],
     }
-    return html_page(**given | changes)
+    return html_page(**arguments | changes)
 
 
 @pytest.fixture(scope="module")
 def browser() -> str:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
         pytest.skip(f"none of {', '.join(BROWSERS)} is installed; on Debian: apt-get install {BROWSERS[0]}")
-    return found
+    return path
 
 
-def shown(browser: str, path: Path, hash_: str = "") -> str:
-    """The page as the browser has it in the end; every name on the network is unknown to it."""
+def page_after_scripts(browser: str, path: Path, hash_: str = "") -> str:
+    """The page after its scripts, in a browser that knows no name on the network."""
     command = [
         browser,
         "--headless",
@@ -105,96 +105,102 @@ def shown(browser: str, path: Path, hash_: str = "") -> str:
 @pytest.fixture(scope="module")
 def shots(browser: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     path = tmp_path_factory.mktemp("page") / "page.html"
-    path.write_text(made().replace("</body>", PROBE + "</body>"), encoding="utf-8")
-    (text,) = re.findall(r'<pre id="out">(.*?)</pre>', shown(browser, path), re.DOTALL)
+    path.write_text(make_page().replace("</body>", PROBE + "</body>"), encoding="utf-8")
+    (text,) = re.findall(r'<pre id="out">(.*?)</pre>', page_after_scripts(browser, path), re.DOTALL)
     return dict(json.loads(unescape(text)))
 
 
-def plane(shot: list[dict[str, Any]], which: int, number: int) -> Tensor:
+def plane(shot: list[dict[str, Any]], map_number: int, plane_number: int) -> Tensor:
     """The greys of one map's plane (axial, coronal, sagittal): (rows, columns)."""
-    one = shot[which]["planes"][number]
-    return torch.tensor(one["pixels"], dtype=torch.float32).view(one["shape"][1], one["shape"][0])
+    figure_plane = shot[map_number]["planes"][plane_number]
+    return torch.tensor(figure_plane["pixels"], dtype=torch.float32).view(
+        figure_plane["shape"][1], figure_plane["shape"][0]
+    )
 
 
 def inner(image: Tensor, n_columns: int, n_rows: int) -> Tensor:
-    """Without the rim that the frame keeps around the mask."""
+    """Without the rim around the mask."""
     rows, columns = (image.shape[0] - n_rows) // 2, (image.shape[1] - n_columns) // 2
     return image[rows : rows + n_rows, columns : columns + n_columns]
 
 
-# -- the file ---------------------------------------------------------------------------------------------------------
+# The file.
 
 
-def test_the_page_asks_nobody_for_anything() -> None:
-    text = made()
+def test_the_page_loads_nothing_from_elsewhere() -> None:
+    text = make_page()
     assert not re.search(r"https?:", text) and not re.search(r"(src|href)\s*=\s*[\"'](?!data:)", text)
     assert "default-src 'none'" in text
 
 
-def test_names_and_notes_are_text_whatever_they_hold() -> None:
-    evil = "</script><script>alert(1)</script>"
-    panels, tables = [Panel(evil, volumes()["a"])], [(evil, [evil], [[evil]])]
-    text = made(panels=panels, notes=[evil], tables=tables, descriptions=[(evil, evil)])
-    assert "<script>alert" not in text and text.count("<script") == made().count("<script")
-    assert "<option>$data</option>" in made(panels=[Panel("$data", volumes()["a"]), Panel("b", volumes()["a"])])
+def test_markup_in_names_and_notes_is_escaped() -> None:
+    markup = "</script><script>alert(1)</script>"
+    panels, tables = [Panel(markup, volumes()["a"])], [(markup, [markup], [[markup]])]
+    text = make_page(panels=panels, notes=[markup], tables=tables, descriptions=[(markup, markup)])
+    assert "<script>alert" not in text and text.count("<script") == make_page().count("<script")
+    assert "<option>$data</option>" in make_page(panels=[Panel("$data", volumes()["a"]), Panel("b", volumes()["a"])])
 
 
-# -- in a browser -----------------------------------------------------------------------------------------------------
+# In a browser.
 
 
 def test_the_patients_right_is_on_the_left_and_front_and_head_are_above(shots: dict[str, Any]) -> None:
     assert [figure["title"] for figure in shots["first"]] == ["a", "b"]
-    for number, (columns, rows) in enumerate([(20, 24), (20, 18), (24, 18)]):
-        image = inner(plane(shots["first"], 0, number), columns, rows)
+    for plane_number, (columns, rows) in enumerate([(20, 24), (20, 18), (24, 18)]):
+        image = inner(plane(shots["first"], 0, plane_number), columns, rows)
         bright = (image > 250.0).nonzero()
         assert len(bright) == pytest.approx(columns * rows / 4, rel=0.25)
         assert bright[:, 0].max() < rows / 2 + 1 and bright[:, 1].max() < columns / 2 + 1
-        one = shots["first"][0]["planes"][number]
-        voxel = {0: 1.0, 1: 1.0 / 1.5, 2: 1.0 / 1.5}[number]
-        assert one["aspect"] == pytest.approx(one["shape"][0] / one["shape"][1] * voxel, rel=0.05)
+        figure_plane = shots["first"][0]["planes"][plane_number]
+        voxel = {0: 1.0, 1: 1.0 / 1.5, 2: 1.0 / 1.5}[plane_number]
+        assert figure_plane["aspect"] == pytest.approx(
+            figure_plane["shape"][0] / figure_plane["shape"][1] * voxel, rel=0.05
+        )
 
 
-def test_a_slider_moves_all_maps_in_that_plane_alone(shots: dict[str, Any]) -> None:
-    for which in (0, 1):
-        assert not torch.equal(plane(shots["first"], which, 0), plane(shots["lower"], which, 0))
-        for number in (1, 2):
-            assert torch.equal(plane(shots["first"], which, number), plane(shots["lower"], which, number))
+def test_a_slider_moves_one_plane_of_all_maps(shots: dict[str, Any]) -> None:
+    for map_number in (0, 1):
+        assert not torch.equal(plane(shots["first"], map_number, 0), plane(shots["lower"], map_number, 0))
+        for plane_number in (1, 2):
+            assert torch.equal(
+                plane(shots["first"], map_number, plane_number), plane(shots["lower"], map_number, plane_number)
+            )
 
 
-def test_greys_are_the_window_and_the_window_is_shared(shots: dict[str, Any]) -> None:
+def test_all_maps_share_one_window(shots: dict[str, Any]) -> None:
     b = volumes()["b"].flip(0, 1)  # from the right and front on, as it is drawn
     offset = (shots["lower"][0]["planes"][1]["shape"][1] - 18) // 2
     expected = b[:, :, 4 - offset].T
     for shot, half in (("lower", 0.1), ("wide", 0.2)):
-        found = inner(plane(shots[shot], 1, 0), 20, 24)
+        shown_grey = inner(plane(shots[shot], 1, 0), 20, 24)
         grey = (255.0 * (expected + half) / (2.0 * half)).clamp(0.0, 255.0)
-        assert float((found - grey).abs().max()) < 1.0 + 255.0 * 0.002 / half
+        assert float((shown_grey - grey).abs().max()) < 1.0 + 255.0 * 0.002 / half
 
 
-def test_a_difference_is_that_of_the_maps(shots: dict[str, Any]) -> None:
+def test_the_difference_of_two_maps_is_shown(shots: dict[str, Any]) -> None:
     assert [figure["title"] for figure in shots["difference"]] == ["a \u2212 b", "b"]
-    a, b = (inner(plane(shots["lower"], which, 0), 20, 24) for which in (0, 1))
-    found = inner(plane(shots["difference"], 0, 0), 20, 24)
-    sure = (found > 0.0) & (found < 255.0) & (b > 0.0) & (b < 255.0) & (a < 255.0)
-    assert int(sure.sum()) > 100 and float((found - (a - b + 127.5))[sure].abs().max()) < 3.0
+    a, b = (inner(plane(shots["lower"], map_number, 0), 20, 24) for map_number in (0, 1))
+    shown_grey = inner(plane(shots["difference"], 0, 0), 20, 24)
+    unclipped = (shown_grey > 0.0) & (shown_grey < 255.0) & (b > 0.0) & (b < 255.0) & (a < 255.0)
+    assert int(unclipped.sum()) > 100 and float((shown_grey - (a - b + 127.5))[unclipped].abs().max()) < 3.0
     assert torch.equal(plane(shots["difference"], 1, 0), plane(shots["lower"], 1, 0))
 
 
-def test_a_voxel_is_read_and_a_click_moves_the_other_planes(shots: dict[str, Any]) -> None:
+def test_values_are_shown_under_the_pointer_and_a_click_moves_the_other_planes(shots: dict[str, Any]) -> None:
     assert re.fullmatch(r"a -?\d\.\d{3}   b -?\d\.\d{3}", shots["values"])
     across, down = shots["first"][0]["planes"][0]["shape"]
     assert shots["clicked"] == [4, 0, across - 1] and down > 0  # the upper right corner of the axial plane
 
 
-def test_what_stands_after_the_address_is_shown(browser: str, tmp_path: Path) -> None:
+def test_the_address_chooses_slice_and_difference(browser: str, tmp_path: Path) -> None:
     path = tmp_path / "page.html"
-    path.write_text(made(), encoding="utf-8")
-    seen = shown(browser, path, "#axial=7&difference=b")
-    assert 'data-ready="yes"' in seen and "<figcaption>a \u2212 b</figcaption>" in seen
-    assert re.search(r'id="axial"[^>]*><output>7</output>', seen)
+    path.write_text(make_page(), encoding="utf-8")
+    dom = page_after_scripts(browser, path, "#axial=7&difference=b")
+    assert 'data-ready="yes"' in dom and "<figcaption>a \u2212 b</figcaption>" in dom
+    assert re.search(r'id="axial"[^>]*><output>7</output>', dom)
 
 
 def test_values_are_kept_to_a_hundredth_of_the_window() -> None:
-    """Of the byte per voxel: the coarsest step within the usual window, from the derivative of sinh."""
+    """The coarsest step of a byte within the usual window, from the derivative of sinh."""
     scale = KNEE * torch.asinh(torch.tensor(LARGEST / KNEE)) / 127
     assert float(scale * torch.cosh(torch.asinh(torch.tensor(0.1 / KNEE)))) < 0.2 / 50 < 0.2 / 40
