@@ -22,6 +22,7 @@ from IR2QSMLib.core.errors import (
 )
 from IR2QSMLib.core.grid import AXES, Grid
 from IR2QSMLib.io.length_units import convert_to_millimetres, nrrd_header
+from IR2QSMLib.io.metaimage import require_dimensions
 from IR2QSMLib.io.nifti import read_stored_values, require_geometry, restore_non_finite, sheared
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -77,6 +78,8 @@ def read_image(path: Path | str) -> sitk.Image:
             f"{name} is not a NIfTI-1, NRRD or MetaImage file (.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd), or it is "
             "damaged; convert it to one of these or copy it again."
         )
+    if image_format == "MetaImageIO":
+        require_dimensions(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(file_name)
     reader.SetImageIO(image_format)

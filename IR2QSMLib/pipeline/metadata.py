@@ -123,7 +123,8 @@ def _unit_in(header: dict[str, Any], field: Volume, user_unit: str | None) -> st
 
 
 def _positive_number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 < value < 1e300 else None  # a whole number may be larger than any float
 
 
 def _agree(a: Any, b: Any) -> bool:
