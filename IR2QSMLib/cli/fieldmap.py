@@ -63,6 +63,7 @@ def preprocess(args: argparse.Namespace, kind: str, progress: Progress) -> Prepr
         args.unwrapping or "path",
         args.background or "v-sharp",
         args.recover,
+        args.accept_filtered,
     )
     common: dict[str, Any] = {"steps": steps, "device": args.device, "progress": progress}
     if kind == "total-field":

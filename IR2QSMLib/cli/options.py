@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from IR2QSMLib.inversion.registry import MethodInfo
     from IR2QSMLib.pipeline.metadata import FieldMetadata
 
-PHASE_ONLY = ("echoes", "series", "phase_range", "bipolar", "unwrapping")
+PHASE_ONLY = ("echoes", "series", "phase_range", "bipolar", "unwrapping", "accept_filtered")
 PREPROCESSING = ("flip_sign", "background", "recover", "keep")
 """Options of the preprocessing, which a local field does not need."""
 
@@ -115,6 +115,9 @@ def add_input_options(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--flip-sign", action="store_true", help="phase, total field: the opposite sign")
     p.add_argument("--bipolar", action="store_true", help="phase: even echoes were read out backwards")
+    p.add_argument(
+        "--accept-filtered", action="store_true", help="phase: use it though it is high-pass filtered, as for SWI"
+    )
     p.add_argument("--unwrapping", choices=UNWRAPPINGS, help="phase: exact along paths (default), or fast")
     p.add_argument("--background", choices=BACKGROUNDS, help="phase, total field: its removal (default: v-sharp)")
     p.add_argument(

@@ -209,6 +209,12 @@ def random_scan(shape: tuple[int, int, int], n_echoes: int, seed: int = 0) -> tu
     return np.angle(np.exp(1j * phase)), magnitude + rng.integers(0, 20, magnitude.shape)
 
 
+def _shim(shape: tuple[int, ...]) -> Tensor:
+    """What shimming leaves of the smooth field of a body [ppm], harmonic of first and second order: (x, y, z)."""
+    x, y, z = torch.meshgrid(*((torch.arange(n) - 0.5 * (n - 1)) / 20.0 for n in shape), indexing="ij")
+    return 0.12 * y + 0.06 * x * z
+
+
 def head_scan(
     shape: tuple[int, int, int], voxel_size: tuple[float, float, float], echo_times: tuple[float, ...]
 ) -> tuple[Tensor, LocalField, Tensor, Tensor, Tensor]:
@@ -218,6 +224,7 @@ def head_scan(
     air_cavity = torch.zeros(grid.shape)
     air_cavity[15:21, 38:41, 4:9] = 9.4
     background = simulate_field(torch.where(mask, 0.0, air_cavity), grid)
+    background = background + _shim(grid.shape)
     total = simulate_field(head.chi, grid) + background - background[mask].mean()
     generator = torch.Generator().manual_seed(1)
     offset = 0.8 + 0.02 * torch.arange(shape[0]).view(-1, 1, 1)
