@@ -5,12 +5,12 @@ import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
 from IR2QSMGui.logic import IR2QSMLogic
-from IR2QSMGui.run import install as dependencies
+from IR2QSMGui.run import install
 from IR2QSMGui.scene.sample_data import NAME
 
-WITHIN = 0.01
-"""Difference from the expected map that is allowed, as a share of its 1st to 99th percentile range: devices round
-differently."""
+TOLERANCE = 0.01
+"""Largest difference from the expected map, as a share of that map's range from the 1st to the 99th percentile: devices
+round differently."""
 
 
 class IR2QSMTest(ScriptedLoadableModuleTest):
@@ -29,15 +29,15 @@ class IR2QSMTest(ScriptedLoadableModuleTest):
         """The map of the sample is the one that is expected, on its grid and in ppm."""
         import SampleData
 
-        if dependencies.missing():
-            self.delayDisplay(f"Not tested: {', '.join(dependencies.missing())} must be installed first.")
+        if install.missing():
+            self.delayDisplay(f"Not tested: {', '.join(install.missing())} must be installed first.")
             return
         field, mask, expected = SampleData.SampleDataLogic().downloadSamples(NAME)
         chi = IR2QSMLogic().reconstruct(field, mask)
-        found, known = slicer.util.arrayFromVolume(chi), slicer.util.arrayFromVolume(expected)
+        values, expected_values = slicer.util.arrayFromVolume(chi), slicer.util.arrayFromVolume(expected)
         inside = slicer.util.arrayFromVolume(mask) > 0
-        low, high = np.percentile(known[inside], (1, 99))
-        error = np.abs(found - known).max() / (high - low)
-        self.assertLess(error, WITHIN)
+        low, high = np.percentile(expected_values[inside], (1, 99))
+        error = np.abs(values - expected_values).max() / (high - low)
+        self.assertLess(error, TOLERANCE)
         self.assertEqual(chi.GetVoxelValueUnits().GetCodeMeaning(), "ppm")
         self.delayDisplay(f"The map differs from the expected one by {100 * error:.2f} % of its range.")

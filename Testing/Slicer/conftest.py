@@ -11,12 +11,12 @@ import importlib.util
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from Testing.Slicer import harness
@@ -28,11 +28,14 @@ APP = harness.install()
 import application  # noqa: E402
 import qt  # noqa: E402
 import slicer  # noqa: E402
-from PySide6.QtCore import QEvent, QEventLoop, QTimer  # noqa: E402
-from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QMessageBox, QWidget  # noqa: E402
+from PySide6.QtCore import QEvent, QTimer  # noqa: E402
+from PySide6.QtWidgets import QApplication, QWidget  # noqa: E402
 
-from Testing.Slicer import slice_pictures  # noqa: E402
+from Testing.Slicer import event_loop, slice_pictures  # noqa: E402
+from Testing.Slicer.dialogs import Dialogs  # noqa: E402
+from Testing.Slicer.messages import Messages  # noqa: E402
 from Testing.Slicer.steps import TIMES, give_scan, tick, workers  # noqa: E402
+from Testing.Slicer.toy_module import CODE, UI  # noqa: E402
 
 application.VIEW[0] = slice_pictures.SliceView
 
@@ -40,23 +43,7 @@ application.VIEW[0] = slice_pictures.SliceView
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
     """Run a test inside the event loop, where Slicer's code runs, and fail it for errors that slots only print."""
     wanted = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    loop, raised, before = QEventLoop(), [], sys.excepthook
-
-    def run() -> None:
-        try:
-            pyfuncitem.obj(**wanted)
-        except BaseException as error:
-            raised.insert(0, error)
-        loop.quit()
-
-    sys.excepthook = lambda kind, error, trace: raised.append(error)
-    try:
-        QTimer.singleShot(0, run)
-        loop.exec()
-    finally:
-        sys.excepthook = before
-    if raised:
-        raise raised[0]
+    event_loop.run(pyfuncitem.obj, wanted)
     return True
 
 
@@ -64,6 +51,17 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
 def app() -> Any:
     """The one application, which is also `slicer.app`."""
     return APP
+
+
+MESSAGES = Messages()
+
+
+@pytest.fixture(autouse=True)
+def messages() -> Iterator[Messages]:
+    """Warnings and errors of VTK and MRML; a test that causes any fails, unless it clears them."""
+    MESSAGES.clear()
+    yield MESSAGES
+    assert MESSAGES.texts == []
 
 
 @pytest.fixture
@@ -79,49 +77,8 @@ def scene(app: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def wait_until(app: Any) -> Callable[..., None]:
-    """Spin the event loop until a condition holds; fail when it does not within the seconds given."""
-
-    def wait(condition: Callable[[], Any], seconds: float = 10.0, what: str = "") -> None:
-        end = time.monotonic() + seconds
-        loop = QEventLoop()
-        while not condition():
-            assert time.monotonic() < end, f"not within {seconds:g} s: {what or condition}"
-            QTimer.singleShot(20, loop.quit)
-            loop.exec()
-
-    return wait
-
-
-class Dialogs:
-    """Answers every modal dialog: the next of `answers`, by button text or role.
-
-    A dialog that no answer was prepared for is rejected, and the test fails.
-    """
-
-    def __init__(self) -> None:
-        self.answers: list[Any] = []
-        self.texts: list[str] = []
-        self.unexpected: list[str] = []
-
-    def answer(self, *answers: Any) -> None:
-        """Prepare answers: "OK", "Cancel", "Yes"…."""
-        self.answers += answers
-
-    def look(self) -> None:
-        """Answer the dialog that is open, if one is."""
-        dialog = QApplication.activeModalWidget()
-        if dialog is None:
-            return
-        text = dialog.text() if isinstance(dialog, QMessageBox) else dialog.windowTitle()
-        self.texts.append("\n".join([text, dialog.detailedText()]) if isinstance(dialog, QMessageBox) else text)
-        if not self.answers:
-            self.unexpected.append(self.texts[-1])
-            dialog.reject() if isinstance(dialog, QDialog) else dialog.close()
-            return
-        answer = self.answers.pop(0)
-        buttons = {button.text().replace("&", ""): button for button in dialog.findChildren(QAbstractButton)}
-        assert answer in buttons, f"'{text}' has the buttons {sorted(buttons)}, not '{answer}'"
-        buttons[answer].click()
+    """Spin the event loop until a condition holds; fail when it does not within some seconds."""
+    return event_loop.wait
 
 
 @pytest.fixture
@@ -301,3 +258,20 @@ def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     assert not workers()
     assert sorted(tmp_path.glob("ir2qsm-*")) == []
+
+
+@pytest.fixture
+def toy(tmp_path: Path, module_widget: Callable[..., Any]) -> Any:
+    (tmp_path / "Resources" / "UI").mkdir(parents=True)
+    (tmp_path / "Resources" / "UI" / "Toy.ui").write_text(UI)
+    (tmp_path / "Toy.py").write_text(CODE)
+    return module_widget(tmp_path / "Toy.py")
+
+
+@pytest.fixture
+def volume(scene: Any) -> Callable[..., Any]:
+    def add(name: str) -> Any:
+        values = np.linspace(-0.1, 0.1, 16 * 20 * 24, dtype=np.float32).reshape(16, 20, 24)
+        return slicer.util.addVolumeFromArray(values, name=name)
+
+    return add

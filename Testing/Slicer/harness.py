@@ -86,8 +86,9 @@ class IOManager:
         if node is None:
             return False
         loaded.AddItem(node)
-        if properties.get("show", True) and not properties.get("labelmap"):
-            slicer.util.setSliceViewerLayers(background=node, fit=True)
+        if properties.get("show", True):  # a labelmap lies on top, at full opacity
+            layer = "label" if properties.get("labelmap") else "background"
+            slicer.util.setSliceViewerLayers(**{layer: node}, fit=True)
         return True
 
     def _cache(self):

@@ -174,9 +174,6 @@ def test_ticked_maps_are_laid_out_in_views_that_move_together(panel: Any, maps: 
     assert [shown(i) for i in (1, 2, 3)] == maps[:3] and [label(i) for i in (1, 2, 3)] == ["one", "two", "three"]
     view(3).mrmlSliceCompositeNode().SetBackgroundVolumeID(maps[3].GetID())  # chosen in the view itself
     assert label(3) == "elsewhere"
-    linked = slicer.vtkMRMLSliceLinkLogic()
-    linked.SetMRMLApplicationLogic(slicer.app.applicationLogic())
-    linked.SetMRMLScene(slicer.mrmlScene)
     red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
     before = red.GetFieldOfView()[1]
     moved = view(2)
@@ -255,6 +252,34 @@ def test_two_maps_are_shown_in_turn_by_button_and_key(panel: Any, maps: list[Any
     ui.compareButton.click()
     assert [shown(i) for i in (1, 2, 3)] == maps[:3]
     assert [view(i).mrmlSliceNode().GetSliceOffset() for i in (1, 2, 3)] == [3.0] * 3
+
+
+def test_a_renamed_map_keeps_its_view_and_takes_its_name_along(panel: Any, maps: list[Any]) -> None:
+    tick(panel.ui.compareList, "one", "two", "three")
+    panel.ui.compareButton.click()
+    maps[1].SetName("renamed")
+    assert [shown(i) for i in (1, 2, 3)] == maps[:3] and [label(i) for i in (1, 2, 3)] == ["one", "renamed", "three"]
+    panel.ui.differenceCheck.click()
+    maps[2].SetName("renamed too")
+    assert [label(i) for i in (1, 2, 3)] == ["one", "renamed − one", "renamed too − one"]
+    panel.exit()  # maps are renamed in the Data module
+    maps[0].SetName("first")
+    assert shown(1) is maps[0] and label(1) == "first"
+
+
+def test_differences_come_back_with_the_scene(panel: Any, maps: list[Any], tmp_path_factory: Any) -> None:
+    path = tmp_path_factory.mktemp("scene") / "scene.mrb"
+    tick(panel.ui.compareList, "one", "two")
+    panel.ui.compareButton.click()
+    panel.ui.differenceCheck.click()
+    known = slicer.util.arrayFromVolume(shown(2)).copy()
+    assert slicer.util.saveScene(str(path))
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(path))
+    assert panel.ui.differenceCheck.isChecked() and [label(1), label(2)] == ["one", "two − one"]
+    assert np.array_equal(slicer.util.arrayFromVolume(shown(2)), known)
+    panel.ui.differenceCheck.click()
+    assert [label(1), label(2)] == ["one", "two"]
 
 
 def test_eleven_maps_are_too_many(panel: Any, maps: list[Any]) -> None:

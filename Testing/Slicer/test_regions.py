@@ -136,6 +136,13 @@ def test_table_and_plot_are_shown_below_the_maps(
     panel.ui.regionsButton.click()  # again: the same nodes
     assert len(slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode")) == 2
     assert len(slicer.util.getNodesByClass("vtkMRMLTableNode")) == 1
+    assert list(columns) == ["Segment", "No.", "first", "second"]  # one column a map
+    assert chart.GetYAxisTitle() == "Susceptibility [ppm]"
+    low, high = chart.GetXAxisRange()
+    assert not chart.GetXAxisRangeAuto() and low < 1 and high - 2.5 > 0.3 * (high - low)  # the legend's place
+    panel.ui.statisticSelector.setCurrentIndex(3)
+    panel.ui.regionsButton.click()
+    assert chart.GetYAxisTitle() == "Volume [mm³]" and filled.GetDescription() == "Volume [mm³]"
     panel.ui.regionsSection.click()
     screenshot(panel.parent, "panel-regions", 300)
 

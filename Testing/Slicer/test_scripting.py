@@ -224,14 +224,6 @@ def test_loading_the_module_loads_nothing_heavy(tmp_path: Path) -> None:
     assert not loaded & {"torch", "IR2QSMLib", "SimpleITK", "scipy", "skimage", "psutil", "safetensors", "PyTorchUtils"}
 
 
-def test_the_module_uses_only_what_slicer_has() -> None:
-    for path in [ROOT / "IR2QSM" / "IR2QSM.py", *(ROOT / "IR2QSM" / "IR2QSMGui").rglob("*.py")]:
-        text = path.read_text(encoding="utf-8")
-        wrong = r"PySide|processEvents|\.connect\(['\"]|qt\.(Signal|Slot)|import (torch|IR2QSMLib)|from IR2QSMLib"
-        assert not re.search(wrong, text), path
-        assert not re.search(r"_\(f['\"]", text), f"{path.name} translates an f-string"
-
-
 def test_what_the_panel_installs_is_what_a_reconstruction_needs() -> None:
     lines = (ROOT / "IR2QSM" / "Resources" / "requirements.txt").read_text(encoding="utf-8").splitlines()
     installed = {re.split(r"[<>=]", line)[0] for line in lines if line and not line.startswith("#")}

@@ -22,7 +22,24 @@ class SliceWidget:
         slicer.app.applicationLogic().GetSliceLogics().AddItem(logic)
         self.sliceLogic, self.mrmlSliceNode, self.node = lambda: logic, logic.GetSliceNode, node
         self.mrmlSliceCompositeNode, view = logic.GetSliceCompositeNode, VIEW[0](self)
-        self.sliceView = lambda: view
+        self.sliceView, self._volume, self._name, self._tag = lambda: view, None, "", 0
+        logic.GetSliceCompositeNode().AddObserver("ModifiedEvent", self._watch)
+
+    def _watch(self, composite, _event):
+        volume = composite.GetScene() and composite.GetScene().GetNodeByID(composite.GetBackgroundVolumeID() or "")
+        if volume is not self._volume:
+            if self._volume is not None:
+                self._volume.RemoveObserver(self._tag)
+            self._volume, self._name = volume, volume and volume.GetName()
+            self._tag = volume.AddObserver("ModifiedEvent", self._renamed) if volume else 0
+
+    def _renamed(self, volume, _event):
+        """Slicer's controller chooses its volume anew when that is renamed, and linked views follow."""
+        if volume.GetName() != self._name:
+            self._name, logic = volume.GetName(), self.sliceLogic()
+            logic.StartSliceCompositeNodeInteraction(slicer.vtkMRMLSliceCompositeNode.BackgroundVolumeFlag)
+            self.mrmlSliceCompositeNode().Modified()
+            logic.EndSliceCompositeNodeInteraction()
 
 
 class LayoutManager:
@@ -47,6 +64,9 @@ class LayoutManager:
         return self._widgets[name] if name in self.sliceViewNames() else None
 
 
+COLOURS = "# Color table file\n0 background 0 0 0 0\n1 tissue 128 174 128 255\n2 bone 241 214 145 255\n"
+
+
 class Application(QApplication):
     startupCompleted = Signal()
 
@@ -55,18 +75,22 @@ class Application(QApplication):
         self.setApplicationName("Slicer")
         self.setApplicationVersion("5.12.0")
         self.temporaryPath, self.slicerUserSettingsFilePath = str(folder), str(folder / "Slicer.ini")
-        self.slots, self._window = [], QMainWindow()
+        (folder / "ColorFiles").mkdir()
+        (folder / "ColorFiles" / "GenericColors.txt").write_text(COLOURS)  # of loaded labelmaps
+        self.slots, self._window, self._home = [], QMainWindow(), str(folder)
         self._window.setObjectName("qSlicerMainWindow")
         add, remove = lambda signal, slot: self.slots.append(slot), lambda signal, slot: self.slots.remove(slot)
         self.moduleManager, self.testingEnabled = lambda: SimpleNamespace(connect=add, disconnect=remove), lambda: False
 
     def reset(self, scene):
         slicer.mrmlScene, logic = scene, slicer.vtkSlicerApplicationLogic()
-        logic.SetHomeDirectory(self.temporaryPath)
-        logic.SetShareDirectory(self.temporaryPath)
+        logic.SetHomeDirectory(self._home)
+        logic.SetShareDirectory(".")
         logic.SetMRMLScene(scene)
         logic.SetSliceLogics(vtk.vtkCollection())
-        self.applicationLogic = lambda: logic
+        self.applicationLogic, link = lambda: logic, slicer.vtkMRMLSliceLinkLogic()
+        link.SetMRMLApplicationLogic(logic)
+        link.SetMRMLScene(scene)
         for name, class_name in LOGICS.items():
             own = getattr(slicer, f"vtkSlicer{class_name}")()
             own.SetMRMLApplicationLogic(logic)
@@ -74,7 +98,7 @@ class Application(QApplication):
             setattr(slicer.modules, name, SimpleNamespace(logic=lambda own=own: own))
         logic.SetColorLogic(slicer.modules.colors.logic())
         logic.SetModuleLogic("Colors", slicer.modules.colors.logic())
-        self.layoutManager = lambda layout=LayoutManager(): layout  # noqa: B008
+        self.layoutManager = lambda layout=LayoutManager(), _kept=link: layout  # noqa: B008
 
 
 slicer.qMRMLWidget, slicer.qMRMLNodeComboBox = qmrml.qMRMLWidget, qmrml.qMRMLNodeComboBox

@@ -3,6 +3,7 @@
 from PySide6.QtCore import Property, Signal
 from PySide6.QtWidgets import QComboBox, QSizePolicy, QVBoxLayout, QWidget
 from qt import WIDGETS
+from vtk import VTK_OBJECT, calldata_type
 
 STATE = {"nodeTypes": [], "showChildNodeTypes": True, "baseName": "", "noneEnabled": False, "addEnabled": True}
 STATE["noneDisplay"], ADD = "None", "add"
@@ -41,6 +42,8 @@ class qMRMLNodeComboBox(QWidget):
         self._scene = scene
         for event in ("NodeAddedEvent", "NodeRemovedEvent", "EndImportEvent", "EndCloseEvent") if scene else ():
             self._tags.append((scene, scene.AddObserver(getattr(scene, event), self._fill)))
+        if scene:
+            self._tags.append((scene, scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._remove)))
         self.setEnabled(scene is not None)
         self._fill()
 
@@ -59,13 +62,18 @@ class qMRMLNodeComboBox(QWidget):
         exact = self._state["showChildNodeTypes"] or node.GetClassName() in kinds
         return bool(kinds) and exact and not node.GetHideFromEditors()
 
-    def _fill(self, *_):
+    @calldata_type(VTK_OBJECT)
+    def _remove(self, scene, _event, node):
+        if not scene.IsClosing():
+            self._fill(removed=node)
+
+    def _fill(self, *_, removed=None):
         """List the nodes anew and keep the chosen one, or take the one that moved into its row, as Slicer does."""
         scene, state, kept, had_nodes = self._scene, self._state, self._id(), self._n_nodes
         if scene is not None and (scene.IsImporting() or scene.IsClosing()):
             return
         nodes = [scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes())] if scene is not None else []
-        nodes = [node for node in nodes if self._fits(node)]
+        nodes = [node for node in nodes if self._fits(node) and node is not removed]
         rows = [(state["noneDisplay"], "")] * state["noneEnabled"] + [(n.GetName() or "", n.GetID()) for n in nodes]
         ids, self._n_nodes = [identifier for _, identifier in rows], len(nodes)
         if state["addEnabled"] and state["nodeTypes"] and scene is not None:
