@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from IR2QSMLib.core.devices import memory_free
+from IR2QSMLib.core.devices import memory_free, release_freed_memory
 from IR2QSMLib.core.errors import OutOfMemory, is_out_of_memory
 from IR2QSMLib.core.progress import Progress
 from IR2QSMLib.networks.blocks import DipoleOperator, Estimate, TensorFunction
@@ -199,11 +199,19 @@ def _blending_window(edges: Sequence[int], shape: Sequence[int], device: torch.d
 
 @contextmanager
 def _progress_by_convolution(network: nn.Module, n_runs: int, progress: Progress) -> Iterator[None]:
-    """Call `progress` after every convolution of `n_runs` of the network, so that a run can be cancelled within one."""
-    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv3d | nn.ConvTranspose3d)]
-    n_done = count(1)
+    """Call `progress` after every convolution of `n_runs` of the network, so that a run can be cancelled within one.
 
-    def report(*_: object) -> None:
+    Where the resolution changes, freed memory is returned to the system: feature maps of other sizes do not fit the
+    gaps in what glibc keeps, which would come to as much memory as the network needs.
+    """
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv3d | nn.ConvTranspose3d)]
+    n_done, shape = count(1), torch.Size()
+
+    def report(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        nonlocal shape
+        if output.shape[2:] != shape:
+            shape = output.shape[2:]
+            release_freed_memory()
         progress(min(next(n_done) / (n_runs * len(convolutions)), 1.0), "inversion")
 
     hooks = [convolution.register_forward_hook(report) for convolution in convolutions]
