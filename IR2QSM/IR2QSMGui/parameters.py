@@ -1,7 +1,7 @@
 """The panel's settings, saved with the scene."""
 
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Any
 
 from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
@@ -157,11 +157,11 @@ OLD_NAMES = {
 """Names of settings in scenes of the version before: the name now, and the value now for a value then."""
 
 
-def parameters_of(node):
+def parameters_of(node: Any) -> Parameters:
     """The settings that a parameter node holds, also one of the version before."""
     for old, (name, convert) in OLD_NAMES.items():
         if node.HasParameter(old):
             if not node.GetParameter(name):
                 node.SetParameter(name, convert(node.GetParameter(old)))
             node.UnsetParameter(old)
-    return Parameters(node)
+    return Parameters(node)  # type: ignore[call-arg]

@@ -1,5 +1,7 @@
 """The module's test of itself, run by Slicer's Reload and Test and by ctest: the real network on the sample."""
 
+from typing import Any
+
 import numpy as np
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
@@ -33,7 +35,7 @@ class IR2QSMTest(ScriptedLoadableModuleTest):
             self.delayDisplay(f"Not tested: {', '.join(install.missing())} must be installed first.")
             return
         field, mask, expected = SampleData.SampleDataLogic().downloadSamples(NAME)
-        chi = IR2QSMLogic().reconstruct(field, mask)
+        chi: Any = IR2QSMLogic().reconstruct(field, mask)
         values, expected_values = slicer.util.arrayFromVolume(chi), slicer.util.arrayFromVolume(expected)
         inside = slicer.util.arrayFromVolume(mask) > 0
         low, high = np.percentile(expected_values[inside], (1, 99))

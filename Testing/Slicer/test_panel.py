@@ -77,7 +77,7 @@ def test_the_report_holds_no_name_and_no_folder(ready: Any, sample: Any, wait_un
     for node, name in zip(sample, ("Patient Name", "Patient Mask"), strict=True):
         node.SetName(name)
     shift = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "shift")
-    shift.SetAndObserveMatrixTransformToParent(slicer.util.vtkMatrixFromArray(np.diag([1.01, 1, 1, 1])))
+    shift.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(np.diag([1.01, 1, 1, 1])))
     sample[1].SetAndObserveTransformNodeID(shift.GetID())
     ready.ui.uncertaintyCheck.click()
     ready.ui.applyButton.click()

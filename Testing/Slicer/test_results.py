@@ -25,7 +25,9 @@ def matrix_of(node: Any) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
-def test_a_broken_second_file_leaves_no_half_result(ready: Any, sample: Any, tmp_path_factory: Any) -> None:
+def test_a_broken_second_file_leaves_no_half_result(
+    ready: Any, sample: Any, tmp_path_factory: Any, messages: Any
+) -> None:
     from IR2QSMGui.scene import results
 
     folder = tmp_path_factory.mktemp("result")
@@ -40,6 +42,8 @@ def test_a_broken_second_file_leaves_no_half_result(ready: Any, sample: Any, tmp
             results.bring_in(result, sample[0], "ir2qsm", outputs=(output, None))
         assert slicer.mrmlScene.GetNumberOfNodes() == n_nodes
         assert np.array_equal(slicer.util.arrayFromVolume(older), kept)
+    assert messages.texts and all("read" in text.lower() for text in messages.texts)
+    messages.clear()
 
 
 def test_what_entered_the_scene_leaves_it_again_on_failure(ready: Any, sample: Any) -> None:

@@ -19,6 +19,7 @@ from IR2QSMGui.run import install
 from IR2QSMGui.run.options import Options
 from IR2QSMGui.run.reconstruction import Reconstruction
 from IR2QSMGui.run.series import Series
+from IR2QSMGui.run.worker import WorkerFailed
 
 
 class ApplySection:
@@ -161,7 +162,8 @@ class ApplySection:
             self._on_maps(series)
         text, is_problem = outcome(series)
         self.say(self._marks.with_names(text), is_problem)
-        self._marks.mark(next((run.error.option for run in series.runs if getattr(run.error, "option", None)), None))
+        options = [run.error.option for run in series.runs if isinstance(run.error, WorkerFailed)]
+        self._marks.mark(next(filter(None, options), None))
 
 
 def _without_weights_folder(options: Options) -> str:

@@ -37,7 +37,7 @@ class CompareSection(VTKObservationMixin):
     def __init__(self, ui: Any, logic: IR2QSMLogic, on_ticked: Callable[[], None]) -> None:
         VTKObservationMixin.__init__(self)
         self._ui, self._logic, self._on_ticked = ui, logic, on_ticked
-        self._parameters: Parameters | None = None
+        self._parameters: Any = None
         self._ticks = TickList(ui.compareList, self._maps_ticked)
         self._window = comparison.SharedWindow()
         self._watcher = nodes.NodeWatcher(self._nodes_changed)
@@ -50,7 +50,7 @@ class CompareSection(VTKObservationMixin):
     def attach(self, parameters: Parameters) -> None:
         """Follow the scene of these settings."""
         before, self._parameters = self._parameters, parameters
-        if before is None or before.parameterNode is not parameters.parameterNode:
+        if before is None or before.parameterNode is not self._parameters.parameterNode:
             scene = slicer.mrmlScene
             for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
                 self.addObserver(scene, event, self._nodes_changed)

@@ -31,8 +31,8 @@ class DisplaySection(VTKObservationMixin):
     def __init__(self, ui: Any, logic: IR2QSMLogic, comparison: CompareSection) -> None:
         VTKObservationMixin.__init__(self)
         self._ui, self._logic, self._comparison = ui, logic, comparison
-        self._parameters: Parameters | None = None
-        self._applied_look: tuple | None = None
+        self._parameters: Any = None
+        self._applied_look: Any = None
         self._legends = display.LegendUpdater()
         ui.sideBySideButton.clicked.connect(self.side_by_side)
 
@@ -95,7 +95,8 @@ class DisplaySection(VTKObservationMixin):
         volumes = [*origin, chi, chi.GetNodeReference("IR2QSM.uncertainty")]
         return chi, [node for node in volumes if node is not None]
 
-    def _look(self) -> tuple | None:
+    def _look(self) -> Any:
+        """Window, colours and legend that the panel asks for."""
         parameters = self._parameters
         return None if parameters is None else (parameters.window.value, parameters.colours, parameters.legend)
 

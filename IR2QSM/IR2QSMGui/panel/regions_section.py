@@ -36,7 +36,7 @@ class RegionsSection(VTKObservationMixin):
     def __init__(self, ui: Any, logic: IR2QSMLogic, maps: Callable[[], list]) -> None:
         VTKObservationMixin.__init__(self)
         self._ui, self._logic, self._maps = ui, logic, maps
-        self._parameters: Parameters | None = None
+        self._parameters: Any = None
         self._table: Any = None
         self._chart: Any = None
         self._watched: list | None = None

@@ -44,7 +44,7 @@ class ScanSection(VTKObservationMixin):
     def __init__(self, ui: Any, on_changed: Callable[[], None]) -> None:
         VTKObservationMixin.__init__(self)
         self._ui, self._on_changed = ui, on_changed
-        self._parameters: Parameters | None = None
+        self._parameters: Any = None
         self._watcher = nodes.NodeWatcher(self._nodes_changed)
         self._lists = {
             ECHOES: TickList(ui.echoList, lambda ids: self._volumes_ticked(ECHOES, ids)),
@@ -90,7 +90,7 @@ class ScanSection(VTKObservationMixin):
             offered = [node for node in self._candidates() if node not in others]
             self._lists[role].show([(n.GetID(), n.GetName(), "") for n in offered], [n.GetID() for n in ticked])
         times = Scan.of(self.phases(), magnitudes).times() if self._parameters.field is not None else ()
-        listed = " ".join(f"{1000 * te:.4g}" for te in times) if all(times) else ""
+        listed = " ".join(f"{1000 * te:.4g}" for te in times if te) if all(times) else ""
         ui.echoTimesEdit.setPlaceholderText(_("from DICOM: {times}").format(times=listed) if listed else "")
 
     def _b0_text(self) -> str:

@@ -46,8 +46,10 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The module's panel in Slicer."""
 
     def __init__(self, parent: Any = None) -> None:
-        self.logic = self.ui = None
-        self._parameters = self._gui_tag = None
+        self.logic: Any = None
+        self.ui: Any = None
+        self._parameters: Any = None
+        self._gui_tag: Any = None
         self._closed = False
         self._watched: list = []
         VTKObservationMixin.__init__(self)

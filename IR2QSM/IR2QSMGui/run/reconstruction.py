@@ -64,7 +64,7 @@ class Reconstruction:
         on_end: Callable[[Reconstruction], None] | None = None,
     ) -> None:
         phases = list(field) if isinstance(field, (tuple, list)) else [field]
-        self._field = phases[0] if phases else None
+        self._field: Any = phases[0] if phases else None
         self._mask, self._options = mask, options
         self._outputs = (output, uncertainty_output)
         self._input = self._kind_of_input(len(phases))

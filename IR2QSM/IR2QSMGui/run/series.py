@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -44,14 +45,14 @@ class Series:
         field: Sequence[slicer.vtkMRMLScalarVolumeNode],
         mask: slicer.vtkMRMLNode | None,
         options: Sequence[Options],
-        outputs: tuple = (None, None),
+        outputs: tuple[Any, Any] = (None, None),
         on_progress: Callable[[float, str], None] | None = None,
         on_run_end: Callable[[Reconstruction], None] | None = None,
         on_end: Callable[[Series], None] | None = None,
     ) -> None:
-        outputs = outputs if len(options) == 1 else (None, None)
+        chi, uncertainty = outputs if len(options) == 1 else (None, None)
         self.runs = [
-            Reconstruction(field, mask, one, *outputs, partial(self._progressed, n), self._run_ended)
+            Reconstruction(field, mask, one, chi, uncertainty, partial(self._progressed, n), self._run_ended)
             for n, one in enumerate(options)
         ]
         self._on_progress = on_progress or (lambda fraction, stage: None)

@@ -32,18 +32,19 @@ def volumes_to_show(
         raise InputProblem(
             _("Maps that are chosen: {n}; choose 2 to {most}.").format(n=len(maps), most=layouts.MAX_VIEWS)
         )
+    base_name = "" if difference_to is None else difference_to.GetName()
     others = [] if difference_to is None else [node for node in maps if node is not difference_to]
     for node in others:
         if not masks.same_grid(node, difference_to):
             raise InputProblem(
                 _("'{name}' lies on another grid than '{base}'; no difference can be shown.").format(
-                    name=node.GetName(), base=difference_to.GetName()
+                    name=node.GetName(), base=base_name
                 )
             )
     if len(others) >= layouts.MAX_VIEWS:
         raise InputProblem(
             _("Maps that are chosen beside {base}: {n}; choose {most} at most.").format(
-                base=difference_to.GetName(), n=len(others), most=layouts.MAX_VIEWS - 1
+                base=base_name, n=len(others), most=layouts.MAX_VIEWS - 1
             )
         )
     remove_differences()

@@ -139,10 +139,9 @@ def _shows_place_of(view: Any, node: slicer.vtkMRMLVolumeNode) -> bool:
 
 def _align() -> None:
     """Bring all views to what the first one shows."""
-    views = _views()
-    first = views[0].mrmlSliceNode() if views else None
-    for view in views[1:]:
-        node = view.mrmlSliceNode()
+    slice_nodes = [view.mrmlSliceNode() for view in _views()]
+    for node in slice_nodes[1:]:
+        first = slice_nodes[0]
         with slicer.util.NodeModify(node):
             node.GetSliceToRAS().DeepCopy(first.GetSliceToRAS())
             node.SetXYZOrigin(*first.GetXYZOrigin())
@@ -170,7 +169,12 @@ def _view_changed(i: int) -> None:
     _write_name(i)
 
 
-_renames = NodeWatcher(lambda *_: [_write_name(i) for i in range(n_views())])
+def _volume_modified(*_args: Any) -> None:
+    for i in range(n_views()):
+        _write_name(i)
+
+
+_renames = NodeWatcher(_volume_modified)
 """Watches the volumes that were laid out, as their names are in the views."""
 
 

@@ -90,11 +90,10 @@ def _add_maps(volumes: tuple, field: Any, method: str, provenance: dict, outputs
     title = _("{field} QSM {method}").format(field=field.GetName(), method=method.upper())
     names = (title, _("{map} uncertainty").format(map=title))
     updated = outputs[0] is not None and nodes.is_map(outputs[0])
+    kinds = (nodes.CHI, nodes.UNCERTAINTY)
     chi, uncertainty = (
-        None
-        if volume is None
-        else nodes.add_map(volume, field, provenance, kind=kind, name=name, output=output, reference=reference)
-        for volume, kind, name, output in zip(volumes, (nodes.CHI, nodes.UNCERTAINTY), names, outputs, strict=True)
+        volume and nodes.add_map(volume, field, provenance, kind=kind, name=name, output=output, reference=reference)
+        for volume, kind, name, output in zip(volumes, kinds, names, outputs, strict=True)
     )
     if not updated:  # an updated map keeps its display
         display.show_map(chi, Window.NARROW.value, Colours.GREY, True)

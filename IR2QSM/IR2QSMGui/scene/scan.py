@@ -143,7 +143,7 @@ class Scan:
         pairs = zip(self.phases, self.magnitudes, self.times(), strict=True)
         return "\n".join(
             _("{n}. {te} ms: {phase}, {magnitude}").format(
-                n=n + 1, te=f"{1000 * te:.4g}", phase=phase.GetName(), magnitude=magnitude.GetName()
+                n=n + 1, te=f"{1000 * (te or 0.0):.4g}", phase=phase.GetName(), magnitude=magnitude.GetName()
             )
             for n, (phase, magnitude, te) in enumerate(pairs)
         )
