@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy import ndimage
-from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from IR2QSMLib.core.errors import MaskInvalid, ParameterInvalid
@@ -66,6 +65,8 @@ class MagnitudeMask:
         MaskInvalid
             When the magnitude is constant or no voxel is left.
         """
+        from skimage.filters import threshold_otsu  # a local field does without scikit-image
+
         magnitude = phase.magnitude[0].float()
         positive = magnitude[torch.isfinite(magnitude) & (magnitude > 0)].cpu().numpy()
         if positive.size == 0 or positive.min() == positive.max():

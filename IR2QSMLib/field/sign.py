@@ -20,8 +20,6 @@ MIN_TAIL_VOXELS = 10
 """Voxels of a tail below which nothing is said."""
 FLIPPED_BALANCE = -0.1
 """Sign balance below which the sign seems flipped."""
-
-
 BRAIN_VOLUMES = (3e5, 2e6)
 """Smallest and largest mask [mm³] that can be a human brain: a newborn's has 350 mL, the largest adults' 1.8 L."""
 DARK, MOST_DARK = 0.1, 0.05
@@ -71,5 +69,5 @@ def sign_balance(local: LocalField) -> float:
 
 
 def sign_flipped(local: LocalField) -> bool:
-    """Whether what is strongest in the brain seems diamagnetic, as when the phase has the wrong sign."""
-    return sign_balance(local) < FLIPPED_BALANCE
+    """Whether what is strongest in a whole brain seems diamagnetic, as when the phase has the wrong sign."""
+    return may_be_brain(local) and sign_balance(local) < FLIPPED_BALANCE

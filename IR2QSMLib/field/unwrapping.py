@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy import ndimage
-from skimage.restoration import unwrap_phase
 from torch import Tensor
 
 from IR2QSMLib.core.grid import Grid
@@ -130,6 +129,8 @@ def unwrap_in_space(phase: Tensor, mask: Tensor) -> Tensor:
     Tensor
         [rad], zero outside the mask: (x, y, z).
     """
+    from skimage.restoration import unwrap_phase  # a local field does without scikit-image
+
     inside = mask.nonzero()
     if len(inside) == 0:
         return torch.zeros_like(phase)

@@ -141,8 +141,8 @@ def preprocess_phase(
     times = acquisition.echo_times
     spacing = times[0] if len(times) == 1 else sum(b - a for a, b in pairwise(times)) / (len(times) - 1)
     local = maps.local.to("cpu")
-    ratio = (coarse_to_fine if steps.accept_filtered else refuse_filtered)(maps.total, maps.local.mask)
     require_plausible(local, "phase", None)
+    ratio = (coarse_to_fine if steps.accept_filtered else refuse_filtered)(maps.total, maps.local.mask)
     rss_magnitude = phase.rss_magnitude()
     noise = None if maps.total.noise is None else maps.total.noise.cpu()
     local = replace(local, magnitude=rss_magnitude, noise=noise, echo_spacing=spacing, b0=acquisition.b0)

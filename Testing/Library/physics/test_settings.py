@@ -22,17 +22,32 @@ METHOD = (
 )
 """The modules of the method, whose numbers are those of `Settings`."""
 HARMLESS = {0, 1, 2, 0.5}
-EXCEPTED = {"inversion/learned/network_input.py": {3}, "inversion/learned/uncertainty.py": {1e-12}}
-"""A count of channels; what keeps a division from being one by zero."""
+EXCEPTED = {
+    "inversion/learned/network_input.py": {3},
+    "inversion/learned/uncertainty.py": {1e-12},
+    "inversion/learned/method.py": {1e-6, 1e6},
+}
+"""A count of channels; what keeps a division from being one by zero; the range of an option."""
 PROGRESS = {"progress", "part_of"}
 """Calls whose numbers are fractions of a run."""
 
 
-def literals(tree: ast.AST) -> list[tuple[int, float]]:
-    """Line and value of every number that is computed with, but those in calls of `progress`."""
+def is_progress(node: ast.AST, following: ast.AST | None) -> bool:
+    """Whether a constant's docstring says that it is a share of the progress."""
+    if not (isinstance(node, ast.Assign) and isinstance(following, ast.Expr)):
+        return False
+    text = following.value
+    return isinstance(text, ast.Constant) and str(text.value).startswith("Shares of the progress")
+
+
+def literals(tree: ast.Module) -> list[tuple[int, float]]:
+    """Line and value of every number that is computed with, but those of the progress."""
     out: list[tuple[int, float]] = []
+    progress = {node for node, after in zip(tree.body, [*tree.body[1:], None], strict=True) if is_progress(node, after)}
 
     def visit(node: ast.AST) -> None:
+        if node in progress:
+            return
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PROGRESS:
             return
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "round":
