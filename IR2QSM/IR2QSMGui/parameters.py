@@ -118,6 +118,7 @@ class Parameters:
     flipSign: bool
     bipolar: bool
     phaseRange: str  # numbers that stand for −π and π; empty: recognised
+    acceptFiltered: bool
     background: Background = Background.VSHARP
     keep: bool
     unit: Unit = Unit.PPM

@@ -34,7 +34,7 @@ from PySide6.QtWidgets import QApplication, QWidget  # noqa: E402
 from Testing.Slicer import event_loop, slice_pictures  # noqa: E402
 from Testing.Slicer.dialogs import Dialogs  # noqa: E402
 from Testing.Slicer.messages import Messages  # noqa: E402
-from Testing.Slicer.steps import TIMES, give_scan, tick, workers  # noqa: E402
+from Testing.Slicer.steps import TIMES, enter_scan, tick, workers  # noqa: E402
 from Testing.Slicer.toy_module import CODE, UI  # noqa: E402
 
 application.VIEW[0] = slice_pictures.SliceView
@@ -243,7 +243,7 @@ def chosen(panel: Any, scan: dict[str, Any], wait_until: Callable[..., None]) ->
 @pytest.fixture
 def ready_phase(chosen: Any, scan: dict[str, Any], wait_until: Callable[..., None]) -> Any:
     """The panel with all of the scan and its mask, so that Apply can be pressed; TKD, which is quick."""
-    give_scan(chosen)
+    enter_scan(chosen)
     chosen.ui.maskSelector.setCurrentNode(scan["brain"])
     wait_until(chosen.ui.applyButton.isEnabled, 240)
     tick(chosen.ui.methodList, "tkd")

@@ -31,7 +31,7 @@ def run(function: Callable[..., None], arguments: dict[str, Any]) -> None:
         raise raised[0]
 
 
-def wait(condition: Callable[[], Any], seconds: float = 10.0, what: str = "") -> None:
+def wait(condition: Callable[[], Any], seconds: float = 60.0, what: str = "") -> None:
     """Spin the event loop until a condition holds; fail when it does not within some seconds."""
     end = time.monotonic() + seconds
     loop = QEventLoop()

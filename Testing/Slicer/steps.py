@@ -56,7 +56,7 @@ def tick(ticks: Any, *wanted: str) -> None:
         item.setCheckState(qt.Qt.Checked if item.text() in wanted else qt.Qt.Unchecked)
 
 
-def give_scan(panel: Any) -> None:
+def enter_scan(panel: Any) -> None:
     """Tick and enter all that belongs to the scan whose first phase is chosen."""
     tick(panel.ui.echoList, "phase 2", "phase 3")
     tick(panel.ui.magnitudeList, "magnitude 1", "magnitude 2", "magnitude 3")
@@ -64,7 +64,7 @@ def give_scan(panel: Any) -> None:
     panel.ui.b0Spin.setValue(3.0)
 
 
-def listed(ticks: Any) -> list[str]:
+def items_of(ticks: Any) -> list[str]:
     """What is in a list."""
     return [ticks.item(i).text() for i in range(ticks.count())]
 

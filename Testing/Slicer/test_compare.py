@@ -79,7 +79,7 @@ def all_ready(ready: Any, sample: Any, wait_until: Wait) -> Any:
 # -- methods ----------------------------------------------------------------------------------------------------------
 
 
-def test_methods_come_from_the_library_and_say_what_they_need(
+def test_methods_come_from_the_library_with_their_needs(
     ready: Any, wait_until: Wait, screenshot: Callable[..., Path]
 ) -> None:
     ui = ready.ui
@@ -101,7 +101,7 @@ def test_methods_come_from_the_library_and_say_what_they_need(
     assert "Several methods make several maps" in ui.statusLabel.text() and not ui.applyButton.isEnabled()
 
 
-def test_all_methods_run_are_cancelled_half_way_and_run_again(
+def test_all_methods_run_also_after_a_cancelled_series(
     all_ready: Any, sample: Any, wait_until: Wait, screenshot: Callable[..., Path], render_slices: Callable[..., Path]
 ) -> None:
     ui, names = all_ready.ui, ticked(all_ready.ui.methodList)
@@ -111,7 +111,7 @@ def test_all_methods_run_are_cancelled_half_way_and_run_again(
     screenshot(all_ready.parent, "panel-several", 300)
     assert 300 <= ui.progressBar.value() < 400
     ui.applyButton.click()
-    wait_until(lambda: ui.applyButton.text() == "Apply", 3)
+    wait_until(lambda: ui.applyButton.text() == "Apply", 60)
     assert ui.statusLabel.text() == f"Cancelled; what was finished stays: {', '.join(names[:3])}."
     finished = [f"field QSM {name.upper()}" for name in names[:3]]
     assert volumes() == [*before, *finished] and workers() == []
@@ -207,7 +207,7 @@ def test_one_window_is_shared_while_maps_are_compared(panel: Any, maps: list[Any
     assert window(maps[0]) == window(maps[2]) == (-0.5, 0.5)
 
 
-def test_differences_are_shown_and_taken_away(panel: Any, maps: list[Any]) -> None:
+def test_differences_are_shown_and_removed(panel: Any, maps: list[Any]) -> None:
     ui, (one, two, three, _elsewhere) = panel.ui, maps
     tick(ui.compareList, "one", "two", "three")
     ui.compareButton.click()
@@ -216,8 +216,8 @@ def test_differences_are_shown_and_taken_away(panel: Any, maps: list[Any]) -> No
     before = {n.GetID() for n in slicer.mrmlScene.GetNodes()}
     ui.differenceCheck.click()
     assert shown(1) is two and [label(i) for i in (1, 2, 3)] == ["two", "one − two", "three − two"]
-    found = slicer.util.arrayFromVolume(shown(3))
-    assert np.array_equal(found, slicer.util.arrayFromVolume(three) - slicer.util.arrayFromVolume(two))
+    differences = slicer.util.arrayFromVolume(shown(3))
+    assert np.array_equal(differences, slicer.util.arrayFromVolume(three) - slicer.util.arrayFromVolume(two))
     assert "one − two" not in [ui.compareList.item(i).text() for i in range(ui.compareList.count())]
     slicer.util.updateVolumeFromArray(three, slicer.util.arrayFromVolume(two))
     assert not slicer.util.arrayFromVolume(shown(3)).any()  # a map that was made anew
@@ -229,7 +229,7 @@ def test_differences_are_shown_and_taken_away(panel: Any, maps: list[Any]) -> No
     assert ui.compareNote.text() == "'elsewhere' lies on another grid than 'two'; no difference can be shown."
 
 
-def test_two_maps_are_shown_in_turn_by_button_and_key(panel: Any, maps: list[Any], app: Any) -> None:
+def test_two_maps_alternate_by_button_and_key(panel: Any, maps: list[Any], app: Any) -> None:
     ui = panel.ui
     assert not ui.blinkButton.isEnabled()
     tick(ui.compareList, "one", "two", "three")
@@ -237,11 +237,11 @@ def test_two_maps_are_shown_in_turn_by_button_and_key(panel: Any, maps: list[Any
     ui.otherMapSelector.setCurrentNode(maps[2])
     ui.compareButton.click()
     view(1).sliceLogic().SetSliceOffset(3.0)
-    seen = []
+    pictures = []
     for press in (ui.blinkButton.click, panel._comparison._shortcut.activated.emit, ui.blinkButton.click):
         press()
-        seen.append((shown(1).GetName(), label(1), view(1).mrmlSliceNode().GetSliceOffset()))
-    assert seen == [("one", "one", 3.0), ("three", "three", 3.0), ("one", "one", 3.0)]
+        pictures.append((shown(1).GetName(), label(1), view(1).mrmlSliceNode().GetSliceOffset()))
+    assert pictures == [("one", "one", 3.0), ("three", "three", 3.0), ("one", "one", 3.0)]
     first = view_image(view(1))
     ui.blinkButton.click()
     assert (view_image(view(1)) != first).any()

@@ -1,4 +1,4 @@
-"""Scans from Slicer's DICOM database and in sequences: what is found of them, and what is still asked for."""
+"""Scans from Slicer's DICOM database and in sequences: what DICOM says, and what is still asked for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import slicer
 
-from Testing.Slicer.steps import TIMES, apply, arguments, command_line, give_scan, tick, ticked
+from Testing.Slicer.steps import TIMES, apply, arguments, command_line, enter_scan, tick, ticked
 
 Wait = Callable[..., None]
 pytestmark = pytest.mark.usefixtures("clean")
@@ -42,7 +42,7 @@ def dicom(scan: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[tuple[s
     return values
 
 
-def test_a_scan_from_dicom_is_found_and_needs_nothing_typed(
+def test_a_scan_from_dicom_needs_nothing_typed(
     panel: Any, dicom: Any, scan: dict[str, Any], files: Path, tmp_path_factory: Any, wait_until: Wait
 ) -> None:
     ui = panel.ui
@@ -56,8 +56,8 @@ def test_a_scan_from_dicom_is_found_and_needs_nothing_typed(
     tick(ui.methodList, "tkd")
     apply(panel, wait_until)
     chi = slicer.util.getNode("phase 1 QSM TKD")
-    known = command_line(files, tmp_path_factory.mktemp("known"), "--te", *TIMES, "--b0", 3)
-    assert np.array_equal(slicer.util.arrayFromVolume(chi), known)
+    expected = command_line(files, tmp_path_factory.mktemp("known"), "--te", *TIMES, "--b0", 3)
+    assert np.array_equal(slicer.util.arrayFromVolume(chi), expected)
     assert chi.GetAttribute("IR2QSM.Field.sources.echo_times") == "header"
     images = chi.GetAttribute("IR2QSM.Field.images")
     assert "SIEMENS" in images and "study" not in images
@@ -66,7 +66,7 @@ def test_a_scan_from_dicom_is_found_and_needs_nothing_typed(
     assert "2. 11 ms: phase 2" in ui.scanNote.text()
 
 
-def test_what_dicom_leaves_open_is_asked_for_and_ge_s_sign_is_turned(
+def test_missing_headers_are_asked_for_and_the_sign_of_ge_is_inverted(
     panel: Any, dicom: dict[tuple[str, str], str], scan: dict[str, Any], wait_until: Wait
 ) -> None:
     from IR2QSMGui.scene import scan as acquisition
@@ -91,7 +91,7 @@ def test_what_dicom_leaves_open_is_asked_for_and_ge_s_sign_is_turned(
     panel.ui.fieldSelector.setCurrentNode(scan["phase 1"])
     wait_until(lambda: "Looks like" in panel.ui.fieldNote.text(), 240)
     assert ticked(panel.ui.echoList) == ticked(panel.ui.magnitudeList) == set()
-    give_scan(panel)
+    enter_scan(panel)
     panel.ui.echoTimesEdit.setText("")
     panel.ui.b0Spin.setValue(0.0)
     assert panel.ui.scanNote.text().startswith("'phase 2' holds the slices of several echoes")
@@ -103,7 +103,7 @@ def test_what_dicom_leaves_open_is_asked_for_and_ge_s_sign_is_turned(
     assert panel.ui.scanNote.text() == "The field strength of 'phase 1' is not known; enter B0 in tesla."
 
 
-def test_a_sequence_is_the_echoes_that_it_holds(
+def test_a_sequence_is_taken_as_its_echoes(
     panel: Any, scan: dict[str, Any], files: Path, tmp_path_factory: Any, wait_until: Wait
 ) -> None:
     proxies = {}
@@ -125,5 +125,5 @@ def test_a_sequence_is_the_echoes_that_it_holds(
     tick(panel.ui.methodList, "tkd")
     wait_until(panel.ui.applyButton.isEnabled, 240)
     apply(panel, wait_until)
-    known = command_line(files, tmp_path_factory.mktemp("known"), "--te", *TIMES, "--b0", 3)
-    assert np.array_equal(slicer.util.arrayFromVolume(slicer.util.getNode("all phase QSM TKD")), known)
+    expected = command_line(files, tmp_path_factory.mktemp("known"), "--te", *TIMES, "--b0", 3)
+    assert np.array_equal(slicer.util.arrayFromVolume(slicer.util.getNode("all phase QSM TKD")), expected)

@@ -26,7 +26,7 @@ def test_a_panel_is_loaded_and_a_click_reaches_its_code(toy: Any, wait_until: Ca
     toy.ui.note.setText("me")
     toy.ui.strength.setValue(0.0)
     toy.ui.apply.click()
-    wait_until(lambda: toy.code is not None, 20)
+    wait_until(lambda: toy.code is not None, 60)
     assert (toy.code, toy.lines) == (0, ["me"])
     assert slicer.modules.ToyInstance.started
 
@@ -88,9 +88,9 @@ def test_nothing_of_pyside_is_in_qt() -> None:
 def test_a_killed_process_is_reported(toy: Any, wait_until: Callable[..., None]) -> None:
     toy.node.strength, toy.node.note = 2.0, "killed"
     toy.ui.apply.click()
-    wait_until(lambda: toy.lines, 20)
+    wait_until(lambda: toy.lines, 60)
     toy.process.kill()
-    wait_until(lambda: toy.code is not None, 1)
+    wait_until(lambda: toy.code is not None, 60)
     assert toy.code == -9
 
 

@@ -76,12 +76,12 @@ def test_nodes_of_several_classes_need_none_among_them(scene: Any) -> None:
 
 
 def test_one_change_of_many_parameters_is_one_event(toy: Any) -> None:
-    seen: list[str] = []
-    tag = toy.node.AddObserver("ModifiedEvent", lambda *_: seen.append(toy.ui.note.text()))
+    events: list[str] = []
+    tag = toy.node.AddObserver("ModifiedEvent", lambda *_: events.append(toy.ui.note.text()))
     with slicer.util.NodeModify(toy.node):
         toy.node.strength, toy.node.note = 0.1, "b"
     toy.node.RemoveObserver(tag)
-    assert len(seen) == 1
+    assert len(events) == 1
 
 
 @pytest.mark.parametrize("ending", ["mrb", "mrml"])
@@ -101,10 +101,10 @@ def test_parameters_are_saved_with_the_scene(toy: Any, volume: Callable[..., Any
 def test_a_reloaded_module_keeps_its_parameters(toy: Any) -> None:
     toy.node.note = "kept"
     toy.onReload()
-    again = slicer.modules.ToyWidget
-    assert toy.clean and again is not toy
-    again.enter()
-    assert again.node.note == "kept" and again.ui.note.text() == "kept"
+    reloaded = slicer.modules.ToyWidget
+    assert toy.clean and reloaded is not toy
+    reloaded.enter()
+    assert reloaded.node.note == "kept" and reloaded.ui.note.text() == "kept"
 
 
 def test_a_widget_that_is_gone_hears_nothing(toy: Any) -> None:

@@ -62,7 +62,7 @@ def test_wrapped_phase_is_recognised_and_not_taken_without_its_magnitude(
     screenshot(ready.parent, "panel-problem", 300)
 
 
-def test_an_empty_mask_and_one_on_another_grid_are_told(ready: Any, sample: Any) -> None:
+def test_an_empty_mask_is_refused_and_one_on_another_grid_noted(ready: Any, sample: Any) -> None:
     empty = slicer.modules.volumes.logic().CloneVolume(sample[1], "empty")
     slicer.util.updateVolumeFromArray(empty, np.zeros_like(slicer.util.arrayFromVolume(sample[1])))
     ready.ui.maskSelector.setCurrentNode(empty)
@@ -117,7 +117,7 @@ def test_the_output_cannot_be_the_input(ready: Any, sample: Any) -> None:
     assert "would replace its own input" in ready.ui.statusLabel.text()
 
 
-def test_a_wrong_b0_direction_is_refused_and_the_volume_s_own_is_shown(ready: Any) -> None:
+def test_a_wrong_b0_direction_is_refused_and_that_of_the_volume_shown(ready: Any) -> None:
     assert ready.ui.b0DirectionEdit.placeholderText() == "from the volume: 0 0 1"
     ready.ui.b0DirectionEdit.setText("0 0")
     assert not ready.ui.applyButton.isEnabled() and "three numbers" in ready.ui.statusLabel.text()
@@ -127,7 +127,7 @@ def test_a_wrong_b0_direction_is_refused_and_the_volume_s_own_is_shown(ready: An
 
 @pytest.mark.parametrize("attribute", ["IR2QSM.Kind", "IR2QSM.OnTheWay"])  # the latter of the version before
 @pytest.mark.parametrize(("kind", "name", "row"), [("totalfield", "Total field", 1), ("localfield", "Local field", 0)])
-def test_a_field_that_was_made_here_says_itself_what_it_is(
+def test_kind_and_unit_of_a_field_made_here_come_from_its_node(
     panel: Any, sample: Any, wait_until: Wait, attribute: str, kind: str, name: str, row: int
 ) -> None:
     from IR2QSMGui.scene import nodes

@@ -47,7 +47,7 @@ def test_a_segment_or_a_label_can_be_chosen(ready: Any, sample: Any, wait_until:
     assert not ready.ui.applyButton.isEnabled() and "no longer in" in ready.ui.maskNote.text()
 
 
-def test_a_segmentation_on_another_grid_is_told_and_an_empty_segment_refused(
+def test_a_segmentation_on_another_grid_is_noted_and_an_empty_segment_refused(
     ready: Any, sample: Any, wait_until: Wait
 ) -> None:
     node = segmentation_of(sample[1])
@@ -72,8 +72,8 @@ def test_a_segmentation_on_another_grid_is_told_and_an_empty_segment_refused(
     assert ready.ui.maskNote.text() == "The mask lies on another grid; it will be resampled to the field's."
     ready.ui.uncertaintyCheck.click()
     apply(ready, wait_until)
-    told = "lies on another grid and was resampled to that of the field."
-    assert told in ready.ui.statusLabel.text() and told in ready.ui.logText.toPlainText()
+    sentence = "lies on another grid and was resampled to that of the field."
+    assert sentence in ready.ui.statusLabel.text() and sentence in ready.ui.logText.toPlainText()
     values = slicer.util.arrayFromVolume(slicer.util.getNode("field QSM IR2QSM"))
     assert (values != 0).sum() == pytest.approx(drawn.sum(), rel=0.02) and values[drawn].std() > 0.01
 
@@ -88,8 +88,8 @@ def test_the_voxels_of_segments_are_those_that_slicer_exports(panel: Any, sample
     second = node.GetSegmentation().AddEmptySegment("box", "box")
     slicer.util.updateSegmentBinaryLabelmapFromArray(overlapping, node, second, sample[1])
     for segment in (first, second):
-        found, told = masks.mask_on(node, segment, sample[0])
-        assert np.array_equal(found, slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, sample[0]) != 0)
-        assert told == ""
-    both, _told = masks.mask_on(node, "", sample[0])
+        voxels, sentence = masks.mask_on(node, segment, sample[0])
+        assert np.array_equal(voxels, slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, sample[0]) != 0)
+        assert sentence == ""
+    both, _sentence = masks.mask_on(node, "", sample[0])
     assert np.array_equal(both > 0, (slicer.util.arrayFromVolume(sample[1]) > 0) | (overlapping > 0))

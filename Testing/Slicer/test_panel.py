@@ -37,7 +37,7 @@ def test_devices_are_listed_when_advanced_is_opened(
     screenshot(ready.parent, "panel-advanced", 300)
 
 
-def test_imported_weights_are_used_and_missed_when_gone(
+def test_imported_weights_are_used_and_refused_when_gone(
     ready: Any, wait_until: Wait, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: Any
 ) -> None:
     bundled = Path(__file__).resolve().parents[2] / "Resources" / "Models" / "ir2qsm.safetensors"
@@ -59,7 +59,7 @@ def test_imported_weights_are_used_and_missed_when_gone(
     assert ready.ui.applyButton.isEnabled()
 
 
-def test_a_checkpoint_that_is_none_is_refused_in_words(
+def test_a_file_that_is_no_checkpoint_is_refused(
     ready: Any, wait_until: Wait, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: Any
 ) -> None:
     path = tmp_path_factory.mktemp("weights") / "model.pth"
@@ -99,7 +99,7 @@ def test_nothing_is_clipped_at_300_pixels(ready: Any, screenshot: Callable[..., 
         getattr(ready.ui, f"{name}Section").click()
     wait_until(lambda: "GB free" in ready.ui.deviceSelector.itemText(1), 60)
     screenshot(ready.parent, "panel-open", 300)
-    seen = 0
+    n_texts = 0
     for widget in ready.parent.findChildren(QWidget):
         if not widget.isVisibleTo(ready.parent) or not isinstance(widget, QLabel | QAbstractButton | QComboBox):
             continue
@@ -109,8 +109,8 @@ def test_nothing_is_clipped_at_300_pixels(ready: Any, screenshot: Callable[..., 
             assert widget.height() >= widget.heightForWidth(widget.width()), text
         elif text and not text.startswith("Intel") and widget is not ready.ui.deviceSelector:
             assert QFontMetrics(widget.font()).horizontalAdvance(text.replace("&", "")) <= room, text
-            seen += 1
-    assert seen > 40
+            n_texts += 1
+    assert n_texts > 40
 
 
 def test_every_control_says_what_it_does(panel: Any) -> None:

@@ -87,7 +87,7 @@ def test_a_launcher_that_ends_abnormally_is_one_clear_message(
     for process in workers():
         if process.children() == []:
             process.kill()
-    wait_until(lambda: ready.ui.applyButton.text() == "Apply", 10)
+    wait_until(lambda: ready.ui.applyButton.text() == "Apply", 60)
     assert ready.ui.statusLabel.text().startswith("The worker was ended by the system, most likely because memory ran")
     assert "abnormally" not in ready.ui.statusLabel.text()
     launcher.write_text("#!/bin/sh\necho 'ImportError: libtorch.so: cannot open shared object file' >&2\nexit 1\n")
@@ -102,11 +102,11 @@ def test_a_launcher_that_ends_abnormally_is_one_clear_message(
 
 
 def colours_of(table: Any) -> list[list[float]]:
-    found: list[list[float]] = []
+    colours: list[list[float]] = []
     for i in range(table.GetNumberOfColors()):
-        found.append([0.0] * 4)
-        assert table.GetColor(i, found[-1])
-    return found
+        colours.append([0.0] * 4)
+        assert table.GetColor(i, colours[-1])
+    return colours
 
 
 def test_map_colours_legend_and_layout_come_back_with_the_scene(
@@ -118,17 +118,17 @@ def test_map_colours_legend_and_layout_come_back_with_the_scene(
     ready.ui.sideBySideButton.click()
     name = "field QSM IR2QSM"
     table = slicer.util.getNode(name).GetDisplayNode().GetColorNode()
-    known = colours_of(table)
-    assert len(known) == 256 and known[0][2] > known[0][0] + 0.3 and known[255][0] > known[255][2] + 0.3
-    assert min(known[127][:3]) > 0.9  # white at zero
+    expected = colours_of(table)
+    assert len(expected) == 256 and expected[0][2] > expected[0][0] + 0.3 and expected[255][0] > expected[255][2] + 0.3
+    assert min(expected[127][:3]) > 0.9  # white at zero
     assert slicer.util.saveScene(str(path))
     slicer.mrmlScene.Clear(False)
     slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
     slicer.util.loadScene(str(path))
     chi = slicer.util.getNode(name)
-    found = chi.GetDisplayNode().GetColorNode()
-    assert found.GetName() == "IR2QSM diverging"
-    assert np.allclose(colours_of(found), known, atol=0.01)
+    colours = chi.GetDisplayNode().GetColorNode()
+    assert colours.GetName() == "IR2QSM diverging"
+    assert np.allclose(colours_of(colours), expected, atol=0.01)
     legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(chi)
     assert legend.GetTitleText() == "Susceptibility [ppm]" and legend.GetVisibility()
     assert chi.GetVoxelValueUnits().GetCodeValue() == "ppm"

@@ -53,12 +53,12 @@ def test_the_console_gives_the_voxels_of_the_command_line(
     command = [sys.executable, "-m", "IR2QSMLib", "reconstruct", "field.nrrd", "mask.nrrd", "-o", "chi.nrrd"]
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     subprocess.run([*command, "--progress", "none"], cwd=tmp_path, check=True)
-    known = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "chi.nrrd")))
-    assert np.array_equal(slicer.util.arrayFromVolume(chi), known)
-    assert known.std() > 0.001  # small, as no susceptibility explains such a field
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "chi.nrrd")))
+    assert np.array_equal(slicer.util.arrayFromVolume(chi), expected)
+    assert expected.std() > 0.001  # small, as no susceptibility explains such a field
 
 
-def test_what_does_not_fit_is_an_exception_with_the_panel_s_words(logic: Any, sample: tuple[Any, Any]) -> None:
+def test_unusable_inputs_are_exceptions_with_the_sentences_of_the_panel(logic: Any, sample: tuple[Any, Any]) -> None:
     from IR2QSMGui.parameters import InputProblem
     from IR2QSMGui.run.worker import WorkerFailed
 
@@ -102,10 +102,10 @@ def test_options_reach_the_library(logic: Any, sample: tuple[Any, Any]) -> None:
         {"method": "tikhonov"},
     ):
         chi = logic.reconstruct(field, mask, **{"method": "tkd", **options})
-        found = slicer.util.arrayFromVolume(chi)
-        assert np.abs(found - plain).max() > 1e-4, options
+        values = slicer.util.arrayFromVolume(chi)
+        assert np.abs(values - plain).max() > 1e-4, options
         if options.get("reference") is half:
-            assert abs(found[labels == 3].mean()) < 1e-5 and chi.GetAttribute("IR2QSM.Reference") == "half"
+            assert abs(values[labels == 3].mean()) < 1e-5 and chi.GetAttribute("IR2QSM.Reference") == "half"
     part = slicer.util.arrayFromVolume(logic.reconstruct(field, half, method="tkd", mask_part="3"))
     assert part[labels == 3].std() > 0.01 and not part[labels != 3].any()
 

@@ -37,11 +37,11 @@ def test_parameters_survive_a_reload_of_the_module(ready: Any) -> None:
     ready.ui.windowSelector.setCurrentIndex(2)
     ready.ui.uncertaintyCheck.click()
     ready.onReload()
-    again = slicer.modules.IR2QSMWidget
-    assert again is not ready
-    again.enter()
-    assert again.ui.windowSelector.currentIndex() == 2 and not again.ui.uncertaintyCheck.isChecked()
-    assert again.ui.fieldSelector.currentNode().GetName() == "field"
+    reloaded = slicer.modules.IR2QSMWidget
+    assert reloaded is not ready
+    reloaded.enter()
+    assert reloaded.ui.windowSelector.currentIndex() == 2 and not reloaded.ui.uncertaintyCheck.isChecked()
+    assert reloaded.ui.fieldSelector.currentNode().GetName() == "field"
 
 
 def test_a_window_set_elsewhere_is_left_alone(ready: Any, wait_until: Wait) -> None:
@@ -78,7 +78,7 @@ def test_a_status_does_not_outlive_its_scene(panel: Any, sample: Any, tmp_path_f
         assert panel.ui.statusLabel.text() == ""
 
 
-def test_a_node_that_is_removed_is_chosen_no_more_and_no_other_in_its_place(panel: Any, sample: Any) -> None:
+def test_nothing_is_chosen_in_place_of_a_node_that_is_removed(panel: Any, sample: Any) -> None:
     slicer.modules.volumes.logic().CloneVolume(sample[0], "other")
     panel.ui.fieldSelector.setCurrentNode(sample[0])
     panel.ui.maskSelector.setCurrentNode(sample[1])

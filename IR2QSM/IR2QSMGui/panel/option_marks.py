@@ -8,6 +8,7 @@ from typing import Any
 from IR2QSMGui.panel.widgets import PROBLEM_STYLE
 
 CONTROLS = {
+    "accept_filtered": ("acceptFilteredCheck",),
     "b0": ("b0Label",),
     "b0_direction": ("b0DirectionLabel",),
     "background": ("backgroundLabel",),

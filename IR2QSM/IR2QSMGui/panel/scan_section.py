@@ -25,6 +25,7 @@ PHASE_CONTROLS = (
     "echoTimesLabel",
     "echoTimesEdit",
     "bipolarCheck",
+    "acceptFilteredCheck",
     "phaseRangeLabel",
     "phaseRangeEdit",
 )

@@ -35,6 +35,8 @@ class Options:
     """For phase: even echoes were read out backwards."""
     phase_range: tuple[float, float] | None = None
     """For phase: the numbers that stand for −π and π; recognised by their range when None."""
+    accept_filtered: bool = False
+    """For phase: use it though it seems high-pass filtered, for its small vessels only."""
     background: str | None = None
     """Removal of the background field, "v-sharp", "pdf" or "lbv"; the library's own when None."""
     keep: bool = False
@@ -115,6 +117,8 @@ class Options:
             arguments += ["--flip-sign"]
         if self.bipolar:
             arguments += ["--bipolar"]
+        if self.accept_filtered:
+            arguments += ["--accept-filtered"]
         if self.phase_range is not None:
             arguments += ["--phase-range", *(repr(float(x)) for x in self.phase_range)]
         if self.background is not None:
@@ -186,6 +190,7 @@ class Options:
             flip_sign=parameters.flipSign and not local,
             keep=parameters.keep and not local,
             bipolar=parameters.bipolar and phase,
+            accept_filtered=parameters.acceptFiltered and phase,
             phase_range=range_in(parameters.phaseRange) if phase else None,
             background=None if local else parameters.background.value,
             mask_part=parameters.maskPart,
