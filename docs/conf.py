@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import GenericAlias
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -24,10 +25,16 @@ myst_heading_anchors = 3
 suppress_warnings = ["myst.xref_missing"]  # links to files of the repository that are no pages
 
 
-def escape_bars(app, what, name, obj, options, lines):
-    """|k| is a length in our docstrings, and not a substitution of reStructuredText."""
-    lines[:] = [line.replace("|", "\\|") if ">>>" not in line else line for line in lines]
+def escape_marks(app, what, name, obj, options, lines):
+    """|k| is a length and * a convolution in our docstrings, and no marks of reStructuredText."""
+    lines[:] = [line.replace("|", r"\|").replace("*", r"\*") for line in lines]
+
+
+def skip_aliases(app, what, name, obj, skip, options):
+    """Names of types, such as `tuple[str, int]`, have no signature to show."""
+    return True if isinstance(obj, GenericAlias) else skip
 
 
 def setup(app):
-    app.connect("autodoc-process-docstring", escape_bars)
+    app.connect("autodoc-process-docstring", escape_marks, priority=100)
+    app.connect("autodoc-skip-member", skip_aliases)
