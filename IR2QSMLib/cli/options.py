@@ -51,7 +51,12 @@ def add_field_metadata(p: argparse.ArgumentParser, *, one_magnitude: bool = True
     p.add_argument(
         "--noise", type=Path, metavar="FILE", help="medi, and pdf of a total field: standard error, in the field's unit"
     )
-    p.add_argument("--csf", type=Path, metavar="FILE", help="medi: the ventricles, made uniform (--reference none: 0)")
+    p.add_argument(
+        "--csf",
+        type=Path,
+        metavar="FILE",
+        help="medi: the ventricles, in which χ is made uniform (0 with --reference none)",
+    )
     p.add_argument("--non-finite", choices=NON_FINITE, default="refuse", help="NaN or Inf inside the mask")
     p.add_argument("--reference", default="mean", metavar="mean|none|LABELMAP", help="region whose mean χ is zero")
 

@@ -15,7 +15,7 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import Phase
 
 NOISE_SHARE = 0.1
-"""Share of the mask beside wraps from which the phase is noise, in which neither side of a wrap is right."""
+"""The phase is taken for noise where more than this share of the mask lies beside wraps."""
 MIN_PIECE = 0.01
 """Share of a mask's largest piece below which a piece that was cut off is dropped."""
 

@@ -15,8 +15,8 @@ from IR2QSMLib.field.background import STAGE, FieldBox
 from IR2QSMLib.physics.sphere import SphericalMeanFilter
 
 HUMAN_HALF_WIDTH = 30.0
-"""Half the middle one of a mask's three widths [mm] from which on the radii are those of human heads, infants' and
-slabs' included; mice have 4 to 5, rats 7 to 10."""
+"""Half of a mask's middle width [mm] below which the radii shrink with the head. Human heads, infants' and slabs
+included, have more; mice have 4 to 5, rats 7 to 10."""
 
 
 @dataclass(frozen=True)
