@@ -7,8 +7,8 @@ from torch import Tensor
 
 SPATIAL_AXES = (-3, -2, -1)
 MIN_ANTICORRELATION = 0.1
-"""Slices alternate where neighbouring ones are correlated at less than minus this share of the signal's power and of the
-correlation within a slice. Noise is correlated along no axis."""
+"""Slices alternate where neighbouring ones are correlated at less than minus this share of the signal's power and of
+the correlation within a slice. Noise is correlated along no axis."""
 
 
 def slices_alternate(signal: Tensor, axis: int = -1) -> bool:

@@ -25,8 +25,8 @@ MIN_WRAPS = 1e-3
 MIN_BIN = 2e-3
 """Share of the voxels that each eighth of a phase's range holds at least; a field's range ends in outliers."""
 MAX_ASYMMETRY = 2.0
-"""Jumps of wrapped phase go from the bottom of its range to the top. The distance of their upper ends from the top may be
-this many times that of their lower ends from the bottom; at the edge of a bright object they end at all heights."""
+"""Jumps of wrapped phase go from the bottom of its range to the top. The distance of their upper ends from the top may
+be this many times that of their lower ends from the bottom; at the edge of a bright object they end at all heights."""
 UNWRAPPED = "radians, unwrapped already"
 
 

@@ -22,8 +22,8 @@ from IR2QSMLib.io.length_units import require_believable
 UNITS_OF_LENGTH = {1: ("m", 1e3), 3: ("µm", 1e-3)}
 """Codes of xyzt_units: the unit and its millimetres; all others mean mm. ITK converts them, too."""
 ROUNDING_ERROR = 1e-6
-"""Rounding error of 1 − b² − c² − d², b, c and d a header's quaternion in single precision: 1.2e-7, and what programs that
-wrote the header before have added to it."""
+"""Rounding error of 1 − b² − c² − d², b, c and d a header's quaternion in single precision: 1.2e-7, and what programs
+that wrote the header before have added to it."""
 
 
 def read_header(path: Path) -> nibabel.Nifti1Header:
