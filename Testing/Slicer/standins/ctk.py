@@ -1,7 +1,15 @@
 """The CTK widgets that a module's panel may use, on PySide6."""
 
 from PySide6.QtCore import Property, QEvent, QSize, Qt, Signal
-from PySide6.QtWidgets import QAbstractButton, QMessageBox, QStyle, QStyleOptionButton, QStylePainter, QWidget
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QMessageBox,
+    QSizePolicy,
+    QStyle,
+    QStyleOptionButton,
+    QStylePainter,
+    QWidget,
+)
 from qt import WIDGETS
 
 
@@ -11,6 +19,7 @@ class ctkCollapsibleButton(QAbstractButton):
     def __init__(self, parent=None):
         super().__init__(parent)
         self._collapsed, self._folded, self._header = False, [], self.fontMetrics().height() + 8
+        self.setSizePolicy(QSizePolicy.Preferred, QSizePolicy.Preferred)
         self.setCheckable(True)
         self.setChecked(True)
         self.toggled.connect(lambda checked: self.setCollapsed(not checked))
