@@ -1,9 +1,8 @@
-"""Several methods in one go, and maps beside each other: linked views, one window, differences, two in turn."""
+"""Maps beside each other: linked views, one window, differences, two that alternate."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,8 @@ import qt
 import slicer
 
 from Testing.Slicer.slice_pictures import view_image
-from Testing.Slicer.steps import tick, volumes, workers
+from Testing.Slicer.steps import tick
+from Testing.Slicer.view_steps import label, shown, view, window
 
 Wait = Callable[..., None]
 pytestmark = pytest.mark.usefixtures("clean")
@@ -20,25 +20,6 @@ pytestmark = pytest.mark.usefixtures("clean")
 
 def ticked(ticks: Any) -> list[str]:
     return [ticks.item(i).text() for i in range(ticks.count()) if ticks.item(i).checkState() == qt.Qt.Checked]
-
-
-def view(i: int) -> Any:
-    return slicer.app.layoutManager().sliceWidget(f"IR2QSM{i}")
-
-
-def shown(i: int) -> Any:
-    return slicer.mrmlScene.GetNodeByID(view(i).mrmlSliceCompositeNode().GetBackgroundVolumeID() or "")
-
-
-def window(node: Any) -> tuple[float, float]:
-    display = node.GetDisplayNode()
-    return round(display.GetWindowLevelMin(), 6), round(display.GetWindowLevelMax(), 6)
-
-
-def label(i: int) -> str:
-    """What the module wrote into the corner of a view."""
-    props = view(i).sliceView().renderWindow().GetRenderers().GetFirstRenderer().GetViewProps()
-    return "".join(p.GetInput() for p in props if p.GetObjectName() == "IR2QSM name")
 
 
 @pytest.fixture
@@ -55,113 +36,6 @@ def maps(panel: Any) -> list[Any]:
         node.GetDisplayNode().AutoWindowLevelOff()
         node.GetDisplayNode().SetWindowLevelMinMax(-0.1, 0.1)
     return made
-
-
-@pytest.fixture
-def all_ready(ready: Any, sample: Any, wait_until: Wait) -> Any:
-    """The panel with all that any method needs, every method ticked."""
-    _field, mask = sample
-    chi = slicer.util.loadVolume(str(Path(ready.resourcePath("SampleData/chi.nrrd"))), {"show": False})
-    values = slicer.util.arrayFromVolume(mask) * (100.0 - 200.0 * slicer.util.arrayFromVolume(chi))
-    slicer.util.updateVolumeFromArray(chi, values.astype(np.float32))
-    chi.SetName("magnitude")
-    ready.ui.methodsSection.click()
-    names = [ready.ui.methodList.item(i).text() for i in range(ready.ui.methodList.count())]
-    assert len(names) == 10 and {"ir2qsm", "tkd", "tikhonov", "tv", "ilsqr", "medi"} <= set(names)
-    tick(ready.ui.methodList, *names)
-    ready.ui.magnitudeSelector.setCurrentNode(chi)
-    ready.ui.b0Spin.setValue(3.0)
-    ready.ui.echoTimeSpin.setValue(20.0)
-    ready.ui.uncertaintyCheck.click()
-    return ready
-
-
-# -- methods ----------------------------------------------------------------------------------------------------------
-
-
-def test_methods_come_from_the_library_with_their_needs(
-    ready: Any, wait_until: Wait, screenshot: Callable[..., Path]
-) -> None:
-    ui = ready.ui
-    assert ticked(ui.methodList) == ["ir2qsm"] and "doi 10." in ui.methodList.item(0).toolTip()
-    ui.methodsSection.click()
-    assert not ui.magnitudeSelector.isHidden() and not ui.automaticCheck.isEnabled()
-    tick(ui.methodList)
-    assert ui.methodsNote.text() == "Tick at least one method." and not ui.applyButton.isEnabled()
-    tick(ui.methodList, "tv", "medi")
-    assert ui.methodsNote.text() == "Needed for medi: B0, the echo time, the magnitude image."
-    assert not ui.applyButton.isEnabled() and not ui.magnitudeSelector.isHidden() and not ui.b0Spin.isHidden()
-    screenshot(ready.parent, "panel-methods", 300)
-    tick(ui.methodList, "tv")
-    assert ui.applyButton.isEnabled() and ui.automaticCheck.isEnabled() and ui.magnitudeSelector.isHidden()
-    ui.automaticCheck.click()
-    assert [o.arguments()[-2:] for o in ready._choice().options()] == [["--regularisation", "auto"]]
-    tick(ui.methodList, "tkd", "tv")
-    ui.chiSelector.setCurrentNode(ready._parameters.field)
-    assert "Several methods make several maps" in ui.statusLabel.text() and not ui.applyButton.isEnabled()
-
-
-def test_all_methods_run_also_after_a_cancelled_series(
-    all_ready: Any, sample: Any, wait_until: Wait, screenshot: Callable[..., Path], render_slices: Callable[..., Path]
-) -> None:
-    ui, names = all_ready.ui, ticked(all_ready.ui.methodList)
-    before = volumes()
-    ui.applyButton.click()
-    wait_until(lambda: "lpcnn (4 of 10): " in ui.statusLabel.text(), 240)
-    screenshot(all_ready.parent, "panel-several", 300)
-    assert 300 <= ui.progressBar.value() < 400
-    ui.applyButton.click()
-    wait_until(lambda: ui.applyButton.text() == "Apply", 60)
-    assert ui.statusLabel.text() == f"Cancelled; what was finished stays: {', '.join(names[:3])}."
-    finished = [f"field QSM {name.upper()}" for name in names[:3]]
-    assert volumes() == [*before, *finished] and workers() == []
-    for name in finished:
-        slicer.mrmlScene.RemoveNode(slicer.util.getNode(name))
-    ui.applyButton.click()
-    wait_until(lambda: ui.applyButton.text() == "Apply", 300, "the end of all methods")
-    assert ui.statusLabel.text().startswith("Done in ")
-    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-    made = [node for node in nodes if node.GetNodeReference("IR2QSM.field")]
-    inside = slicer.util.arrayFromVolume(sample[1]) > 0
-    values = np.array([slicer.util.arrayFromVolume(node)[inside] for node in made])
-    assert (np.abs(np.corrcoef(values)) > 0.5).all() and len({v.std() for v in values}) == len(made)
-    assert [node.GetAttribute("IR2QSM.Method.name") for node in made] == names
-    assert [shown(i + 1) for i in range(len(made))] == made
-    for name, node in zip(names, made, strict=True):
-        node.SetName(f"field QSM {name.upper()}")
-    assert [label(i + 1) for i in range(len(made))] == [node.GetName() for node in made]
-    for i in range(len(made)):
-        node, first = view(i + 1).mrmlSliceNode(), view(1).mrmlSliceNode()
-        assert view(i + 1).mrmlSliceCompositeNode().GetLinkedControl()
-        assert node.GetSliceOffset() == first.GetSliceOffset() and node.GetFieldOfView() == first.GetFieldOfView()
-    views = [f"IR2QSM{i + 1}" for i in range(len(made))]
-    render_slices(made, "comparison", views=views, columns=5)
-    ui.baseMapSelector.setCurrentNode(made[0])
-    ui.differenceCheck.click()
-    assert label(10) == "MEDI − IR2QSM"
-    render_slices([made[0]], "differences", views=views, columns=5)
-    ui.methodsSection.click()
-    ui.compareSection.click()
-    screenshot(all_ready.parent, "panel-compare", 300)
-
-
-def test_a_method_that_fails_is_named_and_the_others_are_tried(
-    ready: Any, sample: Any, wait_until: Wait, tmp_path_factory: Any
-) -> None:
-    flat = slicer.modules.volumes.logic().CloneVolume(sample[0], "flat")
-    slicer.util.updateVolumeFromArray(flat, np.ones_like(slicer.util.arrayFromVolume(flat)))
-    ready.ui.magnitudeSelector.setCurrentNode(flat)
-    ready.ui.b0Spin.setValue(3.0)
-    ready.ui.echoTimeSpin.setValue(20.0)
-    tick(ready.ui.methodList, "tkd", "tikhonov", "medi")
-    ready.ui.applyButton.click()
-    wait_until(lambda: ready.ui.applyButton.text() == "Apply", 60)
-    text = ready.ui.statusLabel.text()
-    assert text.startswith("medi: The magnitude is empty, flat") and "Done in" in text
-    assert {"field QSM TKD", "field QSM TIKHONOV"} <= set(volumes()) and "field QSM MEDI" not in volumes()
-
-
-# -- comparing --------------------------------------------------------------------------------------------------------
 
 
 def test_ticked_maps_are_laid_out_in_views_that_move_together(panel: Any, maps: list[Any]) -> None:
