@@ -8,7 +8,6 @@ from torch import Tensor
 
 from IR2QSMLib.core.errors import FieldInvalid
 from IR2QSMLib.core.volumes import TotalField
-from IR2QSMLib.field.sign import BRAIN_VOLUMES
 from IR2QSMLib.io.acquisition import Acquisition
 
 SMOOTHING = 0.11
@@ -17,6 +16,8 @@ volume: about 11 mm in a head (docs/experiments/2026-12-01-filtered-phase.md).""
 MIN_COARSE_TO_FINE = 1.9
 """Standard deviation of the coarse field over that of the fine field below which the phase was filtered: unfiltered
 heads have 2.6 and more, filtered ones mostly 1.4 and less (the same page)."""
+HEAD_VOLUMES = (3e5, 6e6)
+"""Smallest and largest mask [mm³] of a human head, from a newborn's brain to a head with its skin."""
 ADVICE = (
     "χ from it would be wrong; export the unfiltered phase. To use it nevertheless, for its small vessels only, say "
     "--accept-filtered."
@@ -54,12 +55,12 @@ def refuse_marked_as_filtered(acquisition: Acquisition) -> None:
 
 
 def refuse_filtered(total: TotalField, inside: Tensor) -> float:
-    """The ratio of `coarse_to_fine`; raises FieldInvalid where it is too low for a brain's unfiltered total field.
+    """The ratio of `coarse_to_fine`; raises FieldInvalid where it is too low for a head's unfiltered total field.
 
     Crops, phantoms and animals may have little background, and are not judged.
     """
     ratio = coarse_to_fine(total, inside)
-    if ratio < MIN_COARSE_TO_FINE and _may_be_brain(total):
+    if ratio < MIN_COARSE_TO_FINE and _may_be_head(total):
         raise FieldInvalid(
             f"The phase seems to be high-pass filtered, as for susceptibility weighting (SWI): its smooth part is "
             f"{ratio:.2g} times as strong as the rest, where a head's field has {MIN_COARSE_TO_FINE:g} and more. "
@@ -69,6 +70,6 @@ def refuse_filtered(total: TotalField, inside: Tensor) -> float:
     return ratio
 
 
-def _may_be_brain(total: TotalField) -> bool:
-    low, high = BRAIN_VOLUMES
+def _may_be_head(total: TotalField) -> bool:
+    low, high = HEAD_VOLUMES
     return low <= int(total.mask.sum()) * float(np.prod(total.grid.voxel_size)) <= high
