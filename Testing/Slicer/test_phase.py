@@ -22,6 +22,7 @@ def test_phase_is_recognised_and_what_is_missing_is_asked_for(
     chosen: Any, scan: dict[str, Any], wait_until: Wait, screenshot: Callable[..., Path]
 ) -> None:
     ui = chosen.ui
+    wait_until(lambda: chosen._information.echo_time_range is not None)  # the library says which times can be
     assert ui.inputSelector.currentText() == "Wrapped phase" and ui.fieldLabel.text() == "Phase:"
     assert "Its numbers are radians, ±π." in ui.fieldNote.text()
     assert ui.unitSelector.isHidden() and ui.echoTimeSpin.isHidden() and not ui.b0Spin.isHidden()
