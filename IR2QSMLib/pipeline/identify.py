@@ -95,7 +95,7 @@ def inspect(image: Path, mask: Path | None = None, series: Sequence[int | str] |
     return {
         "image": image.name,
         "kind": kind,
-        "unit": unit,
+        "unit": field_unit(str(header.get("Units") or "")) or unit if kind.endswith("field") else unit,
         "range": [float(values.min()), float(values.max())] if values.numel() else [0.0, 0.0],
         "shape": list(grid.shape),
         "voxel_size_mm": list(grid.voxel_size),
