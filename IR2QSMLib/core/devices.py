@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import torch
 
-from IR2QSMLib.core.errors import DeviceUnavailable
+from IR2QSMLib.core.errors import DeviceUnavailable, OutOfMemory, is_out_of_memory
+
+Value = TypeVar("Value")
 
 CGROUPS = Path("/sys/fs/cgroup")
 """Folder of a container's limits, of control groups version 2 or 1."""
@@ -74,6 +78,36 @@ def choose_device(wanted: str = "auto") -> Device:
             f"The device '{wanted}' cannot be used ({device.problem}); choose another one, or auto.", option="device"
         )
     return device
+
+
+def run_with_cpu_fallback(device: Device, work: Callable[[str], Value]) -> tuple[Value, Device]:
+    """What `work` returns for the kind of a device, or for the CPU when the device's memory runs out.
+
+    Parameters
+    ----------
+    device
+        Where to run first.
+    work
+        Called with the kind of device.
+
+    Returns
+    -------
+    value, device
+        The result, and the device that it is from.
+
+    Raises
+    ------
+    OutOfMemory
+        When the CPU's memory runs out, too.
+    """
+    try:
+        return work(device.kind), device
+    except (OutOfMemory, RuntimeError, MemoryError) as error:  # the CPU's allocator raises RuntimeError
+        if not is_out_of_memory(error):
+            raise
+        if device.kind == "cpu":
+            raise OutOfMemory from error
+    return run_with_cpu_fallback(choose_device("cpu"), work)
 
 
 def memory_free(kind: str) -> int:

@@ -71,6 +71,11 @@ class Grid:
         return np.asarray(self.direction, dtype=float).reshape(3, 3)
 
     @property
+    def voxel_volume(self) -> float:
+        """Of one voxel [mm³]."""
+        return math.prod(self.voxel_size)
+
+    @property
     def b0_direction(self) -> tuple[float, float, float]:
         """Unit B0 direction in voxel axes: the user's, or else b = Dᵀ·(0, 0, 1)."""
         b = self.matrix.T @ (0.0, 0.0, 1.0)

@@ -85,14 +85,13 @@ def _lesion_scores(chi: Tensor, head: Head) -> dict[str, tuple[float, float]]:
     if head.lesions is None or not bool(head.lesions.any()):
         return {}
     lesions: dict[str, Tensor] = {}
-    voxel_volume = float(torch.tensor(head.grid.voxel_size).prod())
     for number in head.lesions.unique().tolist():
         if number == 0:
             continue
         lesion = head.lesions == number
         if float(head.chi[lesion].mean()) < 0.0:
             name = "calcification"
-        elif float(lesion.sum()) * voxel_volume < LARGEST_MICROBLEED:
+        elif float(lesion.sum()) * head.grid.voxel_volume < LARGEST_MICROBLEED:
             name = "microbleeds"
         else:
             name = "haemorrhage"

@@ -29,9 +29,8 @@ its veins and iron are as dark in late echoes only."""
 
 def may_be_brain(local: LocalField) -> bool:
     """Whether the mask can be that of a whole brain: neither a part of one nor the head with its air, bone and fat."""
-    x, y, z = local.grid.voxel_size
     low, high = BRAIN_VOLUMES
-    if not low <= int(local.mask.sum()) * x * y * z <= high:
+    if not low <= int(local.mask.sum()) * local.grid.voxel_volume <= high:
         return False
     if local.magnitude is None:
         return True

@@ -203,12 +203,14 @@ def _add_magnitudes(scan: FileGroup, phases: list[Path], others: list[FileGroup]
     header = read_sidecar(phases[0])
     candidates = []
     for group in others:
-        magnitudes = group.of_kind("magnitude")
-        if not magnitudes and _same_series(header, group.paths[0]):
-            magnitudes = group.of_kind(None)
-        if group.paths[0].parent != phases[0].parent or _entities(group.paths[0]) != entities or not fits(magnitudes):
+        first = group.paths[0]
+        if first.parent != phases[0].parent or _entities(first) != entities:  # before any sidecar is read
             continue
-        candidates.append((_distance(scan, header, group), group.name, magnitudes))
+        magnitudes = group.of_kind("magnitude")
+        if not magnitudes and _same_series(header, first):
+            magnitudes = group.of_kind(None)
+        if fits(magnitudes):
+            candidates.append((_distance(scan, header, group), group.name, magnitudes))
     if candidates:
         scan.join(min(candidates)[2], "magnitude")
 

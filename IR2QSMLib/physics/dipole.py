@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -98,7 +97,7 @@ def sampled_dipole_kernel(grid: Grid, device: torch.device | str = "cpu") -> Ten
     nonzero = torch.where(square == 0, 1.0, square)
     field = torch.where(square == 0, 0.0, (3.0 * along**2 / nonzero - 1.0) / (4.0 * torch.pi * nonzero**1.5))
     # Half a grid away there are two shortest vectors; the real part is the mean of both.
-    return fft((field * math.prod(grid.voxel_size)).to(torch.float32).to(device)).real
+    return fft((field * grid.voxel_volume).to(torch.float32).to(device)).real
 
 
 class DipoleOp(nn.Module):

@@ -33,9 +33,8 @@ def coarse_to_fine(total: TotalField, inside: Tensor) -> float:
     mask = total.mask.cpu().numpy()
     values = np.where(mask, total.values.cpu().numpy().astype(float), 0.0)
     values[mask] -= np.median(values[mask])
-    voxel_size = total.grid.voxel_size
-    width = SMOOTHING * float(mask.sum() * np.prod(voxel_size)) ** (1 / 3)
-    sigma = [width / size for size in voxel_size]
+    width = SMOOTHING * float(mask.sum() * total.grid.voxel_volume) ** (1 / 3)
+    sigma = [width / size for size in total.grid.voxel_size]
     weight = ndimage.gaussian_filter(mask.astype(float), sigma, mode="constant")
     smooth = ndimage.gaussian_filter(values, sigma, mode="constant") / np.maximum(weight, 1e-6)
     where = inside.cpu().numpy()
@@ -60,7 +59,9 @@ def refuse_filtered(total: TotalField, inside: Tensor) -> float:
     Crops, phantoms and animals may have little background, and are not judged.
     """
     ratio = coarse_to_fine(total, inside)
-    if ratio < MIN_COARSE_TO_FINE and _may_be_head(total):
+    low, high = HEAD_VOLUMES
+    may_be_head = low <= int(total.mask.sum()) * total.grid.voxel_volume <= high
+    if ratio < MIN_COARSE_TO_FINE and may_be_head:
         raise FieldInvalid(
             f"The phase seems to be high-pass filtered, as for susceptibility weighting (SWI): its smooth part is "
             f"{ratio:.2g} times as strong as the rest, where a head's field has {MIN_COARSE_TO_FINE:g} and more. "
@@ -68,8 +69,3 @@ def refuse_filtered(total: TotalField, inside: Tensor) -> float:
             option="accept_filtered",
         )
     return ratio
-
-
-def _may_be_head(total: TotalField) -> bool:
-    low, high = HEAD_VOLUMES
-    return low <= int(total.mask.sum()) * float(np.prod(total.grid.voxel_size)) <= high

@@ -82,11 +82,11 @@ def inspect(image: Path, mask: Path | None = None, series: Sequence[int | str] |
         kind, unit = classify(values)
     stated_kind = image_kind(image)
     if stated_kind == FIELD:
-        stated_unit = field_unit(str(header.get("Units") or "")) or unit
         kind = "total field" if names_total_field(image) or kind != "local field" else kind
-        unit = stated_unit
     elif stated_kind == "phase" or (n_echoes > 1 and kind not in ("empty", "wrapped phase", "magnitude")):
         kind, unit = "wrapped phase", None if kind != "wrapped phase" else unit
+    if kind.endswith("field"):
+        unit = field_unit(str(header.get("Units") or "")) or unit
     acquisition: dict[str, Any] = {"n_echoes": n_echoes} if n_echoes > 1 else {}
     if header:
         acquisition |= {"echo_time_s": header.get("EchoTime"), "b0_t": header.get("MagneticFieldStrength")}
@@ -95,7 +95,7 @@ def inspect(image: Path, mask: Path | None = None, series: Sequence[int | str] |
     return {
         "image": image.name,
         "kind": kind,
-        "unit": field_unit(str(header.get("Units") or "")) or unit if kind.endswith("field") else unit,
+        "unit": unit,
         "range": [float(values.min()), float(values.max())] if values.numel() else [0.0, 0.0],
         "shape": list(grid.shape),
         "voxel_size_mm": list(grid.voxel_size),

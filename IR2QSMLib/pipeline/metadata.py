@@ -13,7 +13,7 @@ from torch import Tensor
 from IR2QSMLib.core.choices import NON_FINITE
 from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.units import FIELD_UNITS, field_unit
-from IR2QSMLib.io.sidecars import read_sidecar
+from IR2QSMLib.io.sidecars import number, read_sidecar
 
 Volume = Path | str | Tensor | np.ndarray
 """An image file, or an array (x, y, z) that comes with a Grid."""
@@ -123,8 +123,8 @@ def _unit_in(header: dict[str, Any], field: Volume, user_unit: str | None) -> st
 
 
 def _positive_number(value: Any) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and 0 < value < 1e300 else None  # a whole number may be larger than any float
+    x = number(value)
+    return x if x is not None and 0.0 < x < 1e300 else None
 
 
 def _agree(a: Any, b: Any) -> bool:

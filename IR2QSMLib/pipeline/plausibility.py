@@ -50,7 +50,7 @@ def check_field(local: LocalField) -> list[str]:
             "with --input total-field."
         )
     x, y, z = local.grid.voxel_size
-    if not FINEST <= (x * y * z) ** (1 / 3) <= COARSEST:
+    if not FINEST <= local.grid.voxel_volume ** (1 / 3) <= COARSEST:
         warnings.append(
             f"The voxels are {x:.2g} × {y:.2g} × {z:.2g} mm: all methods but tkd, and the networks most of all, have "
             "lengths that suit human heads; if the size is right, compare with tkd."

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from IR2QSMLib.core.devices import choose_device
-from IR2QSMLib.core.errors import FieldInvalid, OutOfMemory, ParameterInvalid, errors_naming, is_out_of_memory
+from IR2QSMLib.core.devices import choose_device, run_with_cpu_fallback
+from IR2QSMLib.core.errors import FieldInvalid, ParameterInvalid, errors_naming
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.units import ppm_per_unit
 from IR2QSMLib.core.volumes import LocalField, TotalField
@@ -274,19 +274,12 @@ def preprocess_total_field(
 
 
 def _on_device_or_cpu(device: str, work: Callable[[str], Maps]) -> tuple[Maps, list[str]]:
-    """What the work on a device returns, and a warning where its memory ran out and the CPU did it.
-
-    Raises OutOfMemory where the CPU's memory runs out, too.
-    """
+    """What the work on a device returns, and a warning where its memory ran out and the CPU did it."""
     chosen = choose_device(device)
-    try:
-        return work(chosen.kind), []
-    except (RuntimeError, MemoryError) as error:  # the CPU's allocator raises RuntimeError
-        if not is_out_of_memory(error):
-            raise
-        if chosen.kind == "cpu":
-            raise OutOfMemory from error
-    return work("cpu"), [f"The memory of '{chosen.name}' did not hold the volume; the CPU removed the background."]
+    maps, used = run_with_cpu_fallback(chosen, work)
+    if used is chosen:
+        return maps, []
+    return maps, [f"The memory of '{chosen.name}' did not hold the volume; the CPU removed the background."]
 
 
 def _radii(removal: BackgroundRemoval, field: TotalField) -> dict[str, list[float]]:

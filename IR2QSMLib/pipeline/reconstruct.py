@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from IR2QSMLib.core.devices import Device, choose_device
-from IR2QSMLib.core.errors import OutOfMemory, ParameterInvalid, is_out_of_memory
+from IR2QSMLib.core.devices import Device, choose_device, run_with_cpu_fallback
+from IR2QSMLib.core.errors import OutOfMemory, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import Progress, Stopwatch, part_of, silent
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
@@ -156,21 +156,18 @@ def invert(
         When the map holds NaN or infinity.
     """
     working_grid, warnings = WorkingGrid.around(local, margin), []
-    while True:
-        try:
-            maps = method(working_grid.to_working_grid(local.to(device.kind)), progress)
-            break
-        except (OutOfMemory, RuntimeError, MemoryError) as error:  # the CPU's allocator raises RuntimeError
-            if not isinstance(error, OutOfMemory) and not is_out_of_memory(error):
-                raise
-            if device.kind == "cpu":
-                raise OutOfMemory(
-                    "The memory does not hold the volume; give a smaller --tile, close other programs, or use a method "
-                    "that needs less, such as tikhonov.",
-                    option="tile",
-                ) from error
-            warnings.append(f"The memory of '{device.name}' did not hold the volume; the CPU was used.")
-            device = choose_device("cpu")
+    try:
+        maps, used = run_with_cpu_fallback(
+            device, lambda kind: method(working_grid.to_working_grid(local.to(kind)), progress)
+        )
+    except OutOfMemory as error:
+        raise OutOfMemory(
+            "The memory does not hold the volume; give a smaller --tile, close other programs, or use a method that "
+            "needs less, such as tikhonov.",
+            option="tile",
+        ) from error
+    if used is not device:
+        warnings.append(f"The memory of '{device.name}' did not hold the volume; the CPU was used.")
     if maps.notes.get("tile") is not None:
         warnings.append(f"The volume was inverted in blended tiles of {maps.notes['tile']} voxels.")
 
@@ -189,7 +186,7 @@ def invert(
         unexplained=None if unexplained is None else unexplained * local.mask,
         mask=mask,
     )
-    return UnreferencedMaps(maps, local.mask if mask is None else mask, device, tuple(warnings))
+    return UnreferencedMaps(maps, local.mask if mask is None else mask, used, tuple(warnings))
 
 
 def apply_reference(chi: Tensor, mask: Tensor, region: Tensor | None) -> tuple[Tensor, float]:

@@ -56,7 +56,7 @@ class Lesion:
         box_grid = Grid((r.shape[0], r.shape[1], r.shape[2]), fine.voxel_size)
         level = self.radius * (1.0 + self.lobes * rng.smooth_noise(box_grid, 0.7 * self.radius)) - r
         # The boundary is moved until the volume is right, as far as voxels allow.
-        n = max(1, round(4.0 / 3.0 * math.pi * self.radius**3 / math.prod(fine.voxel_size)))
+        n = max(1, round(4.0 / 3.0 * math.pi * self.radius**3 / fine.voxel_volume))
         level = level - level.flatten().kthvalue(max(1, level.numel() - n))[0]
         share = torch.sigmoid(level * 4.0 / fine.voxel_size[0])
         signal = 0.6 if self.chi > 0 else 0.25

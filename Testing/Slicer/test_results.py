@@ -11,18 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
-import vtk
 
 from Testing.Slicer.steps import apply, volumes, workers
 
 Wait = Callable[..., None]
 pytestmark = pytest.mark.usefixtures("clean")
-
-
-def matrix_of(node: Any) -> np.ndarray:
-    matrix = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(matrix)
-    return slicer.util.arrayFromVTKMatrix(matrix)
 
 
 def test_a_broken_second_file_leaves_no_half_result(

@@ -78,7 +78,7 @@ def voxel_features(chi: Tensor, data_term: DataTerm) -> Tensor:
             logarithm((-contrast).clamp_min(0.0)),
             logarithm(root(mean(chi.square(), far))),
             1.0 - weight[near][mask],
-            constant(math.log(math.prod(field.grid.voxel_size)) / len(field.grid.voxel_size)),
+            constant(math.log(field.grid.voxel_volume) / len(field.grid.voxel_size)),
         ]
     )
 
