@@ -21,9 +21,9 @@ def _add_options(p: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace, console: Console) -> Answer:
-    from IR2QSMLib.pipeline.identify import inspect
+    from IR2QSMLib.pipeline.inspection import inspect_image
 
-    answer = inspect(args.image, args.mask, args.series)
+    answer = inspect_image(args.image, args.mask, args.series)
     if not args.json:
         for line in acquisition_table(answer.pop("images", [])):
             console.say(line)

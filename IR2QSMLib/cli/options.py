@@ -136,7 +136,7 @@ def add_input_options(p: argparse.ArgumentParser) -> None:
 
 def input_kind(args: argparse.Namespace) -> str:
     """What the input is, by the user or, with 'auto', by its values; refuses options that do not go with it."""
-    from IR2QSMLib.pipeline.identify import detect_input
+    from IR2QSMLib.pipeline.inspection import detect_input
 
     kind: str = args.input
     if kind == "auto":

@@ -12,7 +12,7 @@ from IR2QSMLib.inversion.ilsqr import Ilsqr
 from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.inversion.medi import Medi
 from IR2QSMLib.inversion.registry import METHODS, Method
-from IR2QSMLib.inversion.regularisation import AUTO
+from IR2QSMLib.inversion.regularisation.automatic import AUTO
 from IR2QSMLib.inversion.tv import TotalVariation
 
 THRESHOLDS = (0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4)

@@ -18,7 +18,7 @@ from IR2QSMLib.inversion.direct import TruncatedDivision
 from IR2QSMLib.inversion.ilsqr import Ilsqr
 from IR2QSMLib.inversion.medi import Medi
 from IR2QSMLib.inversion.registry import Method
-from IR2QSMLib.inversion.regularisation import AUTO
+from IR2QSMLib.inversion.regularisation.automatic import AUTO
 from IR2QSMLib.inversion.tv import TotalVariation
 from IR2QSMLib.physics.fourier import fft, ifft
 from IR2QSMLib.report.table import markdown_table

@@ -12,10 +12,15 @@ from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.options import AUTO, number_or_auto, option
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
-from IR2QSMLib.inversion.regularisation import Regularisation, centred_field, require_regularisation, tkd_threshold
+from IR2QSMLib.inversion.regularisation.automatic import (
+    Regularisation,
+    centred_field,
+    require_regularisation,
+    tkd_threshold,
+)
+from IR2QSMLib.inversion.regularisation.spectrum import estimate_spectrum
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import fft, ifft
-from IR2QSMLib.physics.spectrum import estimate_spectrum
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Tikhonov:
     """Least squares with an L2 penalty on χ in closed form, χ = F⁻¹[D F f / (D² + λ)].
 
     With "auto", the field's constant is taken out and λ is that of Wiener's filter at every frequency, estimated from
-    the field (`physics.spectrum`).
+    the field (`inversion.regularisation.spectrum`).
 
     Raises
     ------

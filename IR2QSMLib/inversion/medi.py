@@ -15,7 +15,7 @@ from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.units import ppm_per_unit
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
 from IR2QSMLib.inversion.edges import magnitude_edges
-from IR2QSMLib.inversion.regularisation import (
+from IR2QSMLib.inversion.regularisation.automatic import (
     Regularisation,
     centred_field,
     medi_regularisation,

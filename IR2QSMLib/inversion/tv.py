@@ -14,7 +14,7 @@ from IR2QSMLib.core.options import AUTO, number_or_auto, option
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
 from IR2QSMLib.inversion.admm import MU_OVER_LAMBDA, ChiUpdate, ClosedFormUpdate, MaskedUpdate, tv_iterations
-from IR2QSMLib.inversion.regularisation import (
+from IR2QSMLib.inversion.regularisation.automatic import (
     Regularisation,
     centred_field,
     require_regularisation,

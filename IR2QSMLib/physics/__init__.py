@@ -1,1 +1,1 @@
-"""Fourier transforms, resampling and the dipole operator."""
+"""Dipole operator, Fourier transforms, gradients, solvers and resampling."""

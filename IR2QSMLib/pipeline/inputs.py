@@ -21,7 +21,7 @@ from IR2QSMLib.io.bids import read_field
 from IR2QSMLib.io.images import has_orientation, read_volume_on, require_size
 from IR2QSMLib.io.masks import binary_mask, read_labels, read_mask
 from IR2QSMLib.pipeline import plausibility
-from IR2QSMLib.pipeline.identify import require_plausible
+from IR2QSMLib.pipeline.inspection import require_plausible
 from IR2QSMLib.pipeline.metadata import DEFAULT_METADATA, FieldMetadata, Volume
 from IR2QSMLib.pipeline.preprocessed import PreprocessedField
 

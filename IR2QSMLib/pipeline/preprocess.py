@@ -15,7 +15,7 @@ from IR2QSMLib.core.errors import FieldInvalid, ParameterInvalid, errors_naming
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.units import ppm_per_unit
 from IR2QSMLib.core.volumes import LocalField, TotalField
-from IR2QSMLib.field.background import BackgroundRemoval
+from IR2QSMLib.field.background import BackgroundRemoval, radii_on
 from IR2QSMLib.field.checks import mask_edge_warnings, residual_background
 from IR2QSMLib.field.conversion import PhaseConversion
 from IR2QSMLib.field.fieldmap import Unwrapping, describe, phase_to_local_field
@@ -30,8 +30,8 @@ from IR2QSMLib.io.images import has_orientation
 from IR2QSMLib.io.masks import read_mask
 from IR2QSMLib.pipeline import plausibility
 from IR2QSMLib.pipeline.filtered_phase import coarse_to_fine, refuse_filtered, refuse_marked_as_filtered
-from IR2QSMLib.pipeline.identify import require_plausible
 from IR2QSMLib.pipeline.inputs import drop_non_finite, volume_name, volume_on_grid
+from IR2QSMLib.pipeline.inspection import require_plausible
 from IR2QSMLib.pipeline.metadata import DEFAULT_METADATA, FieldMetadata
 from IR2QSMLib.pipeline.preprocessed import PreprocessedField
 
@@ -172,7 +172,6 @@ def preprocess_phase(
         "filtered_phase_accepted": steps.accept_filtered,
         **conversion_notes,
         **maps.notes,
-        **_radii(removal, maps.total),
     }
     intermediates = {key: volume.cpu() for key, volume in intermediates.items()}
     return PreprocessedField(
@@ -264,7 +263,7 @@ def preprocess_total_field(
         "stated_by": sources,
         "turned_by_user": steps.conversion.flip_sign,
         "background": describe(removal),
-        **_radii(removal, centred),
+        "radii_mm": radii_on(removal, inside, grid),
         "residual_background": residual_background(local),
         "n_voxels": {"mask": int(inside.sum()), "effective_mask": int(local.mask.sum())},
     }
@@ -280,12 +279,3 @@ def _on_device_or_cpu(device: str, work: Callable[[str], Maps]) -> tuple[Maps, l
     if used is chosen:
         return maps, []
     return maps, [f"The memory of '{chosen.name}' did not hold the volume; the CPU removed the background."]
-
-
-def _radii(removal: BackgroundRemoval, field: TotalField) -> dict[str, list[float]]:
-    """The radii [mm] of V-SHARP's spheres on the mask of a field, for the provenance."""
-    inner = removal.removal if isinstance(removal, HarmonicCompletion) else removal
-    if not isinstance(inner, VSharp):
-        return {}
-    scaled = inner.scaled_to(field.mask, field.grid) if inner.follow_head else inner
-    return {"radii_mm": [round(radius, 4) for radius in scaled.radii(field.grid)]}

@@ -19,7 +19,7 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.version import __version__
 from IR2QSMLib.inversion.learned import whole_brain
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
-from IR2QSMLib.physics.settings import SETTINGS
+from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.seeds import FIRST_TRAINING_SEED
 from IR2QSMLib.training.patches import Patches, as_heads, batches_of, cut_patches, join, patches_of

@@ -17,9 +17,9 @@ from IR2QSMLib.evaluation.metrics import nrmse, xsim
 from IR2QSMLib.field.vsharp import VSharp
 from IR2QSMLib.inversion.learned.consistency import DataTerm
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
+from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.physics.cone import cone_agreement
 from IR2QSMLib.physics.dipole import simulate_field
-from IR2QSMLib.physics.settings import SETTINGS
 from IR2QSMLib.simulation.acquisition import Discrepancy, acquire, draw_discrepancy
 from IR2QSMLib.simulation.brain import draw_brain
 from IR2QSMLib.simulation.head import Head, masked_head

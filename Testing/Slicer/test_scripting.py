@@ -230,7 +230,7 @@ def test_what_the_panel_installs_is_what_a_reconstruction_needs() -> None:
     slicer_s_own = {"numpy", "scipy", "SimpleITK"}
     code = (
         "import sys; from importlib.metadata import packages_distributions as of; "
-        "import IR2QSMLib.cli.main, IR2QSMLib.pipeline.reconstruct, IR2QSMLib.cli.info, IR2QSMLib.pipeline.identify; "
+        "import IR2QSMLib.cli.main, IR2QSMLib.pipeline.reconstruct, IR2QSMLib.cli.info, IR2QSMLib.pipeline.inspection; "
         "import IR2QSMLib.inversion.learned.import_released, IR2QSMLib.inversion.registry; "
         "known = of(); print(*{d for n in list(sys.modules) for d in known.get(n, [])})"
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.physics.fourier import fft
-from IR2QSMLib.physics.settings import SETTINGS
 
 
 def power_in_cone(residual: Tensor, kernel: Tensor) -> float:

@@ -10,10 +10,10 @@ from torch import Tensor
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.inversion.learned.assess import is_discrepancy, power_in_cone
+from IR2QSMLib.inversion.regularisation.spectrum import Spectrum, estimate_spectrum
+from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import fft, ifft
-from IR2QSMLib.physics.settings import SETTINGS
-from IR2QSMLib.physics.spectrum import Spectrum, estimate_spectrum
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from IR2QSMLib.inversion.learned.consistency import DataTerm
 from IR2QSMLib.inversion.learned.load import LoadedNetwork, bundled, load
 from IR2QSMLib.inversion.learned.tiles import TILES, NetworkMaps, infer_in_memory
 from IR2QSMLib.inversion.learned.whole_brain import whole_brain_map
+from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.physics.dipole import DipoleStack
 from IR2QSMLib.physics.fourier import good_size
 from IR2QSMLib.physics.resample import aligned_grid, resample
-from IR2QSMLib.physics.settings import SETTINGS
 
 MIN_CONSISTENCY, MAX_CONSISTENCY = 1e-6, 1e6
 """Range of the factor on λ(k), which is at least 0.003. The step amplifies by 1/(2√(c·λ)) at most: below the range the

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.physics.fourier import blur
-from IR2QSMLib.physics.settings import SETTINGS
 
 FEATURES = (
     "log_discrepancy",

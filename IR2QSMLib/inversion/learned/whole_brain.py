@@ -15,10 +15,10 @@ from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.inversion.learned.consistency import DataTerm
 from IR2QSMLib.inversion.learned.load import bundled, load
 from IR2QSMLib.inversion.learned.tiles import infer_in_memory
+from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.networks.whole_brain import WholeBrainUnet
 from IR2QSMLib.physics.fourier import band_limit, good_size, pad
 from IR2QSMLib.physics.resample import aligned_grid, resample
-from IR2QSMLib.physics.settings import SETTINGS
 
 NAME = "whole-brain"
 """The network, and its bundled weights."""

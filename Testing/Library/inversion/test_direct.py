@@ -13,9 +13,9 @@ from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.inversion.direct import Tikhonov, TruncatedDivision
+from IR2QSMLib.inversion.regularisation.spectrum import estimate_spectrum
 from IR2QSMLib.physics.dipole import DipoleOp
 from IR2QSMLib.physics.fourier import frequencies, ifft
-from IR2QSMLib.physics.spectrum import estimate_spectrum
 
 OBLIQUE = (0.2, 0.5, 0.8)
 GRIDS = [

@@ -1,4 +1,4 @@
-"""Files with bytes changed, cut or added: `inspect` and `load_inputs` read them or say in one sentence why not."""
+"""Files with bytes changed, cut or added: `inspect_image` and `load_inputs` read them or say in one sentence why not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import SimpleITK as sitk
 
 from IR2QSMLib.core.errors import IR2QSMError
-from IR2QSMLib.pipeline.identify import inspect
+from IR2QSMLib.pipeline.inspection import inspect_image
 from IR2QSMLib.pipeline.inputs import load_inputs
 
 SHAPE = (10, 11, 12)
@@ -66,7 +66,7 @@ def mutated_json(chance: random.Random) -> bytes:
 
 
 def try_both(file: Path, mask: Path) -> None:
-    for work in (lambda: inspect(file), lambda: load_inputs(file, mask)):
+    for work in (lambda: inspect_image(file), lambda: load_inputs(file, mask)):
         try:
             work()
         except IR2QSMError as error:

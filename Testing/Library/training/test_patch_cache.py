@@ -11,7 +11,7 @@ from torch import Tensor
 
 from IR2QSMLib.inversion.learned import whole_brain
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
-from IR2QSMLib.physics.settings import SETTINGS
+from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.seeds import FIRST_TRAINING_SEED
 from IR2QSMLib.training import patch_cache

@@ -21,7 +21,7 @@ from IR2QSMLib.inversion.learned.method import MAX_CONSISTENCY, MIN_CONSISTENCY,
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.inversion.learned.tiles import NetworkMaps
 from IR2QSMLib.inversion.learned.whole_brain import whole_brain_map
-from IR2QSMLib.physics.settings import SETTINGS
+from IR2QSMLib.inversion.settings import SETTINGS
 from Testing.Library.inversion.learned.cases import GRID, residual_norm, simulated, truth, with_magnitude
 
 MakeWeights = Callable[..., Path]

@@ -13,9 +13,9 @@ from torch import Tensor
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.physics.dipole import DipoleOp
 from IR2QSMLib.physics.fourier import frequencies
-from IR2QSMLib.physics.settings import SETTINGS
 from Testing.Library.inversion.learned.cases import GRID, simulated, truth
 
 EVEN = Grid((32, 32, 32), (1.0, 1.0, 1.0))

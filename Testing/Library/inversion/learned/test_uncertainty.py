@@ -19,9 +19,9 @@ from IR2QSMLib.inversion.learned.consistency import DataTerm
 from IR2QSMLib.inversion.learned.load import load
 from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.inversion.learned.uncertainty import FEATURES, Calibration, voxel_features
+from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.io.weights import read_weights, weights_bytes
 from IR2QSMLib.physics.dipole import DipoleOp, simulate_field
-from IR2QSMLib.physics.settings import SETTINGS
 
 MakeWeights = Callable[..., Path]
 GRID = Grid((40, 48, 32), (1.0, 1.0, 1.5))

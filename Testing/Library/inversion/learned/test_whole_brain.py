@@ -20,9 +20,9 @@ from IR2QSMLib.inversion.learned.consistency import DataTerm
 from IR2QSMLib.inversion.learned.load import load
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.inversion.learned.whole_brain import coarse_field, whole_brain_map
+from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.resample import resample
-from IR2QSMLib.physics.settings import SETTINGS
 
 MakeWeights = Callable[..., Path]
 COSINE, SINE = math.cos(math.radians(25.0)), math.sin(math.radians(25.0))

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField
+from IR2QSMLib.inversion.regularisation.spectrum import Spectrum, estimate_spectrum, interpolate
+from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.physics.dipole import DipoleOp
-from IR2QSMLib.physics.settings import SETTINGS
-from IR2QSMLib.physics.spectrum import Spectrum, estimate_spectrum, interpolate
 from IR2QSMLib.simulation.acquisition import Discrepancy, acquire
 from IR2QSMLib.simulation.head import Head
 from IR2QSMLib.simulation.random_source import RandomSource

@@ -17,9 +17,9 @@ from torch import Tensor
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.volumes import LocalField
+from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.physics.dipole import dipole_kernel
 from IR2QSMLib.physics.fourier import fft, ifft, spectrum_multiplicity, wavenumber
-from IR2QSMLib.physics.settings import SETTINGS
 
 STAGE = "spectrum of the field"
 

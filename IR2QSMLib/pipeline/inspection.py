@@ -29,7 +29,7 @@ ADVICE = {
 """What to look at when the local field that comes of an input is not one of a head."""
 
 
-def inspect(image: Path, mask: Path | None = None, series: Sequence[int | str] | None = None) -> dict[str, Any]:
+def inspect_image(image: Path, mask: Path | None = None, series: Sequence[int | str] | None = None) -> dict[str, Any]:
     """Kind, unit, range, grid and problems of an image, and the labels of a mask that goes with it.
 
     Parameters
@@ -77,9 +77,9 @@ def inspect(image: Path, mask: Path | None = None, series: Sequence[int | str] |
             problems.append(str(error))
     values, header = echoes[inside], read_sidecar(image)
     # A mask says where a field counts; the wraps by which a phase is known may lie outside.
-    kind, unit = classify(echoes)
+    kind, unit = guess_kind(echoes)
     if kind not in ("empty", "wrapped phase"):
-        kind, unit = classify(values)
+        kind, unit = guess_kind(values)
     stated_kind = image_kind(image)
     if stated_kind == FIELD:
         kind = "total field" if names_total_field(image) or kind != "local field" else kind
@@ -143,7 +143,7 @@ def _inspect_scan(folder: Path, series: Sequence[int | str] | None) -> dict[str,
     }
 
 
-def classify(values: Tensor) -> tuple[str, str | None]:
+def guess_kind(values: Tensor) -> tuple[str, str | None]:
     """What values seem to be and in which unit: a guess from their range, to be confirmed by a person.
 
     Local fields spread to about 0.05 ppm, which is 2 to 15 Hz and a fraction of a radian; total fields ten times as

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.inversion.regularisation.spectrum import Spectrum, interpolate
+from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.physics.fourier import wavenumber
-from IR2QSMLib.physics.settings import SETTINGS
-from IR2QSMLib.physics.spectrum import Spectrum, interpolate
 
 
 def example_spectrum(n: int = 5) -> Spectrum:

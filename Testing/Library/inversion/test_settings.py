@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import IR2QSMLib
-from IR2QSMLib.physics.settings import SETTINGS, Settings
+from IR2QSMLib.inversion.settings import SETTINGS, Settings
 
 LIBRARY = Path(IR2QSMLib.__file__).parent
 METHOD = (
-    "physics/spectrum.py",
+    "inversion/regularisation/spectrum.py",
     "inversion/learned/consistency.py",
     "inversion/learned/network_input.py",
     "inversion/learned/whole_brain.py",
@@ -65,7 +65,7 @@ def test_there_are_at_most_fifteen_numbers_and_each_has_a_docstring() -> None:
     numbers = fields(Settings)
     assert len(numbers) <= 15
     assert all(isinstance(getattr(SETTINGS, f.name), int | float) for f in numbers)
-    body = ast.parse((LIBRARY / "physics" / "settings.py").read_text(encoding="utf-8")).body
+    body = ast.parse((LIBRARY / "inversion" / "settings.py").read_text(encoding="utf-8")).body
     (settings_class,) = (node for node in body if isinstance(node, ast.ClassDef))
     has_docstring = [
         isinstance(b, ast.Expr)

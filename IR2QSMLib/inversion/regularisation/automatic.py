@@ -1,6 +1,6 @@
 """How strongly to regularise: a number, or what the field's own spectrum asks for.
 
-λ̄ is the mean regularisation that `physics.spectrum` estimates from the field's cone: the power of what no
+λ̄ is the mean of the λ(k) that `inversion.regularisation.spectrum` estimates from the field: the power of what no
 susceptibility explains over that of χ. The rules were fitted to XSIM on the mismatch axis of seeds that serve nothing
 else (docs/experiments/2026-11-30-spectrum.md), but for total variation with a field of zero outside the mask, whose
 rule is still the one for white noise.
@@ -16,7 +16,7 @@ import torch
 from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.options import AUTO
 from IR2QSMLib.core.volumes import LocalField
-from IR2QSMLib.physics.spectrum import Spectrum, estimate_spectrum
+from IR2QSMLib.inversion.regularisation.spectrum import Spectrum, estimate_spectrum
 
 Regularisation = float | str
 """A fixed λ, or `AUTO`."""

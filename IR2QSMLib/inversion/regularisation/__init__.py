@@ -1,0 +1,1 @@
+"""Where λ is chosen: `spectrum` estimates λ(k) from the field, `automatic` makes one λ of it for a classical method."""
