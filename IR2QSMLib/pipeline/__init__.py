@@ -1,1 +1,1 @@
-"""In reading order: inputs, metadata, inspection, preprocess, reconstruct, plausibility, provenance, result."""
+"""In reading order: inputs, metadata, inspection, preprocess, reconstruct, invert, plausibility, provenance, result."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def inspect_image(image: Path, mask: Path | None = None, series: Sequence[int | 
     if header:
         acquisition |= {"echo_time_s": header.get("EchoTime"), "b0_t": header.get("MagneticFieldStrength")}
     if kind == "wrapped phase":
-        acquisition["scaling"] = _scaling(echoes, problems)
+        acquisition |= _scaling(echoes, problems)
     return {
         "image": image.name,
         "kind": kind,
@@ -106,13 +107,14 @@ def inspect_image(image: Path, mask: Path | None = None, series: Sequence[int | 
     }
 
 
-def _scaling(stored: Tensor, problems: list[str]) -> str | None:
-    """How stored numbers would become radians, as a sentence; None where that is not known."""
+def _scaling(stored: Tensor, problems: list[str]) -> dict[str, Any]:
+    """How stored numbers would become radians, as a sentence and in parts; None where that is not known."""
     try:
-        return str(detect_scaling(stored))
+        scaling = detect_scaling(stored)
+        return {"scaling": str(scaling), "phase_scaling": asdict(scaling)}
     except IR2QSMError as error:
         problems.append(str(error))
-        return None
+        return {"scaling": None, "phase_scaling": None}
 
 
 def _inspect_scan(folder: Path, series: Sequence[int | str] | None) -> dict[str, Any]:
@@ -137,7 +139,7 @@ def _inspect_scan(folder: Path, series: Sequence[int | str] | None) -> dict[str,
         "shape": list(scan.grid.shape),
         "voxel_size_mm": list(scan.grid.voxel_size),
         "b0_direction": list(scan.grid.b0_direction),
-        "scaling": _scaling(scan.values_of("phase"), problems) if "phase" in scan.kinds else None,
+        **(_scaling(scan.values_of("phase"), problems) if "phase" in scan.kinds else {"scaling": None}),
         "images": scan.table(),
         "problems": problems,
     }

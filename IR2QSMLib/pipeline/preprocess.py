@@ -24,7 +24,7 @@ from IR2QSMLib.field.lbv import LaplacianBoundaryValue
 from IR2QSMLib.field.pdf import ProjectionOntoDipoles
 from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, PathUnwrapping
 from IR2QSMLib.field.vsharp import VSharp
-from IR2QSMLib.io.acquisition import Acquisition
+from IR2QSMLib.io.acquisition import DIGEST_KEY, Acquisition
 from IR2QSMLib.io.bids import read_field
 from IR2QSMLib.io.images import has_orientation
 from IR2QSMLib.io.masks import read_mask
@@ -270,6 +270,12 @@ def preprocess_total_field(
     intermediates = {"totalfield": values, "inputmask": inside}
     intermediates |= {k: x for k, x in (("noise", sigma), ("magnitude", magnitude)) if x is not None}
     return PreprocessedField(local, intermediates, total.name, notes, warnings, has_orientation(total))
+
+
+def _digest_of(acquisition: Acquisition) -> dict[str, str]:
+    """The digest by which `export` knows the scan of DICOM that a map comes from; empty for other images."""
+    digest = acquisition.echoes[0].digest
+    return {} if digest is None else {DIGEST_KEY: digest()}
 
 
 def _on_device_or_cpu(device: str, work: Callable[[str], Maps]) -> tuple[Maps, list[str]]:

@@ -8,26 +8,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from IR2QSMLib.core.devices import Device
-from IR2QSMLib.inversion.registry import Method, method_provenance
+from IR2QSMLib.inversion.registry import method_provenance
 from IR2QSMLib.physics.cone import BANDS
 from IR2QSMLib.pipeline.inputs import REFERENCES, LoadedField, volume_name
+from IR2QSMLib.pipeline.invert import Inversion
 from IR2QSMLib.pipeline.metadata import Volume
 from IR2QSMLib.pipeline.preprocessed import SOFTWARE
 
 
 def provenance(
     loaded: LoadedField,
-    method: Method,
-    notes: Mapping[str, Any],
+    inversion: Inversion,
     *,
-    reference: tuple[str | Volume, float],
+    reference: str | Volume,
+    subtracted: float,
     cone_index: Sequence[float | None],
-    mask: Tensor,
-    margin: int,
-    device: Device,
     seconds: Mapping[str, float],
     warnings: Sequence[str],
 ) -> dict[str, Any]:
@@ -37,18 +33,16 @@ def provenance(
     ----------
     loaded
         The field that was inverted.
-    method, notes
-        The method with its parameters, and what it chose itself, such as an automatic λ.
+    inversion
+        The method, what it chose itself, such as an automatic λ, its mask and margin, and where it ran.
     reference
-        "mean", "none", or the volume of the region; and the mean [ppm] that was subtracted.
+        "mean", "none", or the volume of the region.
+    subtracted
+        The mean over the reference region [ppm], which was subtracted.
     cone_index
-        Of the map, band by band of `physics.cone.BANDS`.
-    mask
-        Where χ is valid, bool: (x, y, z).
-    margin
-        Around the mask's box [voxels].
-    device, seconds
-        Where the method ran, and the time of each stage [s].
+        Cone index of the map, band by band of `physics.cone.BANDS`.
+    seconds
+        Time of each stage [s].
     warnings
         One sentence each.
 
@@ -57,20 +51,19 @@ def provenance(
     dict
         For JSON.
     """
-    region, subtracted = reference
-    grid = loaded.local.grid
-    region_name = region if isinstance(region, str) and region in REFERENCES else volume_name(region)
+    grid, device = loaded.local.grid, inversion.device
+    is_name = isinstance(reference, str) and reference in REFERENCES
     return {
         "Units": "ppm",
         "Quantity": "Magnetic susceptibility",
         "Software": SOFTWARE,
-        "Method": {**method_provenance(method), **notes},
-        "Reference": {"region": region_name, "subtracted_ppm": subtracted},
+        "Method": {**method_provenance(inversion.method), **inversion.maps.notes},
+        "Reference": {"region": reference if is_name else volume_name(reference), "subtracted_ppm": subtracted},
         "Inputs": loaded.provenance,
         **({"Field": loaded.preprocessing} if loaded.preprocessing is not None else {}),
         "B0Direction": {"voxel_axes": list(grid.b0_direction), "source": loaded.b0_source},
-        "Grid": {"shape": list(grid.shape), "voxel_size_mm": list(grid.voxel_size), "margin": margin},
-        "MaskVoxels": int(mask.sum()),
+        "Grid": {"shape": list(grid.shape), "voxel_size_mm": list(grid.voxel_size), "margin": inversion.margin},
+        "MaskVoxels": int(inversion.mask.sum()),
         "ConeIndex": {
             "cycles_per_mm": [list(band) for band in BANDS],
             "index": [None if value is None else round(value, 3) for value in cone_index],

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from IR2QSMLib.core.devices import Device, choose_device, run_with_cpu_fallback
-from IR2QSMLib.core.errors import OutOfMemory, ParameterInvalid
+from IR2QSMLib.core.devices import choose_device
+from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import Progress, Stopwatch, part_of, silent
-from IR2QSMLib.core.volumes import LocalField, Susceptibility
 from IR2QSMLib.inversion.registry import Method, make_method
 from IR2QSMLib.physics.cone import cone_index
-from IR2QSMLib.physics.working_grid import MARGIN, WorkingGrid
+from IR2QSMLib.physics.working_grid import MARGIN
 from IR2QSMLib.pipeline import plausibility
 from IR2QSMLib.pipeline.inputs import LoadedField, load_inputs, reference_region
+from IR2QSMLib.pipeline.invert import invert
 from IR2QSMLib.pipeline.metadata import FieldMetadata, Volume
 from IR2QSMLib.pipeline.preprocessed import PreprocessedField
 from IR2QSMLib.pipeline.provenance import provenance
@@ -83,8 +83,8 @@ def reconstruct(
     chosen_device = choose_device(device)
 
     watch.stage("inversion")
-    inverted = invert(chosen, loaded.local, margin, chosen_device, part_of(progress, 0.05, 0.95))
-    maps, valid = inverted.maps, inverted.mask
+    inversion = invert(chosen, loaded.local, margin, chosen_device, part_of(progress, 0.05, 0.95))
+    maps, valid = inversion.maps, inversion.mask
     if region is not None and maps.mask is not None:
         region = reference_region(reference, replace(loaded, local=replace(loaded.local, mask=valid)))
 
@@ -97,96 +97,15 @@ def reconstruct(
     watch.stage(None)
     record = provenance(
         loaded,
-        chosen,
-        maps.notes,
-        reference=(reference, subtracted),
+        inversion,
+        reference=reference,
+        subtracted=subtracted,
         cone_index=index,
-        mask=valid,
-        margin=margin,
-        device=inverted.device,
         seconds=watch.seconds,
-        warnings=[*loaded.warnings, *inverted.warnings, *plausibility.check_streaks(index)],
+        warnings=[*loaded.warnings, *inversion.warnings, *plausibility.check_streaks(index)],
     )
     progress(1.0, "done")
     return Result(chi, valid, maps.uncertainty, loaded.local.grid, record, maps.unexplained)
-
-
-@dataclass(frozen=True)
-class UnreferencedMaps:
-    """A method's maps on the field's own grid, before the reference."""
-
-    maps: Susceptibility
-    """χ, and what else the method gives [ppm]; with a mask if the method gave its own."""
-    mask: Tensor
-    """Where χ is valid, bool: (x, y, z)."""
-    device: Device
-    """Where the method ran."""
-    warnings: tuple[str, ...] = ()
-    """One sentence each."""
-
-
-def invert(
-    method: Method, local: LocalField, margin: int, device: Device, progress: Progress = silent
-) -> UnreferencedMaps:
-    """Run a method on its working grid, on the CPU when the device's memory does not even hold a tile.
-
-    Parameters
-    ----------
-    method
-        Called with the field on the working grid.
-    local
-        Local field [ppm] on any grid.
-    margin
-        Voxels kept around the mask's box.
-    device
-        Where to run.
-    progress
-        Called with the fraction done and the stage.
-
-    Returns
-    -------
-    UnreferencedMaps
-        On the grid of `local`, zero outside its mask.
-
-    Raises
-    ------
-    OutOfMemory
-        When the CPU's memory does not hold the volume.
-    FieldInvalid
-        When the map holds NaN or infinity.
-    """
-    working_grid, warnings = WorkingGrid.around(local, margin), []
-    try:
-        maps, used = run_with_cpu_fallback(
-            device, lambda kind: method(working_grid.to_working_grid(local.to(kind)), progress)
-        )
-    except OutOfMemory as error:
-        raise OutOfMemory(
-            "The memory does not hold the volume; give a smaller --tile, close other programs, or use a method that "
-            "needs less, such as tikhonov.",
-            option="tile",
-        ) from error
-    if used is not device:
-        warnings.append(f"The memory of '{device.name}' did not hold the volume; the CPU was used.")
-    if maps.notes.get("tile") is not None:
-        warnings.append(f"The volume was inverted in blended tiles of {maps.notes['tile']} voxels.")
-
-    def to_original_grid(values: Tensor | None) -> Tensor | None:
-        return None if values is None else working_grid.to_original_grid(values.cpu())
-
-    values = torch.where(local.mask, working_grid.to_original_grid(maps.values.cpu()), 0.0)
-    warnings += plausibility.check_map(values, local.mask)
-    uncertainty, unexplained, mask = map(to_original_grid, (maps.uncertainty, maps.unexplained, maps.mask))
-    if mask is not None and not bool((mask == local.mask).all()):
-        warnings.append(f"The map covers {int(mask.sum())} of the mask's {int(local.mask.sum())} voxels.")
-    maps = replace(
-        maps,
-        values=values,
-        uncertainty=None if uncertainty is None else uncertainty * local.mask,
-        unexplained=None if unexplained is None else unexplained * local.mask,
-        mask=mask,
-    )
-    return UnreferencedMaps(maps, local.mask if mask is None else mask, used, tuple(warnings))
 
 
 def apply_reference(chi: Tensor, mask: Tensor, region: Tensor | None) -> tuple[Tensor, float]:
