@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,6 +19,29 @@ BackgroundRemoval = Callable[[TotalField, Progress], LocalField]
 """A total field [ppm] to the local field [ppm], with the mask in which it is known."""
 STAGE = "background removal"
 """What progress calls this stage."""
+
+
+@runtime_checkable
+class UsesSpheres(Protocol):
+    """A background removal by spherical means, whose radii follow voxels and mask."""
+
+    def radii_on(self, mask: Tensor, grid: Grid) -> list[float]:
+        """Radii [mm] on a mask, bool (x, y, z), from the largest down; empty for none."""
+
+
+def radii_on(removal: BackgroundRemoval, mask: Tensor, grid: Grid) -> list[float]:
+    """Radii [mm] of the spheres that a background removal uses on a mask, empty where it uses none.
+
+    Parameters
+    ----------
+    removal : callable
+        A `BackgroundRemoval`.
+    mask : Tensor
+        Bool: (x, y, z).
+    grid : Grid
+        Its voxel sizes.
+    """
+    return removal.radii_on(mask, grid) if isinstance(removal, UsesSpheres) else []
 
 
 @dataclass(frozen=True)

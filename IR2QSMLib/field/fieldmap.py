@@ -12,7 +12,7 @@ from torch import Tensor
 from IR2QSMLib.core.errors import MaskInvalid, ParameterInvalid
 from IR2QSMLib.core.progress import Progress, part_of, silent
 from IR2QSMLib.core.volumes import LocalField, Phase, TotalField
-from IR2QSMLib.field.background import BackgroundRemoval
+from IR2QSMLib.field.background import BackgroundRemoval, radii_on
 from IR2QSMLib.field.checks import FieldChecks
 from IR2QSMLib.field.echoes import EchoCombination, EchoFit, correct_bipolar
 from IR2QSMLib.field.mask import MagnitudeMask, beside_wraps, phase_quality, remove_poor_surface
@@ -134,6 +134,8 @@ def phase_to_local_field(
         warnings.insert(0, f"{n_without_phase} voxels of the mask have no phase and were left out.")
     noise = combined.field.noise
     notes |= {
+        "radii_mm": radii_on(background, reliable_mask, phase.grid),
+        "snr": checks.snr if checks.snr < float("inf") else None,
         "signal_noise": combined.signal_noise,
         "field_noise_ppm": 0.0 if noise is None else float(noise[mask].median()),
         "n_voxels_unreliable": int(combined.misfit.sum()),

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import Progress, part_of, silent
 from IR2QSMLib.core.volumes import LocalField, TotalField
-from IR2QSMLib.field.background import BackgroundRemoval, FieldBox
+from IR2QSMLib.field.background import BackgroundRemoval, FieldBox, radii_on
 from IR2QSMLib.field.vsharp import VSharp
 from IR2QSMLib.physics.dipole import dipole_kernel, simulate_field
 from IR2QSMLib.physics.fourier import Filter
@@ -82,6 +83,10 @@ class HarmonicCompletion:
         inner = torch.where(field.mask, self._inner_field(field, part_of(progress, 0.0, FIT_SHARE)), 0.0)
         local = self.removal(replace(field, values=field.values - inner), part_of(progress, FIT_SHARE, 1.0))
         return replace(local, values=torch.where(local.mask, local.values + inner, 0.0), harmonic_estimated=True)
+
+    def radii_on(self, mask: Tensor, grid: Grid) -> list[float]:
+        """Radii [mm] of the removal's spheres on a mask, bool (x, y, z); empty where it uses none."""
+        return radii_on(self.removal, mask, grid)
 
     def _inner_field(self, field: TotalField, progress: Progress) -> Tensor:
         """The field D∗χ [ppm] of the sources inside: (x, y, z)."""

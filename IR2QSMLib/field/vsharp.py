@@ -57,6 +57,8 @@ class VSharp:
     def scaled_to(self, mask: Tensor, grid: Grid) -> VSharp:
         """The same with all radii in proportion to the width of a mask that is smaller than a human head's.
 
+        Itself unless `follow_head` is set.
+
         Parameters
         ----------
         mask : Tensor
@@ -64,6 +66,8 @@ class VSharp:
         grid : Grid
             Its voxel sizes.
         """
+        if not self.follow_head:
+            return self
         widths = [v * int(mask.transpose(axis, 0).flatten(1).any(1).sum()) for axis, v in enumerate(grid.voxel_size)]
         scale = 0.5 * sorted(widths)[1] / HUMAN_HALF_WIDTH
         if not 0.0 < scale < 1.0:
@@ -76,6 +80,10 @@ class VSharp:
         n_steps = int((self.largest - smallest) / self.step + 1e-6)
         radii = [self.largest - i * self.step for i in range(n_steps + 1)]
         return radii if radii[-1] - smallest < 1e-6 else [*radii, smallest]
+
+    def radii_on(self, mask: Tensor, grid: Grid) -> list[float]:
+        """Radii [mm] on a mask, bool (x, y, z), from the largest down."""
+        return self.scaled_to(mask, grid).radii(grid)
 
     def __call__(self, field: TotalField, progress: Progress = silent) -> LocalField:
         """Remove the background of a total field [ppm].
@@ -97,9 +105,8 @@ class VSharp:
         MaskInvalid
             When the mask is empty or no sphere fits into it.
         """
-        scaled = self.scaled_to(field.mask, field.grid) if self.follow_head else self
-        radii = scaled.radii(field.grid)
-        box = FieldBox.around_mask(field, [int(scaled.largest / v) + 2 for v in field.grid.voxel_size])
+        radii = self.radii_on(field.mask, field.grid)
+        box = FieldBox.around_mask(field, [int(radii[0] / v) + 2 for v in field.grid.voxel_size])
         spheres = SphericalMeanFilter(
             box.mask, box.grid, radii, self.threshold, lambda fraction, _: progress(fraction, STAGE)
         )
