@@ -14,6 +14,8 @@ from IR2QSMLib.core.grid import Grid
 
 KINDS = ("phase", "magnitude", "real", "imaginary")
 """What an image of one echo can show."""
+DIGEST_KEY = "middle_slice_sha256"
+"""Where a map's sidecar keeps the digest of its first image, by which its scan is known again."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Echo:
     """The two echo times [s] of a difference, where its header has them."""
     is_filtered: bool = False
     """Whether header or name say that the phase was high-pass filtered."""
+    digest: Callable[[], str] | None = None
+    """Returns the SHA-256 of its middle slice, of DICOM."""
 
     def on_grid_of(self, other: Echo) -> Echo:
         """The same echo with its axes permuted and reversed to lie on another's grid; raises GridMismatch."""

@@ -13,7 +13,7 @@ from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, GridInvalid, Par
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.acquisition import Echo
 from IR2QSMLib.io.dicom_groups import Volume, describe, drop_copies, grid_key, group_phases, with_equal_headers
-from IR2QSMLib.io.dicom_slices import DicomSlice, read_pixels, read_slices
+from IR2QSMLib.io.dicom_slices import DicomSlice, digest_of_middle_slice, read_pixels, read_slices
 from IR2QSMLib.io.image_kind import FIELD, PROCESSED_TYPES, names_filtered_phase, names_phase_difference, words_of
 from IR2QSMLib.io.images import require_size
 
@@ -50,18 +50,7 @@ def dicom_echoes(folder: Path, series: Sequence[int | str] | None = None) -> tup
     ParameterInvalid
         When there are several scans and `series` does not choose one, or names a series that is not there.
     """
-    slices, n_other_files = read_slices(folder)
-    if not slices:
-        raise FileUnreadable(
-            f"The folder '{folder.name}' holds neither NIfTI nor DICOM images of MR ({n_other_files} other files); "
-            "give the folder of the scan."
-        )
-    slices, notes = drop_copies(slices)
-    slices = with_equal_headers(slices)
-    by_volume: dict[tuple[Any, ...], Volume] = defaultdict(list)
-    for s in slices:
-        by_volume[(s.study, s.uid, s.series, s.kind, s.echo_time, *grid_key(s))].append(s)
-    volumes = sorted(by_volume.values(), key=lambda v: (v[0].series, str(v[0].kind), v[0].echo_time or 0.0))
+    volumes, notes = dicom_volumes(folder)
     description = describe(volumes)
     phases = [v for v in volumes if v[0].kind in ("phase", "real", "imaginary")]
     if any(v[0].kind == "phase" for v in phases):
@@ -69,7 +58,8 @@ def dicom_echoes(folder: Path, series: Sequence[int | str] | None = None) -> tup
     scans = group_phases(phases)
     chosen: set[int] | None = None
     if series is not None:
-        scans, chosen = _choose(scans, {s.series for s in slices}, series, f"'{folder.name}', but {description}")
+        known_series = {v[0].series for v in volumes}
+        scans, chosen = _choose(scans, known_series, series, f"'{folder.name}', but {description}")
     if not scans:
         raise FieldInvalid(
             f"No series in '{folder.name}' is a phase: {description}. "
@@ -94,11 +84,39 @@ def dicom_echoes(folder: Path, series: Sequence[int | str] | None = None) -> tup
         used += _magnitudes_of(phases, volumes, chosen)
     left_out = [v for v in volumes if not any(v is u for u in used)]
     if left_out:
-        notes.append(f"Left out of '{folder.name}': {describe(left_out)}.")
+        # Names of folders and series may be a person's, and notes go into sidecars.
+        notes.append(f"Left out of the folder: {describe(left_out, names=False)}.")
     guessed = [v for v in used if v[0].kind is None]
     if guessed:
-        notes.append(f"Taken for magnitude by series and echo time, as no type says so: {describe(guessed)}.")
+        taken = describe(guessed, names=False)
+        notes.append(f"Taken for magnitude by series and echo time, as no type says so: {taken}.")
     return [_echo_of(v) for v in used], notes
+
+
+def dicom_volumes(folder: Path) -> tuple[list[Volume], list[str]]:
+    """All MR images in a folder and its subfolders, as volumes of one series, kind of image, echo and grid.
+
+    Returns
+    -------
+    volumes, notes
+        In the order of their series, kinds and echo times; and a sentence on what was left out.
+
+    Raises
+    ------
+    FileUnreadable
+        Without an MR image.
+    """
+    slices, n_other_files = read_slices(folder)
+    if not slices:
+        raise FileUnreadable(
+            f"The folder '{folder.name}' holds neither NIfTI nor DICOM images of MR ({n_other_files} other files); "
+            "give the folder of the scan."
+        )
+    slices, notes = drop_copies(slices)
+    by_volume: dict[tuple[Any, ...], Volume] = defaultdict(list)
+    for s in with_equal_headers(slices):
+        by_volume[(s.study, s.uid, s.series, s.kind, s.echo_time, *grid_key(s))].append(s)
+    return sorted(by_volume.values(), key=lambda v: (v[0].series, str(v[0].kind), v[0].echo_time or 0.0)), notes
 
 
 def _choose(
@@ -189,9 +207,8 @@ def _positions(v: Volume) -> list[float]:
 
 def _echo_of(v: Volume) -> Echo:
     """The echo of a volume, its slices sorted by position."""
-    normal = _normal(v[0])
-    slices = sorted(v, key=lambda s: float(normal @ np.asarray(s.position)))
-    grid = _grid_of(slices)
+    slices = in_order(v)
+    grid = grid_of_slices(slices)
     require_size(grid, _name_of(v))
     first = slices[0]
     return Echo(
@@ -199,6 +216,7 @@ def _echo_of(v: Volume) -> Echo:
         name=_name_of(v),
         grid=grid,
         read_values=lambda: read_pixels(slices),
+        digest=lambda: digest_of_middle_slice(slices),
         echo_time=first.echo_time,
         b0=first.b0,
         frequency=first.frequency,
@@ -209,7 +227,13 @@ def _echo_of(v: Volume) -> Echo:
     )
 
 
-def _grid_of(slices: Volume) -> Grid:
+def in_order(v: Volume) -> Volume:
+    """The slices of a volume by their position along their normal, rising."""
+    normal = _normal(v[0])
+    return sorted(v, key=lambda s: float(normal @ np.asarray(s.position)))
+
+
+def grid_of_slices(slices: Volume) -> Grid:
     """The grid of sorted slices; raises GridInvalid when some are missing or share a place."""
     first, positions = slices[0], _positions(slices)
     gaps = np.diff(positions)

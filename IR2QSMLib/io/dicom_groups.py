@@ -127,8 +127,8 @@ def _continues(scan: list[Volume], members: list[Volume]) -> bool:
     return bool(a.acquisition_time) and (a.acquisition_time, a.description) == (b.acquisition_time, b.description)
 
 
-def describe(volumes: Iterable[Volume]) -> str:
-    """A list of series for the user: number, name, kinds of image, echoes and slices."""
+def describe(volumes: Iterable[Volume], names: bool = True) -> str:
+    """A list of series for the user: number, name (if `names`), kinds of image, echoes and slices."""
     by_series: dict[int, list[Volume]] = defaultdict(list)
     for v in volumes:
         by_series[v[0].series].append(v)
@@ -137,6 +137,6 @@ def describe(volumes: Iterable[Volume]) -> str:
         kinds = " and ".join(sorted({v[0].kind or "unknown kind" for v in members}))
         n_echoes = len({v[0].echo_time for v in members})
         echoes = f"{n_echoes} echo{'es' if n_echoes > 1 else ''}"
-        name = members[0][0].description
+        name = members[0][0].description if names else ""
         parts.append(f"series {number}{f' ({name})' if name else ''}: {kinds}, {echoes} of {len(members[0])} slices")
     return "; ".join(parts)

@@ -160,7 +160,7 @@ def preprocess_phase(
         warnings.append("The mask was made from the magnitude; a brain mask of your own is better.")
     else:
         warnings += plausibility.check_sign(local, "phase")
-    warnings += [*plausibility.check_mask_loss(maps.total.mask, local.mask)]
+    warnings += [*plausibility.check_mask_loss(maps.total.mask, local.mask, steps.background)]
     notes = {
         "input": "phase",
         "images": acquisition.table(),
@@ -252,7 +252,10 @@ def preprocess_total_field(
 
     warnings += [*non_finite_warnings, *plausibility.check_orientation(total, grid)]
     warnings += mask_edge_warnings(inside)
-    warnings += [*plausibility.check_sign(local, "field"), *plausibility.check_mask_loss(inside, local.mask)]
+    warnings += [
+        *plausibility.check_sign(local, "field"),
+        *plausibility.check_mask_loss(inside, local.mask, steps.background),
+    ]
     notes = {
         "input": "total field",
         "image": total.name,
