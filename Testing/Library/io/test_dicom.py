@@ -111,7 +111,8 @@ def test_other_series_are_left_out_with_a_note(tmp_path: Path) -> None:
     (tmp_path / "scan" / "notes.txt").write_text("not an image")
     scan = find_acquisition(tmp_path / "scan")
     assert {row["image"].split(",")[0] for row in scan.table()} == {"series 5", "series 6"}
-    assert "series 2 (gre_T1)" in scan.notes[0] and "series 8 (gre_mIP): unknown kind" in scan.notes[0]
+    assert "series 2: magnitude" in scan.notes[0] and "series 8: unknown kind" in scan.notes[0]
+    assert "gre_T1" not in scan.notes[0]  # free text, and notes go into sidecars
 
 
 def test_one_of_two_scans_has_to_be_chosen(tmp_path: Path) -> None:
