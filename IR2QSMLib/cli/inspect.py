@@ -27,6 +27,7 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
     if not args.json:
         for line in acquisition_table(answer.pop("images", [])):
             console.say(line)
+        answer.pop("phase_scaling", None)  # people read it as a sentence
     return answer_as_asked(args, console, answer)
 
 

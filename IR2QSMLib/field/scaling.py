@@ -53,6 +53,8 @@ class PhaseScaling:
     """[rad]"""
     needs_confirmation: bool = False
     """Whether a person should confirm it, as no scanner is known to write such a range."""
+    unit_is_known: bool = True
+    """Whether the numbers have a unit, and are not stretched from their range to ±π."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.slope) and self.slope != 0.0 and math.isfinite(self.intercept)):
@@ -214,7 +216,8 @@ def _stretched_to_pi(low: float, high: float) -> PhaseScaling:
     """±π for a range in an unknown unit; zero stays zero when it is nearly the middle."""
     middle = 0.0 if abs(low + high) <= RANGE_TOLERANCE * (high - low) else 0.5 * (low + high)
     slope = TWO_PI / (high - low)
-    return PhaseScaling(f"unknown unit, {low:g} to {high:g}", slope, 0.0 - slope * middle, needs_confirmation=True)
+    name = f"unknown unit, {low:g} to {high:g}"
+    return PhaseScaling(name, slope, 0.0 - slope * middle, needs_confirmation=True, unit_is_known=False)
 
 
 def _is_filled(values: Tensor) -> bool:

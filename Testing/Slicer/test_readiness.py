@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+
+from IR2QSMLib.field.scaling import KNOWN_RANGES, UNWRAPPED, detect_scaling
 
 METHODS = {
     "tkd": {"options": {"threshold": {}, "weights": {}}},
@@ -70,30 +76,50 @@ def test_an_awaited_answer_is_waited_for(choice: Callable[..., Any]) -> None:
     assert not state.ready and state.field.text == "Looking at the field…"
 
 
+def read_by_the_library(numbers: str) -> dict[str, Any]:
+    """How `ir2qsm inspect` says that numbers become radians."""
+    rng = np.random.default_rng(0)
+    phase = rng.uniform(-1.0, 1.0, (8, 8, 8))
+    stored = {
+        "±π": np.pi * phase,
+        "degrees": 180.0 * phase,
+        "small": 0.0037 * phase,
+        "filtered": 2.0 * np.pi * rng.triangular(-0.5, 0.1, 0.4, (8, 8, 8)) ** 3,
+    }
+    return asdict(detect_scaling(torch.from_numpy(stored[numbers])))
+
+
 @pytest.mark.parametrize(
-    ("scaling", "sentence"),
+    ("numbers", "sentence"),
     [
-        ("radians, ±π: phase = 1·value+0 rad", "Its numbers are radians, ±π."),
+        ("±π", "Its numbers are radians, ±π."),
+        ("degrees", "Its numbers are degrees, ±180."),
         (
-            "unknown unit, -0.0037 to 0.0037: phase = 855.209·value+0 rad; to be confirmed",
+            "small",
             "Its unit is not known, so its lowest number was taken for −π and its highest for π. If that is wrong, "
             "enter the phase range.",
         ),
-        (
-            "degrees, ±180: phase = 0.0174533·value+0 rad; to be confirmed",
-            "Its numbers were taken for degrees, ±180. If that is wrong, enter the phase range.",
-        ),
+        ("filtered", "Its numbers were taken for radians, less than 2π. If that is wrong, enter the phase range."),
     ],
 )
 def test_the_numbers_of_a_phase_are_explained_in_plain_words(
-    choice: Callable[..., Any], scaling: str, sentence: str
+    choice: Callable[..., Any], numbers: str, sentence: str
 ) -> None:
     from IR2QSMGui.panel.readiness import readiness
     from IR2QSMGui.parameters import Input
 
-    answer = {"kind": "wrapped phase", "unit": None, "range": [-1, 1], "problems": [], "scaling": scaling}
+    scaling = read_by_the_library(numbers)
+    answer = {"kind": "wrapped phase", "unit": None, "range": [-1, 1], "problems": [], "phase_scaling": scaling}
     state = readiness(choice(field_answer=answer, input=Input.PHASE))
     assert state.field.text == f"Looks like a wrapped phase (-1 to 1). {sentence}"
+
+
+def test_every_scaling_of_the_library_has_a_name_on_the_panel(choice: Callable[..., Any]) -> None:
+    from IR2QSMGui.panel import readiness
+
+    source = Path(readiness.__file__).read_text(encoding="utf-8")
+    names = [known.scaling.name for known in KNOWN_RANGES]
+    assert len(names) == 8 and all(f'_("{name}")' in source for name in (*names, UNWRAPPED))
 
 
 def test_intermediates_are_kept_once(choice: Callable[..., Any]) -> None:

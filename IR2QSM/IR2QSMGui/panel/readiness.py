@@ -107,27 +107,47 @@ def _field_sentence(choice: Choice) -> str:
         return _("Looking at the field…")
     if answer is None:
         return ""
+    kinds = {
+        "wrapped phase": _("wrapped phase"),
+        "local field": _("local field"),
+        "total field": _("total field"),
+        "magnitude": _("magnitude"),
+        "susceptibility map": _("susceptibility map"),
+    }
     units = {"ppm": "ppm", "hz": "Hz", "rad": "rad", "scanner units": _("scanner units")}
-    unit = units.get(answer["unit"])
-    what = answer["kind"] if unit is None else _("{kind} in {unit}").format(kind=answer["kind"], unit=unit)
+    kind, unit = kinds.get(answer["kind"], answer["kind"]), units.get(answer["unit"])
+    what = kind if unit is None else _("{kind} in {unit}").format(kind=kind, unit=unit)
     low, high = (f"{value:.3g}" for value in answer["range"])
     if answer.get("made_here"):
         return _("A {what} that was made here ({low} to {high}).").format(what=what, low=low, high=high)
     sentence = _("Looks like a {what} ({low} to {high}).").format(what=what, low=low, high=high)
-    scaling = [_scaling_sentence(answer["scaling"])] if answer.get("scaling") else []
+    scaling = [_scaling_sentence(answer["phase_scaling"])] if answer.get("phase_scaling") else []
     return " ".join([sentence, *scaling, *answer["problems"]])
 
 
-def _scaling_sentence(scaling: str) -> str:
-    """How the numbers of a phase become radians; the library says it as "name: formula; to be confirmed"."""
-    name = scaling.partition(":")[0].strip()
-    if not scaling.endswith("to be confirmed"):
-        return _("Its numbers are {name}.").format(name=name)
-    if name.startswith("unknown unit"):
+def _scaling_sentence(scaling: dict[str, Any]) -> str:
+    """How the numbers of a phase become radians: "name", "needs_confirmation" and "unit_is_known" of the library."""
+    names = {
+        "radians, ±π": _("radians, ±π"),
+        "radians, 0 to 2π": _("radians, 0 to 2π"),
+        "radians, less than 2π": _("radians, less than 2π"),
+        "radians, beyond ±π": _("radians, beyond ±π"),
+        "radians, unwrapped already": _("radians, unwrapped already"),
+        "12 bits, 0 to 4095": _("12 bits, 0 to 4095"),
+        "12 bits, −2048 to 2047": _("12 bits, −2048 to 2047"),
+        "13 bits, −4096 to 4095": _("13 bits, −4096 to 4095"),
+        "thousandths of a radian": _("thousandths of a radian"),
+        "degrees, ±180": _("degrees, ±180"),
+        "degrees, 0 to 360": _("degrees, 0 to 360"),
+    }
+    name = names.get(scaling["name"], scaling["name"])
+    if not scaling["unit_is_known"]:
         return _(
             "Its unit is not known, so its lowest number was taken for −π and its highest for π. If that is wrong, "
             "enter the phase range."
         )
+    if not scaling["needs_confirmation"]:
+        return _("Its numbers are {name}.").format(name=name)
     return _("Its numbers were taken for {name}. If that is wrong, enter the phase range.").format(name=name)
 
 

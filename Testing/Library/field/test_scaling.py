@@ -50,7 +50,7 @@ def test_known_ranges_become_radians(name: str) -> None:
     assert scaling.name.startswith(expected)
     # Whole numbers are exact to half a step; a stretched range depends on how well noise reaches its ends.
     assert float(wrap(scaling(stored) - TRUTH).abs().max()) < 0.005
-    assert scaling.needs_confirmation == (expected == "unknown unit")
+    assert scaling.needs_confirmation == (expected == "unknown unit") == (not scaling.unit_is_known)
     assert expected in str(scaling) and ("to be confirmed" in str(scaling)) == scaling.needs_confirmation
 
 

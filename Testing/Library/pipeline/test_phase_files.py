@@ -166,6 +166,9 @@ def test_inspect_describes_a_scan(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) 
     assert people.code == 0 and "sub-1_echo-2_part-mag_MEGRE.nii.gz" in people.out and "echo_times_s" in people.out
     (one,) = ir2qsm("inspect", scan.phases[0], "--json").events()
     assert one["kind"] == "wrapped phase" and one["echo_time_s"] == TIMES[0] and "±π" in one["scaling"]
+    parts = {"name": "radians, ±π", "slope": 1.0, "intercept": 0.0, "needs_confirmation": False, "unit_is_known": True}
+    assert one["phase_scaling"] == parts and description["phase_scaling"]["name"] in description["scaling"]
+    assert "phase_scaling" not in people.out
     (tmp_path / "empty").mkdir()
     (empty,) = ir2qsm("inspect", tmp_path / "empty", "--json").events()
     assert empty["kind"] == "unknown" and "holds neither NIfTI nor DICOM" in empty["problems"][0]
