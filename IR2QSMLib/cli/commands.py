@@ -47,7 +47,12 @@ def _option_in(message: str) -> str | None:
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Progress and cancellation, which every command has."""
     parser.add_argument("--progress", choices=MODES, default="bar")
-    parser.add_argument("--cancel-file", type=Path, metavar="PATH", help="the run ends when this file appears")
+    parser.add_argument(
+        "--cancel-file",
+        type=Path,
+        metavar="PATH",
+        help="the run ends when this file appears, with - when standard input ends",
+    )
 
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:

@@ -25,6 +25,8 @@ MODES = ("bar", "json", "none")
 DONE, FAULT, BAD_INPUT, CANCELLED = 0, 1, 2, 3
 POLL_SECONDS = 0.1
 """Between two looks for the cancel file."""
+STANDARD_INPUT = Path("-")
+"""In place of a cancel file: the run ends when its standard input does, as by the end of the process that holds it."""
 GRACE_SECONDS = 1.2
 """In which a cancelled run may end by itself; two seconds in all are promised."""
 
@@ -85,13 +87,17 @@ class Console:
 
     def progress(self, fraction: float, stage: str) -> None:
         """The progress callback; raises Cancelled once the run was cancelled."""
-        if self._cancelled.is_set():
-            raise Cancelled
+        self.require_going_on()
         fraction = self._fraction = max(fraction, self._fraction)  # a smaller tile or another device starts anew
         if self.mode == "json":
             self._line("progress", fraction=round(fraction, 4), stage=stage, message=f"{stage}, {fraction:.0%}")
         elif self.mode == "bar":
             self._bar(fraction, stage)
+
+    def require_going_on(self) -> None:
+        """Raise Cancelled once the run was cancelled."""
+        if self._cancelled.is_set():
+            raise Cancelled
 
     def say(self, text: str) -> None:
         """A line for people; on standard error where standard output carries JSON."""
@@ -150,6 +156,8 @@ class Console:
         previous_wakeup = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
         watcher = threading.Thread(target=self._watch, args=(receiver,), daemon=True)
         watcher.start()
+        if self._cancel_file == STANDARD_INPUT:
+            threading.Thread(target=self._watch_standard_input, daemon=True).start()
         try:
             yield
         finally:
@@ -169,7 +177,14 @@ class Console:
             with suppress(BlockingIOError):
                 if {signal.SIGINT, signal.SIGTERM} & set(signal_numbers.recv(64)):
                     self._cancelled.set()
-            if self._cancel_file is not None and self._cancel_file.exists():
+            if self._cancel_file not in (None, STANDARD_INPUT) and self._cancel_file.exists():
                 self._cancelled.set()
         if not self._ended.wait(GRACE_SECONDS) and not self._discard() and self._end("cancelled"):
             os._exit(CANCELLED)
+
+    def _watch_standard_input(self) -> None:
+        """Wait until standard input ends."""
+        with suppress(OSError):
+            while os.read(0, 1024):
+                pass
+        self._cancelled.set()

@@ -12,5 +12,7 @@ BACKGROUNDS = ("v-sharp", "pdf", "lbv")
 """Background removals of `pipeline.preprocess`."""
 UNWRAPPINGS = ("path", "laplacian")
 """Phase unwrappings of `pipeline.preprocess`."""
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+"""Suffixes of files that hold one volume, header and voxels."""
 NON_FINITE = ("refuse", "mask")
 """What to do with NaN and infinity inside the mask: refuse the field, or take these voxels out of the mask."""

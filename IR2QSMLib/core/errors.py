@@ -118,6 +118,10 @@ class PackageMissing(IR2QSMError):
     """An optional package that this command needs is not installed."""
 
 
+class ServerUnavailable(IR2QSMError):
+    """A server cannot be reached, refuses, or was lost."""
+
+
 class Cancelled(IR2QSMError):
     """The run was cancelled; nothing half-written stays."""
 

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import json
 import os
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import SimpleITK as sitk
 from torch import Tensor
 
+from IR2QSMLib.core.choices import VOLUME_SUFFIXES
 from IR2QSMLib.core.errors import Cancelled, FileUnreadable, OutOfMemory, OutputUnwritable, is_out_of_memory
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.images import image_of, itk_path
 from IR2QSMLib.io.nifti import read_stored_values
 
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 TWO_FILE_SUFFIXES = (".nhdr", ".mhd", ".hdr", ".img")
 """Suffixes of formats that store header and data in two files."""
 
@@ -119,6 +120,10 @@ class Outputs:
 
     def bytes(self, path: Path | str, content: bytes) -> None:
         """Add a file of bytes."""
+        self.pieces(path, [content])
+
+    def pieces(self, path: Path | str, content: Iterable[builtins.bytes]) -> None:
+        """Add a file whose bytes come piece by piece; an error in their source leaves no file."""
         check_writable(path, ())
         self._add(Path(path), Path(path).suffix, lambda temporary: _write_bytes(temporary, content))
 
@@ -183,6 +188,6 @@ class Outputs:
         self._pending.pop(temporary, None)
 
 
-def _write_bytes(path: Path, content: bytes) -> None:
+def _write_bytes(path: Path, content: Iterable[bytes]) -> None:
     with path.open("xb") as file:
-        file.write(content)
+        file.writelines(content)
