@@ -17,6 +17,7 @@ from IR2QSMLib.cli.options import (
     method_parameters,
     refuse_other_methods,
 )
+from IR2QSMLib.cli.remote import add_server_options, reconstruct_on_server, require_server
 from IR2QSMLib.core.choices import METHOD_NAMES
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def _add_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--uncertainty", type=Path, metavar="FILE", help="write the standard error of χ [ppm]")
     p.add_argument("--mask-output", type=Path, metavar="FILE", help="write the mask in which χ is valid")
     p.add_argument("--unexplained", type=Path, metavar="FILE", help="modl-qsm: write the field that χ leaves [ppm]")
+    add_server_options(p)
     add_method_options(p, METHODS)
 
 
@@ -47,6 +49,7 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.pipeline.reconstruct import reconstruct
     from IR2QSMLib.pipeline.result import refuse_overwriting, sidecar_path
 
+    require_server(args)
     keep_freed_memory()
     maps = {"uncertainty": args.uncertainty, "mask": args.mask_output, "unexplained": args.unexplained}
     results = [path for path in (args.output, *maps.values()) if path is not None]
@@ -57,9 +60,13 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
     refuse_overwriting(inputs, [*results, sidecar_path(args.output)])
     if args.keep is not None:
         require_intermediates_apart(inputs, args.keep)
+    parameters = method_parameters(args, METHODS)
+    if args.server is not None:
+        wanted = {"output": args.output, "mask_output": args.mask_output}
+        optional = {"uncertainty": args.uncertainty, "unexplained": args.unexplained}
+        return _answer(args, *reconstruct_on_server(args, console, {**wanted, **optional}))
 
     kind = input_kind(args)
-    parameters = method_parameters(args, METHODS)
     volumes = [n for n in ("magnitude", "noise", "csf") if n not in USED_BEFORE[kind] and getattr(args, n)]
     refuse_other_methods(volumes, args.method, METHODS, lambda entry: entry.volumes)
     optional_maps = [n for n in ("uncertainty", "unexplained") if maps[n] is not None]
@@ -85,14 +92,22 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
     with console.outputs as outputs:
         if field is not None and args.keep is not None:
             intermediates = field.add_to(outputs, args.keep)
-        sidecar = result.add_to(outputs, args.output, **maps)
+        result.add_to(outputs, args.output, **maps)
         console.progress(1.0, "written")
-    paths = {"chi": args.output, **maps, "provenance": sidecar}
-    if "unexplained" not in METHODS[args.method].outputs:
-        del paths["unexplained"]
+    return _answer(args, result.provenance["Warnings"], intermediates)
+
+
+def _answer(args: argparse.Namespace, warnings: list[str], intermediates: dict[str, str]) -> dict[str, Any]:
+    """Where everything was written, and what there is to say of it."""
+    from IR2QSMLib.inversion.registry import METHODS
+    from IR2QSMLib.pipeline.result import sidecar_path
+
+    paths = {"chi": args.output, "uncertainty": args.uncertainty, "mask": args.mask_output}
+    if "unexplained" in METHODS[args.method].outputs:
+        paths["unexplained"] = args.unexplained
+    paths["provenance"] = sidecar_path(args.output)
     answer = {name: None if path is None else str(path) for name, path in paths.items()}
-    answer["warnings"] = result.provenance["Warnings"]
-    return answer | ({"kept": intermediates} if intermediates else {})
+    return answer | {"warnings": warnings} | ({"kept": intermediates} if intermediates else {})
 
 
 COMMAND = Command("reconstruct", "reconstruct χ from phase or from a field", _add_options, _run, device=True)

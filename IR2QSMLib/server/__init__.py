@@ -1,0 +1,1 @@
+"""Runs on another computer: the worker's protocol over HTTP, both ends of it."""

@@ -1,0 +1,84 @@
+"""Files that were sent are looked at before anything opens them: an image must hold its voxels itself.
+
+Headers of NRRD and MetaImage may name another file that holds the voxels, anywhere on the server, and so may the
+text form of NIfTI. Such a file would be read into a map and sent to the client.
+"""
+
+from __future__ import annotations
+
+import gzip
+import mmap
+import re
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from IR2QSMLib.core.choices import VOLUME_SUFFIXES
+from IR2QSMLib.core.errors import FileUnreadable
+
+NIFTI_HEADER_BYTES = 348
+NRRD_DATA_FILE = re.compile(rb"data\s*file\s*:", re.IGNORECASE)
+METAIMAGE_DATA_FILE = re.compile(rb"elementdatafile\s*[=:]?\s*(\S*)", re.IGNORECASE)
+OTHER_SUFFIXES = (".json", ".safetensors")
+"""Of files that are sent beside images."""
+HEADER_SUFFIXES = (".hdr", ".img", ".nhdr", ".mhd", ".nia", ".hdr.gz", ".img.gz", ".nia.gz")
+"""Of headers that have their voxels in a second file."""
+
+
+def require_self_contained(path: Path, in_folder: bool) -> None:
+    """Raise FileUnreadable unless a file can be opened without opening another one.
+
+    Parameters
+    ----------
+    path
+        The file, under the name that it has on the client.
+    in_folder
+        Whether it is part of a folder, which may hold DICOM files of any name.
+    """
+    name = path.name.lower()
+    if name.endswith(HEADER_SUFFIXES) or not (in_folder or name.endswith((*VOLUME_SUFFIXES, *OTHER_SUFFIXES))):
+        raise FileUnreadable(
+            f"{path.name} cannot be sent to a server; convert it to a file that holds header and voxels: "
+            f"{', '.join(VOLUME_SUFFIXES)}."
+        )
+    with path.open("rb") as file:
+        start = file.read(4)
+    if name.endswith((".nii", ".nii.gz")):
+        if not _is_nifti(path):
+            raise FileUnreadable(f"{path.name} is not a NIfTI-1 file with its voxels inside; convert it once more.")
+    elif start == b"NRRD":
+        _require_own_voxels(path, lambda content: not NRRD_DATA_FILE.search(content, 0, _end_of_nrrd_header(content)))
+    elif name.endswith(".mha"):
+        _require_own_voxels(path, lambda content: _values(content) == [b"local"])
+
+
+def _is_nifti(path: Path) -> bool:
+    """Whether a header, gzipped or not, is a binary one that says that the voxels follow in the same file."""
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            header = stream.read(NIFTI_HEADER_BYTES)
+    except (EOFError, OSError, zlib.error):
+        return False
+    size = NIFTI_HEADER_BYTES
+    return header[:4] in (size.to_bytes(4, "little"), size.to_bytes(4, "big")) and header[344:348] == b"n+1\0"
+
+
+def _end_of_nrrd_header(content: mmap.mmap) -> int:
+    """Behind the first empty line, which ends a header for every reader; the end of the file without one."""
+    end = content.find(b"\n\n")
+    return len(content) if end < 0 else end
+
+
+def _values(content: mmap.mmap) -> list[bytes]:
+    """What a MetaImage file names as the place of its voxels, wherever in the file it says so."""
+    return [match[1].lower() for match in METAIMAGE_DATA_FILE.finditer(content)]
+
+
+def _require_own_voxels(path: Path, is_own: Callable[[mmap.mmap], bool]) -> None:
+    if path.stat().st_size > 0:  # an empty file cannot be mapped
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if is_own(content):
+                return
+    raise FileUnreadable(f"{path.name} has its voxels in another file; save header and voxels as one file.")
