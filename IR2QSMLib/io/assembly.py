@@ -144,10 +144,10 @@ def _echo_times(echoes: Sequence[Echo], user_times: Sequence[float] | None) -> t
     times = [e.echo_time or 0.0 for e in echoes]
     _require_echo_times(times)
     notes = []
-    if min(times) < ULTRASHORT:
-        listed = _listed(times, 1e3)
+    if min(times) < ULTRASHORT and 1e3 * max(times) <= TE_RANGE[1]:  # beyond, they are no seconds
         notes.append(
-            f"The echo times of the headers are ultrashort, {listed} ms; if they are {listed} s, give these with --te."
+            f"The echo times of the headers are ultrashort, {_listed(times, 1e3)} ms; if they are seconds instead, say "
+            f"--te {_listed(times, 1e3, ' ')}."
         )
     return times, "header", notes
 

@@ -21,9 +21,10 @@ from IR2QSMLib.core.errors import (
     is_out_of_memory,
 )
 from IR2QSMLib.core.grid import AXES, Grid
-from IR2QSMLib.io.length_units import convert_to_millimetres, nrrd_header
-from IR2QSMLib.io.metaimage import require_dimensions
+from IR2QSMLib.io.length_units import convert_to_millimetres
+from IR2QSMLib.io.metaimage import require_header
 from IR2QSMLib.io.nifti import read_stored_values, require_geometry, restore_non_finite, sheared
+from IR2QSMLib.io.nrrd import nrrd_fields, require_nrrd_geometry
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
@@ -79,7 +80,9 @@ def read_image(path: Path | str) -> sitk.Image:
             "damaged; convert it to one of these or copy it again."
         )
     if image_format == "MetaImageIO":
-        require_dimensions(path)
+        require_header(path)
+    elif image_format == "NrrdImageIO":
+        require_nrrd_geometry(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(file_name)
     reader.SetImageIO(image_format)
@@ -127,7 +130,7 @@ def has_orientation(path: Path | str) -> bool:
     reader = sitk.ImageFileReader()
     reader.SetFileName(itk_path(path))
     if reader.GetImageIOFromFileName(itk_path(path)) == "NrrdImageIO":
-        return any(line.lower().startswith("space directions:") for line in nrrd_header(Path(path)))
+        return "space directions" in nrrd_fields(Path(path))
     with _nearest_rotation():
         reader.ReadImageInformation()
     codes = [reader.GetMetaData(k) for k in ("qform_code", "sform_code") if reader.HasMetaDataKey(k)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from itertools import takewhile
 from pathlib import Path
 
 import SimpleITK as sitk
 
 from IR2QSMLib.core.errors import GridInvalid
+from IR2QSMLib.io.nrrd import nrrd_fields
 
 MILLIMETRES = {
     "m": 1e3,
@@ -31,13 +31,6 @@ MILLIMETRES = {
 """Of each unit, by the names that writers use, in the singular and in lower case; µ is a character of its own or μ."""
 SMALLEST_EDGE, LARGEST_EDGE = 1e-3, 100.0
 """Edges [mm] of voxels beyond which an unusual unit is not believed: a micron, and half a head."""
-
-
-def nrrd_header(path: Path) -> list[str]:
-    """The lines of a NRRD header, which ends with an empty line."""
-    with path.open("rb") as file:
-        lines = takewhile(bytes.strip, iter(lambda: file.readline(65536), b""))
-        return [line.decode(errors="replace").strip() for line in lines]
 
 
 def convert_to_millimetres(image: sitk.Image, path: Path) -> sitk.Image:
@@ -78,8 +71,7 @@ def _stated_units(path: Path) -> list[str]:
     with path.open("rb") as file:
         start = file.read(4)
     if start == b"NRRD":
-        entries = dict(line.split(":", 1) for line in nrrd_header(path) if ":" in line and not line.startswith("#"))
-        values = {key.strip().lower(): value for key, value in entries.items()}
+        values = nrrd_fields(path)
         words = re.findall(r'"([^"]*)"', values.get("space units", values.get("units", "")))
     else:
         with path.open("rb") as file:

@@ -19,6 +19,8 @@ from IR2QSMLib.core.errors import FileUnreadable, GridInvalid
 from IR2QSMLib.core.grid import AXES, MAX_COSINE_ERROR
 from IR2QSMLib.io.length_units import require_believable
 
+FIRST_VOXEL = 352
+"""Byte at which the voxels of a NIfTI-1 file begin, if no extension stands before them."""
 UNITS_OF_LENGTH = {1: ("m", 1e3), 3: ("µm", 1e-3)}
 """Codes of xyzt_units: the unit and its millimetres; all others mean mm. ITK converts them, too."""
 ROUNDING_ERROR = 1e-6
@@ -44,15 +46,23 @@ def read_stored_values(path: Path) -> np.ndarray:
     Raises
     ------
     FileUnreadable
-        Unless all bytes that the header promises are in the file; ITK would fill up with zeros.
+        Unless all bytes that the header promises are in the file; ITK would fill up with zeros. Also when the voxels
+        are said to begin inside the header; ITK would take some of it for voxels.
     """
     header = read_header(path)
     n_voxels = math.prod(int(n) for n in header["dim"][1 : 1 + int(header["dim"][0])])
     n_bytes = n_voxels * int(header["bitpix"]) // 8
-    data_file, start = path, int(header["vox_offset"])
+    data_file, offset = path, float(header["vox_offset"])
+    first = FIRST_VOXEL if header["magic"] == b"n+1" else 0
+    if not first <= offset < 2**31:
+        raise FileUnreadable(
+            f"{path.name} says that its voxels begin at byte {offset:g}, which is inside its header; set vox_offset to "
+            f"{first}, or export it again."
+        )
+    start = int(offset)
     if header["magic"] != b"n+1":  # a pair: the voxels are in the .img file beside the .hdr file
         data_files = [path.with_name(re.sub(r"\.(hdr|img)(\.gz)?$", end, path.name)) for end in (".img", ".img.gz")]
-        data_file, start = next((file for file in data_files if file.is_file()), path), 0
+        data_file = next((file for file in data_files if file.is_file()), path)
     try:
         with _open_unpacked(data_file) as stream:
             content = stream.read()  # to its end, where gzip keeps the checksum

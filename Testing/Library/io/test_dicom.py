@@ -200,7 +200,7 @@ def test_ultrashort_echo_times_of_headers_are_doubted(tmp_path: Path) -> None:
     scan = find_acquisition(tmp_path / "scan")
     assert scan.echo_times == (3e-5,)
     assert scan.notes == [
-        "The echo times of the headers are ultrashort, 0.03 ms; if they are 0.03 s, give these with --te."
+        "The echo times of the headers are ultrashort, 0.03 ms; if they are seconds instead, say --te 0.03."
     ]
     assert find_acquisition(tmp_path / "scan", echo_times=[0.03]).echo_times == (0.03,)
 

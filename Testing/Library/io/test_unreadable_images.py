@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import struct
 from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
 import torch
 
-from IR2QSMLib.core.errors import FileUnreadable
+from IR2QSMLib.core.errors import FileUnreadable, GridInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.images import image_of, read_image, read_volume
 
@@ -88,3 +89,51 @@ def test_short_or_missing_data_file_is_refused(tmp_path: Path, header: str, data
         (tmp_path / data).write_bytes(content[: int(kept * len(content))])
     with pytest.raises(FileUnreadable, match=r"truncated or damaged|is not a NIfTI"):
         read_image(tmp_path / header)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "right", "wrong"),
+    [
+        (".nrrd", b"(0,1,0)", b"(0,1{5,0)"),
+        (".nrrd", b"(0,0,0)\n", b"(0,0)0,0)\n"),
+        (".mha", b"ElementSpacing = 1 1 1", b"ElementSpacing = 1 1.x 1"),
+        (".mha", b"Offset = 0 0 0", b"Offset = 0 00"),
+        (".mha", b"AnatomicalOrientation = ", b"AnatomicalOrientation "),
+        (".mha", b"TransformMatrix = 1 0", b"TransformMatrix = 1 nan"),
+    ],
+)
+def test_numbers_of_a_text_header_that_are_none_are_refused(
+    tmp_path: Path, suffix: str, right: bytes, wrong: bytes
+) -> None:
+    path = write(tmp_path / f"a{suffix}", VALUES, compressed=False)
+    content = path.read_bytes()
+    assert right in content
+    path.write_bytes(content.replace(right, wrong, 1))
+    with pytest.raises(FileUnreadable, match=rf"^a{suffix} is damaged: its header has .*; copy or export it again\.$"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "line"),
+    [(".nrrd", b"space directions: (1,0,0) (0,1,0) (0,0,1)\n"), (".mha", b"ElementSpacing = 1 1 1\n")],
+)
+def test_an_image_without_a_voxel_size_is_refused(tmp_path: Path, suffix: str, line: bytes) -> None:
+    path = write(tmp_path / f"a{suffix}", VALUES, compressed=False)
+    content = path.read_bytes()
+    assert line in content
+    path.write_bytes(content.replace(line, b""))
+    with pytest.raises(GridInvalid, match=rf"^a{suffix} gives no voxel size \(.*\); set it in the header\.$"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, 348.0, -352.0, float("nan"), float("inf")])
+def test_voxels_of_a_nifti_file_cannot_begin_inside_its_header(tmp_path: Path, offset: float) -> None:
+    path = write(tmp_path / "a.nii", VALUES)
+    content = bytearray(path.read_bytes())
+    content[108:112] = struct.pack("<f", offset)
+    path.write_bytes(content)
+    with pytest.raises(FileUnreadable, match=r"inside its header; set vox_offset to 352, or export it again\.$"):
+        read_image(path)
+    content[108:112] = struct.pack("<f", 352)  # as the message says
+    path.write_bytes(content)
+    assert torch.equal(read_volume(path)[0], VALUES)
