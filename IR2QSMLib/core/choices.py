@@ -16,3 +16,5 @@ VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 """Suffixes of files that hold one volume, header and voxels."""
 NON_FINITE = ("refuse", "mask")
 """What to do with NaN and infinity inside the mask: refuse the field, or take these voxels out of the mask."""
+EXPORT_KINDS = ("mr", "parametric-map")
+"""What `export` makes of a map: MR images of 16 bit, or a parametric map of floating-point numbers."""

@@ -1,34 +1,29 @@
-"""The slices of DICOM files, classic or multi-frame: their headers and their pixels.
+"""The headers of the slices in DICOM files, classic, multi-frame or mosaic.
 
-Headers are read by pydicom, as multi-frame files describe each slice in nested sequences; pixels as well, and by
-SimpleITK where they are compressed.
+They are read by pydicom, as multi-frame files describe each slice in nested sequences.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pydicom
-import SimpleITK as sitk
-import torch
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from torch import Tensor
 
 from IR2QSMLib.core.errors import FileUnreadable
 from IR2QSMLib.core.units import field_unit
 from IR2QSMLib.io.acquisition import KINDS
-from IR2QSMLib.io.image_kind import FIELD, kind_from_image_type
+from IR2QSMLib.io.dicom_files import read_dataset
+from IR2QSMLib.io.image_kind import FIELD, kind_from_image_type, words_of
+from IR2QSMLib.io.mosaic import mosaic_of
 
 GE_KIND_TAG = (0x0043, 0x102F)
 """GE's private number of the kind of image: 0 magnitude, 1 phase, 2 real, 3 imaginary."""
 GE_KINDS = ("magnitude", "phase", "real", "imaginary")
+COIL_TAGS = ((0x0051, 0x100F), (0x0021, 0x114F))
+"""Siemens' private names of the receive coils, in classic and in XA's multi-frame files."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +58,8 @@ class DicomSlice:
     """Of its series."""
     sop_uid: str
     """Of its file, the same in copies."""
+    sop_class: str
+    """UID of its file's class."""
     study: tuple[str, str, str]
     """Patient, StudyInstanceUID and FrameOfReferenceUID."""
     acquisition_time: str
@@ -74,6 +71,16 @@ class DicomSlice:
     """Imaging frequency [MHz]."""
     manufacturer: str
     image_type: tuple[str, ...]
+    unit: str = "hz"
+    """Of a field that the scanner computed."""
+    coil: str = ""
+    """Receive coil, where the header names one."""
+    time: tuple[float, float, str, int] = (0.0, 0.0, "", 0)
+    """By which slices of one place are sorted: temporal position, acquisition, time, instance number."""
+    volume: int = 0
+    """Number of its volume, from 1, where several images of one kind and echo share a place; else 0."""
+    tiles_per_row: int = 0
+    """Of a mosaic, of which it is tile `index`; else 0."""
 
 
 def read_slices(folder: Path) -> tuple[list[DicomSlice], int]:
@@ -87,13 +94,14 @@ def read_slices(folder: Path) -> tuple[list[DicomSlice], int]:
     Raises
     ------
     FileUnreadable
-        When a header does not say where its slices lie.
+        When a header does not say where its slices lie, or how a mosaic is cut and no other series is a phase.
     """
     slices: list[DicomSlice] = []
+    refused: list[FileUnreadable] = []
     n_other_files = 0
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name.upper() != "DICOMDIR"):
         try:
-            header = _read(path, stop_before_pixels=True)
+            header = read_dataset(path, stop_before_pixels=True)
         except (InvalidDicomError, OSError, EOFError, ValueError):
             n_other_files += 1
             continue
@@ -102,68 +110,27 @@ def read_slices(folder: Path) -> tuple[list[DicomSlice], int]:
             continue
         try:
             slices += _slices_of(header, path)
+        except FileUnreadable as error:  # a mosaic that cannot be cut may lie beside the scan
+            refused.append(error)
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise FileUnreadable(
                 f"{path.name} lacks the place of its slices, or holds it in a form that DICOM does not know "
                 f"({type(error).__name__}); export the scan again, or leave the file out."
             ) from error
-    return slices, n_other_files
-
-
-def read_pixels(slices: Sequence[DicomSlice]) -> Tensor:
-    """Read the pixels of slices of one grid.
-
-    Parameters
-    ----------
-    slices
-        In the order of their positions.
-
-    Returns
-    -------
-    Tensor
-        Values after slope and intercept, float32: (x, y, z).
-
-    Raises
-    ------
-    FileUnreadable
-        When the pixels of a file cannot be decoded.
-    """
-    decoded: dict[Path, tuple[np.ndarray, bool]] = {}
-    images = []
-    several_files = len({s.path for s in slices}) > 1
-    for s in slices:
-        if s.path not in decoded:
-            if several_files:
-                decoded.clear()  # classic files hold one slice each
-            decoded[s.path] = _decode(s.path)
-        stack, is_scaled = decoded[s.path]
-        image = stack[s.index].astype(np.float32)
-        images.append(image if is_scaled else image * s.slope + s.intercept)
-    return torch.from_numpy(np.ascontiguousarray(np.stack(images).transpose(2, 1, 0), dtype=np.float32))
-
-
-def digest_of_middle_slice(slices: Sequence[DicomSlice]) -> str:
-    """SHA-256 of the values of the middle one of sorted slices: it tells scans apart and names nobody."""
-    return hashlib.sha256(read_pixels([slices[len(slices) // 2]]).numpy().tobytes()).hexdigest()
-
-
-def _read(path: Path, **options: Any) -> Dataset:
-    """Read a DICOM file, also one without preamble; raises InvalidDicomError for other files."""
-    with path.open("rb") as file:
-        start = file.read(132)
-    # Without a preamble a file starts with a tag of group 2 or 8, little-endian, and no other kind of file does.
-    bare = start[128:] != b"DICM" and start[:2] in (b"\x02\x00", b"\x08\x00") and start[3:4] == b"\x00"
-    dataset = pydicom.dcmread(path, force=bare, **options)
-    if bare and "TransferSyntaxUID" not in dataset.file_meta:
-        implicit = dataset.original_encoding[0]
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    return dataset
+    if refused and not any(s.kind in ("phase", "real", "imaginary") for s in slices):
+        raise refused[0]
+    return slices, n_other_files + len(refused)
 
 
 def _slices_of(header: Dataset, path: Path) -> list[DicomSlice]:
     """The one slice of a classic file, or all slices of an enhanced one."""
     if "PerFrameFunctionalGroupsSequence" not in header:
-        return [_slice_from(header, [header], path, 0)]
+        single = _slice_from(header, [header], path, 0)
+        if "MOSAIC" not in words_of(single.image_type):
+            return [single]
+        mosaic = mosaic_of(header, single.position, single.orientation, path.name)
+        tiles = replace(single, size=mosaic.size, tiles_per_row=mosaic.tiles_per_row)
+        return [replace(tiles, index=n, position=place) for n, place in enumerate(mosaic.positions)]
     shared_groups = header.get("SharedFunctionalGroupsSequence") or []
     shared = [item for group in shared_groups for item in _items(group)]
     return [
@@ -194,8 +161,12 @@ def _slice_from(header: Dataset, datasets: list[Dataset], path: Path, index: int
         raise ValueError("no position, orientation or spacing")
     manufacturer = str(header.get("Manufacturer") or "")
     image_type = tuple(str(v) for v in (get("FrameType", "ImageType") or ()))
-    is_field = kind_from_image_type(image_type) == FIELD or field_unit(str(get("RescaleType") or "")) is not None
+    unit = field_unit(str(get("RescaleType") or ""))
+    is_field = kind_from_image_type(image_type) == FIELD or unit not in (None, "rad")
     te_ms = _number(get("EffectiveEchoTime", "EchoTime"))
+    coils = [dataset[tag].value for tag in COIL_TAGS for dataset in datasets if tag in dataset]
+    coil = next((value for value in coils if isinstance(value, str | bytes)), get("ReceiveCoilName")) or ""
+    time = str(get("FrameAcquisitionDateTime", "AcquisitionTime", "ContentTime") or "")
     return DicomSlice(
         path=path,
         index=index,
@@ -212,6 +183,7 @@ def _slice_from(header: Dataset, datasets: list[Dataset], path: Path, index: int
         uid=str(header.get("SeriesInstanceUID") or ""),
         description=str(header.get("SeriesDescription") or ""),
         sop_uid=str(header.get("SOPInstanceUID") or ""),
+        sop_class=str(header.get("SOPClassUID") or ""),
         study=(
             str(header.get("PatientID") or ""),
             str(header.get("StudyInstanceUID") or ""),
@@ -223,6 +195,14 @@ def _slice_from(header: Dataset, datasets: list[Dataset], path: Path, index: int
         frequency=_number(get("ImagingFrequency", "TransmitterFrequency")),
         manufacturer=manufacturer,
         image_type=image_type,
+        unit=unit or "hz",
+        coil=(coil.decode(errors="replace") if isinstance(coil, bytes) else str(coil)).strip(),
+        time=(
+            _number(get("TemporalPositionIndex", "TemporalPositionIdentifier")) or 0.0,
+            _number(get("AcquisitionNumber")) or 0.0,
+            time,
+            int(_number(get("InstanceNumber")) or 0) + index,
+        ),
     )
 
 
@@ -248,28 +228,3 @@ def _number(value: Any) -> float | None:
     if value is None or value == "":
         return None
     return float(value if isinstance(value, int | float | str) else value[0])
-
-
-def _decode(path: Path) -> tuple[np.ndarray, bool]:
-    """The pixels of a file (slice, row, column), and whether slope and intercept are applied already."""
-    try:
-        stack = np.asarray(_read(path).pixel_array)
-        return (stack[None] if stack.ndim == 2 else stack), False
-    except TypeError as error:  # lists where numbers belong, of which SimpleITK would take the first
-        raise FileUnreadable(
-            f"The pixels of {path.name} cannot be read: their header holds a list where a number belongs; export the "
-            "scan again."
-        ) from error
-    except (AttributeError, KeyError, NotImplementedError, RuntimeError, ValueError) as error:
-        try:
-            stack = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-        except RuntimeError:
-            raise FileUnreadable(
-                f"The pixels of {path.name} cannot be read ({error}); export the scan again without compression."
-            ) from error
-        stack = stack.reshape(-1, *stack.shape[-2:])
-        if len(stack) > 1:
-            raise FileUnreadable(
-                f"{path.name} holds {len(stack)} compressed frames; export the scan again without compression."
-            ) from error
-        return stack, True

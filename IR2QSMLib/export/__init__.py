@@ -1,0 +1,1 @@
+"""DICOM out: a map as the objects of an archive, and sending them there."""
