@@ -62,7 +62,7 @@ def preprocess(args: argparse.Namespace, kind: str, progress: Progress) -> Prepr
         PhaseConversion(tuple(args.phase_range) if args.phase_range else None, args.flip_sign, args.bipolar),
         args.unwrapping or "path",
         args.background or "v-sharp",
-        args.recover,
+        args.completion_steps,
         args.accept_filtered,
     )
     common: dict[str, Any] = {"steps": steps, "device": args.device, "progress": progress}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from IR2QSMLib.pipeline.metadata import FieldMetadata
 
 PHASE_ONLY = ("echoes", "series", "phase_range", "bipolar", "unwrapping", "accept_filtered")
-PREPROCESSING = ("flip_sign", "background", "recover", "keep")
+PREPROCESSING = ("flip_sign", "background", "completion_steps", "keep")
 """Options of the preprocessing, which a local field does not need."""
 
 
@@ -126,11 +126,12 @@ def add_input_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--unwrapping", choices=UNWRAPPINGS, help="phase: exact along paths (default), or fast")
     p.add_argument("--background", choices=BACKGROUNDS, help="phase, total field: its removal (default: v-sharp)")
     p.add_argument(
+        "--completion-steps",
         "--recover",
         type=int,
         metavar="N",
-        help="phase, total field: steps that estimate what the removal takes of the local field (default: 150, of one "
-        "echo 0)",
+        help="phase, total field: steps of the harmonic completion, which estimates what the removal takes of the "
+        "local field (default: 150, of one echo 0)",
     )
 
 

@@ -28,11 +28,12 @@ def _add_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--devices", type=int, default=1, help="devices of that kind to train on")
     p.add_argument("--network", choices=NETWORK_NAMES, default="ir2unet")
     p.add_argument(
-        "--reads",
-        choices=("field", "first", "both", "three", "tikhonov"),
-        help="the network's input: the field, the first map, both, or both and a sharper map (three); default: both, "
-        "of whole-brain: three",
+        "--input-channels",
+        nargs="+",
+        choices=("field", "sharper_map", "first_map"),
+        help="the network's input, in this order; default: field first_map, of whole-brain all three",
     )
+    p.add_argument("--reads", choices=("field", "first", "both", "three", "tikhonov"), help=argparse.SUPPRESS)
     p.add_argument(
         "--whole-brain-share",
         "--whole-brain",
@@ -100,8 +101,8 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
         raise ParameterInvalid(f"There is a run in '{args.folder.name}' already; go on with it with --resume.")
     if args.resume is not None and not (args.resume / "recipe.json").exists():
         raise ParameterInvalid(f"There is no run in '{args.resume.name}' to resume; give the folder of one.")
-    usual = "three" if args.network == "whole-brain" else "both"
-    network_input = NetworkInput.from_dict({"reads": args.reads or usual})
+    usual = {"reads": args.reads or ("three" if args.network == "whole-brain" else "both")}
+    network_input = NetworkInput.from_dict(usual if args.input_channels is None else {"channels": args.input_channels})
     settings = {k: v for k, v in vars(args).items() if k in SIZES and v is not None}
     for name, setting in (("uncertainty", "uncertainty"), ("residual", "residual"), ("normalisation", "normalised")):
         if args.network == "ir2unet":

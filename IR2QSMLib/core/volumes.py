@@ -128,8 +128,8 @@ class LocalField:
     """Time between echoes [s], or the echo time where there is one echo."""
     b0: float | None = None
     """Field strength [T]."""
-    harmonic_estimated: bool = False
-    """Whether the part that background removal also takes from the local field was added as an estimate."""
+    harmonic_completed: bool = False
+    """Whether `field.harmonic.HarmonicCompletion` added its estimate of what background removal takes."""
 
     def __post_init__(self) -> None:
         if not tuple(self.values.shape) == tuple(self.mask.shape) == self.grid.shape:

@@ -109,7 +109,7 @@ def score_method(method: BenchmarkMethod, head: Head, field: LocalField, device:
     Parameters
     ----------
     method
-        With its settings.
+        The method and its candidates.
     head
         The truth.
     field
@@ -120,15 +120,15 @@ def score_method(method: BenchmarkMethod, head: Head, field: LocalField, device:
     Raises
     ------
     ParameterInvalid
-        When the method has no settings.
+        When the method has no candidates.
     """
-    if not method.settings:
-        raise ParameterInvalid(f"The method '{method.name}' has no settings.")
-    candidates = []
-    for setting, label in zip(method.settings, method.labels, strict=True):
-        chi, uncertainty, cost = _invert(setting, head, field, device)
-        candidates.append((xsim(chi, head.chi, head.mask), label, chi, uncertainty, cost))
-    _, label, chi, uncertainty, cost = max(candidates, key=lambda candidate: candidate[0])
+    if not method.candidates:
+        raise ParameterInvalid(f"The method '{method.name}' has no candidates.")
+    maps = []
+    for candidate, label in zip(method.candidates, method.labels, strict=True):
+        chi, uncertainty, cost = _invert(candidate, head, field, device)
+        maps.append((xsim(chi, head.chi, head.mask), label, chi, uncertainty, cost))
+    _, label, chi, uncertainty, cost = max(maps, key=lambda scored: scored[0])
     name = f"{method.name} ({label})" if label else method.name
     return score_map(name, chi, uncertainty, head, cost.seconds, cost.peak_bytes)
 

@@ -16,9 +16,9 @@ from IR2QSMLib.inversion.regularisation.automatic import AUTO
 from IR2QSMLib.inversion.tv import TotalVariation
 
 THRESHOLDS = (0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4)
-"""Of TKD."""
+"""Thresholds of TKD among which its best is sought."""
 REGULARISATIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
-"""Of Tikhonov."""
+"""The same for λ of Tikhonov."""
 TV_REGULARISATIONS = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4)
 MEDI_REGULARISATIONS = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0, 30000.0)
 OTHER_NETWORKS = ("unet", "xqsm", "lpcnn", "modl-qsm")
@@ -27,13 +27,14 @@ OTHER_NETWORKS = ("unet", "xqsm", "lpcnn", "modl-qsm")
 
 @dataclass(frozen=True)
 class BenchmarkMethod:
-    """A method at one setting or several; of several, the one of the highest XSIM against the truth is shown."""
+    """A method with fixed parameters, or several candidates of which the one of the highest XSIM is shown."""
 
     name: str
     """The method and, after a comma, what distinguishes it."""
-    settings: tuple[Method, ...]
+    candidates: tuple[Method, ...]
+    """The method once for each choice of its parameters."""
     labels: tuple[str, ...] = ("",)
-    """Of the settings, in brackets behind the name."""
+    """What distinguishes each candidate; the winner's stands in brackets behind the name."""
 
     @property
     def family(self) -> str:
@@ -52,8 +53,8 @@ def benchmark_methods(weights: Path | None = None) -> list[BenchmarkMethod]:
     learned = Learned(weights)
     return [
         BenchmarkMethod("ir2qsm", (learned,)),
-        BenchmarkMethod("ir2qsm, no whole brain", (replace(learned, whole_brain=False),)),
-        BenchmarkMethod("ir2qsm, no consistency", (replace(learned, consistency=0.0),)),
+        BenchmarkMethod("ir2qsm, no whole brain", (replace(learned, use_whole_brain_map=False),)),
+        BenchmarkMethod("ir2qsm, no consistency", (replace(learned, network_only=True),)),
         BenchmarkMethod("ir2qsm, resampled", (replace(learned, resampled=True),)),
         *(
             BenchmarkMethod(name, (METHODS[name].method_class(),))

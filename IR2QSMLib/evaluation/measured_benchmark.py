@@ -98,7 +98,7 @@ class MeasuredCase:
             self.folder / FIELD,
             self.folder / MASK,
             b0_direction=self.b0_direction,
-            method=method.settings[0],
+            method=method.candidates[0],
             device=device,
             **self.medi_inputs,
         )
@@ -159,7 +159,7 @@ def benchmark_measured(
     used = choose_device(device)
     emit(heading(used, load(weights or bundled())))
     for i, case in enumerate(cases):
-        left_out = [m for m in chosen if isinstance(m.settings[0], Medi) and not case.medi_inputs]
+        left_out = [m for m in chosen if isinstance(m.candidates[0], Medi) and not case.medi_inputs]
         index = cone_index_text(cone_index(case.reference, case.mask, case.grid))
         rows = [["reference", *["–"] * 6, index, "–"]]
         for j, method in enumerate(m for m in chosen if m not in left_out):
@@ -174,7 +174,7 @@ def benchmark_measured(
 def _is_default(method: BenchmarkMethod) -> bool:
     variant = method.name.partition(", ")[2]
     automatic = variant == "automatic" and method.family in ("tikhonov", "tv")
-    return len(method.settings) == 1 and (not variant or automatic)
+    return len(method.candidates) == 1 and (not variant or automatic)
 
 
 def _parameters(path: Path) -> dict[str, Any]:

@@ -121,19 +121,19 @@ def _removal_table(head: HeadInAir, sigma: float, device: str, method: Method, p
     magnitude = phase.rss_magnitude()
     for name in BACKGROUNDS:
         xsim_of_truth = 0.0
-        for recover in (0, HarmonicCompletion.n_steps):
-            progress(0.1, f"{name}, {recover} steps")
+        for n_steps in (0, HarmonicCompletion.n_steps):
+            progress(0.1, f"{name}, {n_steps} steps")
             maps = phase_to_local_field(
-                phase.to(device), background=PreprocessingOptions(background=name, recover=recover).removal()
+                phase.to(device), background=PreprocessingOptions(background=name, completion_steps=n_steps).removal()
             )
             local = replace(maps.local.to("cpu"), magnitude=magnitude)
             truth = replace(head.true_local_field(local.mask), magnitude=magnitude)
-            if recover == 0:  # with it the mask, and so the truth, are the same
+            if n_steps == 0:  # with it the mask, and so the truth, are the same
                 xsim_of_truth = map_xsim(truth, head.chi, device, method)
             xsim_of_local = map_xsim(local, head.chi, device, method)
             rows.append(
                 [
-                    name + (f", {recover} steps of recovery" if recover else ""),
+                    name + (f", {n_steps} steps of harmonic completion" if n_steps else ""),
                     f"{100 * int(local.mask.sum()) / int(head.mask.sum()):.1f}",
                     f"{field_error(local, truth):.1f}",
                     f"{xsim_of_local:.3f}",
@@ -175,9 +175,10 @@ def cost_table(head: HeadInAir, device: str) -> str:
     unwrapped = timed("unwrapping", lambda: PathUnwrapping()(phase, mask))
     combined = timed("echo combination", lambda: EchoFit()(phase, unwrapped, mask))
     for name in BACKGROUNDS:
-        for recover in (0, HarmonicCompletion.n_steps):
-            removal = PreprocessingOptions(background=name, recover=recover).removal()
-            timed(name + (f", {recover} steps of recovery" if recover else ""), lambda r=removal: r(combined.field))  # type: ignore[misc]
+        for n_steps in (0, HarmonicCompletion.n_steps):
+            removal = PreprocessingOptions(background=name, completion_steps=n_steps).removal()
+            label = name + (f", {n_steps} steps of harmonic completion" if n_steps else "")
+            timed(label, lambda r=removal: r(combined.field))  # type: ignore[misc]
     timed(
         "phase to local field, default",
         lambda: phase_to_local_field(phase, background=PreprocessingOptions().removal()),

@@ -82,7 +82,7 @@ class HarmonicCompletion:
             return self.removal(field, progress)
         inner = torch.where(field.mask, self._inner_field(field, part_of(progress, 0.0, FIT_SHARE)), 0.0)
         local = self.removal(replace(field, values=field.values - inner), part_of(progress, FIT_SHARE, 1.0))
-        return replace(local, values=torch.where(local.mask, local.values + inner, 0.0), harmonic_estimated=True)
+        return replace(local, values=torch.where(local.mask, local.values + inner, 0.0), harmonic_completed=True)
 
     def radii_on(self, mask: Tensor, grid: Grid) -> list[float]:
         """Radii [mm] of the removal's spheres on a mask, bool (x, y, z); empty where it uses none."""

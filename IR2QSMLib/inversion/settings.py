@@ -13,9 +13,10 @@ class Settings:
     """|D| below which the field is taken for discrepancy alone: there χ has at most 1/400 of its power in the field."""
     outside_threshold: float = 0.2
     """|D| above which the power of χ is estimated from the field."""
-    cone_to_mean: float = 0.6
-    """Factor on the discrepancy's power in the cone, chosen for the maps and not for the power: the true mean over all
-    angles is about that in the cone, so that N and the share come out at 0.6 of the truth, of white noise as well."""
+    cone_power_factor: float = 0.6
+    """Factor on the residual's power in the cone, which makes it that of the discrepancy. Chosen for the maps and not
+    for the power: the true mean over all angles is about that in the cone, so that N and the share come out at 0.6 of
+    the truth, of white noise as well."""
     min_regularisation: float = 0.003
     """Smallest λ: what the mask's edge leaves of a field that has no discrepancy."""
     initial_regularisation: float = 0.05
@@ -26,8 +27,8 @@ class Settings:
     """Fewest coefficients of the cone in a shell; its power is then known to a fifth."""
     n_rounds: int = 3
     """Rounds of the estimate."""
-    step_factor: float = 4.0
-    """Factor on λ in the step on the field that follows a network: a network knows more than a power spectrum."""
+    regularisation_factor: float = 4.0
+    """Factor on λ(k) in the step on the field that follows a network: a network knows more than a power spectrum."""
     max_steps: int = 4
     """Most steps on the field."""
     remaining_cone_power: float = 0.7
@@ -38,7 +39,7 @@ class Settings:
     """σ [mm] of the blur that describes a voxel's surroundings, for its uncertainty: a network's reach."""
     far_sigma: float = 8.0
     """The same for what veins and nuclei stand out from, and for strong sources whose streaks reach as far."""
-    log_offset: float = 1e-3
+    log_epsilon: float = 1e-3
     """Added to sizes [ppm] before a logarithm; smaller sizes do not matter."""
 
 

@@ -47,6 +47,10 @@ class Echo:
     """The two echo times [s] of a difference, where its header has them."""
     is_filtered: bool = False
     """Whether header or name say that the phase was high-pass filtered."""
+    coil: str = ""
+    """Receive coil, where coils are apart."""
+    volume: int = 0
+    """Number of its volume in a time series, from 1; 0 without one."""
     digest: Callable[[], str] | None = None
     """Returns the SHA-256 of its middle slice, of DICOM."""
 
@@ -88,6 +92,10 @@ class Acquisition:
     difference of two echo times."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the user."""
+    coils: tuple[Acquisition, ...] = ()
+    """The scan of each receive coil, this one first, where coils are apart; else empty."""
+    volumes: tuple[Acquisition, ...] = ()
+    """Each volume of the time series of which the complex mean is meant, this one first; else empty."""
 
     @property
     def manufacturer(self) -> str:

@@ -26,7 +26,7 @@ from IR2QSMLib.io.images import grid_of, has_orientation, read_image, read_volum
 from IR2QSMLib.io.scan_groups import choose_scan, find_scans, require_phase
 from IR2QSMLib.io.sidecars import image_stem, number, read_sidecar
 
-HARMONIC_ESTIMATED_KEY = "HarmonicPartRecovered"
+HARMONIC_COMPLETED_KEY = "HarmonicPartRecovered"
 """In a local field's sidecar: whether the part that background removal takes too much was added as an estimate."""
 B0_DIRECTION_KEY = "B0_dir"
 """In a field's sidecar: the user's B0 direction in voxel axes."""

@@ -76,6 +76,29 @@ def grid_key(s: DicomSlice) -> tuple[Any, ...]:
     return (s.size, s.spacing, s.orientation)
 
 
+def image_key(v: Volume) -> tuple[Any, ...]:
+    """What tells the images of one scan apart: kind, echo time, coil and volume."""
+    return (v[0].kind, v[0].echo_time, v[0].coil, v[0].volume)
+
+
+def name_of(v: Volume) -> str:
+    """What messages call a volume: its series and echo, and its coil and number where there are several."""
+    s = v[0]
+    te = "" if s.echo_time is None else f", TE {1e3 * s.echo_time:g} ms"
+    return f"series {s.series}{te}{s.coil and f', coil {s.coil}'}{f', volume {s.volume}' if s.volume else ''}"
+
+
+def normal_of(s: DicomSlice) -> np.ndarray:
+    """The direction in which slices follow each other."""
+    return np.cross(s.orientation[:3], s.orientation[3:])
+
+
+def positions_of(v: Volume) -> list[float]:
+    """Positions [mm] of the slices along their normal, rising."""
+    normal = normal_of(v[0])
+    return sorted(float(normal @ np.asarray(s.position)) for s in v)
+
+
 def group_phases(phases: Sequence[Volume]) -> dict[str, list[Volume]]:
     """The scans among volumes of phase (or of real and imaginary parts), by name.
 
@@ -111,8 +134,8 @@ def group_phases(phases: Sequence[Volume]) -> dict[str, list[Volume]]:
 def _continues(scan: list[Volume], members: list[Volume]) -> bool:
     """Whether a series of one echo belongs to the series of one echo each in `scan`."""
     a, b = scan[0][0], members[0][0]
-    kinds_and_times = [(v[0].kind, v[0].echo_time) for v in (*scan, *members)]
-    if a.study != b.study or grid_key(a) != grid_key(b) or len(set(kinds_and_times)) < len(kinds_and_times):
+    images = [image_key(v) for v in (*scan, *members)]
+    if a.study != b.study or grid_key(a) != grid_key(b) or len(set(images)) < len(images):
         return False
     if {v[0].kind for v in scan} != {v[0].kind for v in members}:  # real and imaginary parts in two series
         same_times = {v[0].echo_time for v in scan} == {v[0].echo_time for v in members}
@@ -138,5 +161,7 @@ def describe(volumes: Iterable[Volume], names: bool = True) -> str:
         n_echoes = len({v[0].echo_time for v in members})
         echoes = f"{n_echoes} echo{'es' if n_echoes > 1 else ''}"
         name = members[0][0].description if names else ""
+        for n, word in ((len({v[0].coil for v in members}), "coils"), (max(v[0].volume for v in members), "volumes")):
+            echoes += f", {n} {word}" if n > 1 else ""
         parts.append(f"series {number}{f' ({name})' if name else ''}: {kinds}, {echoes} of {len(members[0])} slices")
     return "; ".join(parts)

@@ -65,8 +65,8 @@ class IR2UnetConfig:
         return tuple(round(16 * self.width) * 2**level for level in range(N_LEVELS + 1))
 
     @property
-    def n_peak_channels(self) -> float:
-        """Channels of the finest level that inference holds at its peak: 5·c as measured, and a margin."""
+    def peak_values_per_voxel(self) -> float:
+        """Numbers that inference holds at its peak, for each voxel of its input: 5·c as measured, and a margin."""
         return 6.0 * self.channels[0]
 
     @property

@@ -46,8 +46,8 @@ class ModlQsmConfig:
         require_valid_size(self, 32)
 
     @property
-    def n_peak_channels(self) -> float:
-        """Channels of the finest level that inference holds at its peak, counted from the plan."""
+    def peak_values_per_voxel(self) -> float:
+        """Numbers that inference holds at its peak, for each voxel of its input, counted from the plan."""
         return 4.0 * round(32 * self.width)
 
     @property

@@ -15,8 +15,8 @@ from IR2QSMLib.networks.whole_brain import WholeBrainConfig, WholeBrainUnet
 from IR2QSMLib.networks.xqsm import Xqsm, XqsmConfig
 
 Config = IR2UnetConfig | UnetConfig | XqsmConfig | LpcnnConfig | ModlQsmConfig | WholeBrainConfig
-"""Size and settings of a network. `n_peak_channels` is what its inference holds at once, `eval_config` the same
-configuration without what is random in training."""
+"""Size and settings of a network. `peak_values_per_voxel` are the numbers that its inference holds at once for each
+voxel; `eval_config` is the same configuration without what is random in training."""
 Unrolled = Lpcnn | ModlQsm
 Network = IR2Unet | Unet | Xqsm | Unrolled | WholeBrainUnet
 """A network has its `config`; `multiple`, which every axis of its input is a multiple of; and `unrolled`: whether it is

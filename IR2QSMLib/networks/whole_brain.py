@@ -44,8 +44,8 @@ class WholeBrainConfig:
         return tuple(round(c * self.width) for c in (64, 128, 128))
 
     @property
-    def n_peak_channels(self) -> float:
-        """Channels of the finest level that inference holds at its peak, counted from the plan."""
+    def peak_values_per_voxel(self) -> float:
+        """Numbers that inference holds at its peak, for each voxel of its input, counted from the plan."""
         return 5.0 * self.channels[0] / 8.0
 
     @property

@@ -38,8 +38,8 @@ class XqsmConfig:
         return c, 2 * c, 4 * c
 
     @property
-    def n_peak_channels(self) -> float:
-        """Channels of the finest level that inference holds at its peak, counted from the plan."""
+    def peak_values_per_voxel(self) -> float:
+        """Numbers that inference holds at its peak, for each voxel of its input, counted from the plan."""
         return 7.0 * self.halves[0]
 
     @property

@@ -55,9 +55,9 @@ class PreprocessingOptions:
     """A key of `UNWRAPPINGS`."""
     background: str = "v-sharp"
     """A key of `BACKGROUNDS`."""
-    recover: int | None = None
-    """Steps that estimate the part of the local field which background removal takes, 0 for none. None is the default
-    number, but 0 for a single echo, whose phase offset would be taken for sources inside."""
+    completion_steps: int | None = None
+    """Steps of `HarmonicCompletion`, which estimates what background removal takes of the local field; 0 for none. None
+    is the default number, but 0 for a single echo, whose phase offset would be taken for sources inside."""
     accept_filtered: bool = False
     """Whether phase that was high-pass filtered is used nevertheless."""
 
@@ -71,14 +71,17 @@ class PreprocessingOptions:
                 raise ParameterInvalid(
                     f"There is no step '{name}'; expected one of {', '.join(choices)}.", option=option
                 )
-        if self.recover is not None and self.recover < 0:
-            raise ParameterInvalid(f"There are {self.recover} steps of recovery; expected 0 or more.", option="recover")
+        if self.completion_steps is not None and self.completion_steps < 0:
+            raise ParameterInvalid(
+                f"There are {self.completion_steps} steps of harmonic completion; expected 0 or more.",
+                option="completion_steps",
+            )
 
     def removal(self, n_echoes: int | None = None) -> BackgroundRemoval:
-        """The background removal, with the recovery around it, of so many echoes; of a total field they are None."""
+        """The background removal, with harmonic completion around it; `n_echoes` of a total field is None."""
         removal = BACKGROUNDS[self.background]
         default_steps = 0 if n_echoes == 1 else HarmonicCompletion.n_steps
-        n_steps = default_steps if self.recover is None else self.recover
+        n_steps = default_steps if self.completion_steps is None else self.completion_steps
         return HarmonicCompletion(removal, n_steps) if n_steps else removal
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from IR2QSMLib.core.version import __version__
 from IR2QSMLib.core.volumes import LocalField
-from IR2QSMLib.io.bids import B0_DIRECTION_KEY, HARMONIC_ESTIMATED_KEY
+from IR2QSMLib.io.bids import B0_DIRECTION_KEY, HARMONIC_COMPLETED_KEY
 from IR2QSMLib.io.outputs import Outputs
 
 SOFTWARE = {"name": "ir2qsm", "version": __version__}
@@ -53,7 +53,7 @@ class PreprocessedField:
         about: dict[str, Any] = {"Units": "ppm", "Software": SOFTWARE}
         if self.local.grid.user_b0_direction is not None:
             about[B0_DIRECTION_KEY] = list(self.local.grid.user_b0_direction)
-        local = {"Quantity": "Local field", HARMONIC_ESTIMATED_KEY: self.local.harmonic_estimated}
+        local = {"Quantity": "Local field", HARMONIC_COMPLETED_KEY: self.local.harmonic_completed}
         outputs.json(folder / "localfield.json", about | local)
         if "totalfield" in self.intermediates:
             outputs.json(folder / "totalfield.json", about | {"Quantity": "Total field"})

@@ -59,7 +59,7 @@ class Case:
     """Microbleeds and a calcified nodule; held-out heads only."""
     surroundings: bool = False
     """Air, bone and sinuses around the head, and all else that a measured local field has; held-out heads only."""
-    harmonic_estimated: bool = False
+    harmonic_completed: bool = False
     """Whether the harmonic part of the local field is estimated after background removal; with `surroundings` only."""
     mismatch: float | None = None
     """Share of a realistic discrepancy in the field's power, in place of `power_snr`; held-out heads only."""
@@ -167,7 +167,7 @@ def _noise_free_scan(case: Case) -> Scan:
     rng, grid = RandomSource(case.seed), case.grid()
     fine = draw_held_out(rng, grid, bleeds=case.bleeds, haemorrhage=case.haemorrhage)
     scan = simulate_scan(fine, grid, rng, REALISTIC_EFFECTS if case.surroundings else ScanEffects())
-    if case.harmonic_estimated:
+    if case.harmonic_completed:
         scan = replace(scan, removal=HarmonicCompletion(scan.removal))
     _require_head(scan.mask, case)
     return scan

@@ -16,7 +16,7 @@ from IR2QSMLib.core.devices import choose_device
 from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.progress import Progress, part_of, silent
 from IR2QSMLib.evaluation.regional_metrics import regions
-from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.data_term import DataTerm
 from IR2QSMLib.inversion.learned.load import load
 from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.inversion.learned.uncertainty import FEATURES, Calibration, normalise_features, voxel_features

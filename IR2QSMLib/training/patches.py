@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.data_term import DataTerm
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.inversion.learned.whole_brain import whole_brain_map
 from IR2QSMLib.physics.dipole import simulate_field
@@ -62,7 +62,7 @@ class Patches:
 
     def inputs(self, network_input: NetworkInput) -> Tensor:
         """What the network reads [ppm]: (patch, n_channels, p, p, p)."""
-        return torch.cat(network_input.channels(self.field, self.sharper_map, self.first_map), dim=1)
+        return torch.cat(network_input.select(self.field, self.sharper_map, self.first_map), dim=1)
 
 
 def patches_of(tensors: dict[str, Tensor], grids: tuple[Grid, ...]) -> Patches:

@@ -14,7 +14,7 @@ from IR2QSMLib.core.devices import half_precision
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import silent
 from IR2QSMLib.evaluation.metrics import nrmse, xsim
-from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.data_term import DataTerm
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.inversion.learned.tiles import infer
 from IR2QSMLib.networks.registry import Network

@@ -15,7 +15,7 @@ from IR2QSMLib.core.progress import silent
 from IR2QSMLib.core.volumes import LocalField, TotalField
 from IR2QSMLib.evaluation.metrics import nrmse, xsim
 from IR2QSMLib.field.vsharp import VSharp
-from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.data_term import DataTerm
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.physics.cone import cone_agreement

@@ -20,7 +20,7 @@ from IR2QSMLib.cli.main import main
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.inversion.learned import whole_brain
-from IR2QSMLib.inversion.learned.network_input import NetworkInput
+from IR2QSMLib.inversion.learned.network_input import CHANNELS, NetworkInput
 from IR2QSMLib.io.outputs import Outputs
 from IR2QSMLib.io.weights import weights_bytes
 from IR2QSMLib.networks.registry import build, make_config
@@ -81,13 +81,17 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> MakeWeights:
     folder, n_written = tmp_path_factory.mktemp("weights"), 0
 
     def make(
-        reads: NetworkInput | None = None, scale: float = 0.05, seed: int = 1, kind: str = "ir2unet", **config: object
+        network_input: NetworkInput | None = None,
+        scale: float = 0.05,
+        seed: int = 1,
+        kind: str = "ir2unet",
+        **config: object,
     ) -> Path:
         nonlocal n_written
         n_written += 1
-        reads = reads or NetworkInput("three" if kind == "whole-brain" else "both")
+        network_input = network_input or NetworkInput(CHANNELS if kind == "whole-brain" else ("field", "first_map"))
         sizes = {"n_passes": 2} if kind == "ir2unet" else {}
-        network_config = make_config(kind, **{"width": 0.125, "n_inputs": reads.n_channels, **sizes, **config})
+        network_config = make_config(kind, **{"width": 0.125, "n_inputs": network_input.n_channels, **sizes, **config})
         network, generator = build(network_config), torch.Generator().manual_seed(seed)
         network.initialise(generator)
         state = network.state_dict()
@@ -96,7 +100,7 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> MakeWeights:
                 tensor *= 0.1  # without their statistics, layers would amplify
             if tensor.is_floating_point():
                 tensor += scale * torch.randn(tensor.shape, generator=generator).clamp(-2.0, 2.0)
-        header = {"network": kind, "config": asdict(network_config), "reading": asdict(reads)}
+        header = {"network": kind, "config": asdict(network_config), "reading": asdict(network_input)}
         path = folder / f"w{n_written}.safetensors"
         path.write_bytes(weights_bytes(state, json.loads(json.dumps(header)), half=False))
         return path

@@ -13,7 +13,7 @@ CONTROLS = {
     "b0_direction": ("b0DirectionLabel",),
     "background": ("backgroundLabel",),
     "bipolar": ("bipolarCheck",),
-    "consistency": ("consistencyCheck",),
+    "network_only": ("consistencyCheck",),
     "device": ("deviceLabel",),
     "echoes": ("echoLabel",),
     "field": ("fieldLabel",),

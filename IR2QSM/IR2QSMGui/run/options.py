@@ -132,7 +132,7 @@ class Options:
         if self.tile is not None:
             arguments += ["--tile", str(self.tile)]
         if not self.consistency:
-            arguments += ["--consistency", "0"]
+            arguments.append("--network-only")
         if self.reference == "none":
             arguments += ["--reference", "none"]
         return arguments

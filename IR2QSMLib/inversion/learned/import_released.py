@@ -50,7 +50,7 @@ def import_released(outputs: Outputs, checkpoint: Path, output: Path) -> dict[st
     header = {
         "network": network_name,
         "config": asdict(config),
-        "reading": asdict(NetworkInput("field")),
+        "reading": asdict(NetworkInput(("field",))),
         "source": f"imported from {checkpoint.name} ({SOURCES[network_name]})",
     }
     content = weights_bytes(tensors, header, half=False)

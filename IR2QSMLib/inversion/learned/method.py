@@ -16,7 +16,7 @@ from IR2QSMLib.core.options import option
 from IR2QSMLib.core.progress import Progress, part_of, silent
 from IR2QSMLib.core.volumes import LocalField, Susceptibility
 from IR2QSMLib.inversion.learned import whole_brain
-from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.data_term import DataTerm
 from IR2QSMLib.inversion.learned.load import LoadedNetwork, bundled, load
 from IR2QSMLib.inversion.learned.tiles import TILES, NetworkMaps, infer_in_memory
 from IR2QSMLib.inversion.learned.whole_brain import whole_brain_map
@@ -25,7 +25,7 @@ from IR2QSMLib.physics.dipole import DipoleStack
 from IR2QSMLib.physics.fourier import good_size
 from IR2QSMLib.physics.resample import aligned_grid, resample
 
-MIN_CONSISTENCY, MAX_CONSISTENCY = 1e-6, 1e6
+MIN_FACTOR, MAX_FACTOR = 1e-6, 1e6
 """Range of the factor on λ(k), which is at least 0.003. The step amplifies by 1/(2√(c·λ)) at most: below the range the
 rounding of float32 would reach a thousandth of the map, above it no step changes the map by as much."""
 SPECTRUM, WHOLE_BRAIN, NETWORK, STEP = (0.0, 0.2), (0.2, 0.4), (0.4, 0.9), 0.9
@@ -48,7 +48,7 @@ class Learned:
     Raises
     ------
     ParameterInvalid
-        When the consistency is out of range or the tile is not one of `TILES`.
+        When the regularisation factor is out of range or the tile is not one of `TILES`.
 
     References
     ----------
@@ -62,13 +62,17 @@ class Learned:
 
     weights: Path | None = option(None, "other weights than the bundled ones", parse=Path, metavar="FILE")
     """A weights file; the bundled one when None."""
-    consistency: float = option(
-        SETTINGS.step_factor,
-        "factor on λ(k) in the step on the field; 0: no step",
+    regularisation_factor: float = option(
+        SETTINGS.regularisation_factor,
+        "factor on λ(k) in the step on the field; a larger one keeps more of the network's map",
         metavar="c",
-        limits=(0.0, MAX_CONSISTENCY),
+        limits=(MIN_FACTOR, MAX_FACTOR),
+        old_names=("consistency",),
     )
-    """c, the factor on λ(k) in the step on the field; 0 for no step, so that the map is the network's own."""
+    """c, the factor on λ(k) in the step on the field: a large one keeps the network's map, a small one fits the field.
+    0, by which version 0.1.0 said that there is no step, sets `network_only`."""
+    network_only: bool = option(False, "the network's own map, without the step on the field", flag=True)
+    """Whether the step on the field is left out, so that the map is the network's own."""
     tile: int | None = option(
         None, "edge of tiles [voxels]; default: only when needed", parse=int, metavar="N", choices=TILES
     )
@@ -76,18 +80,21 @@ class Learned:
     resampled: bool | None = None
     """Whether the network runs on a 1 mm grid along B0; None for those that read nothing but the field and know no
     B0."""
-    whole_brain: bool = True
+    use_whole_brain_map: bool = True
     """Whether the first map is made from that of the whole-brain network; else it is Wiener's of the field."""
     calibrated: bool = True
-    """Whether the uncertainty is that of the final map, for calibrated weights; else, and without consistency, it is
+    """Whether the uncertainty is that of the final map, for calibrated weights; else, and with `network_only`, it is
     the network's own."""
 
     def __post_init__(self) -> None:
-        if self.consistency != 0.0 and not MIN_CONSISTENCY <= self.consistency <= MAX_CONSISTENCY:
+        if self.regularisation_factor == 0.0:
+            object.__setattr__(self, "regularisation_factor", SETTINGS.regularisation_factor)
+            object.__setattr__(self, "network_only", True)
+        if not MIN_FACTOR <= self.regularisation_factor <= MAX_FACTOR:
             raise ParameterInvalid(
-                f"The data consistency is {self.consistency:g}; expected a factor from {MIN_CONSISTENCY:g} to "
-                f"{MAX_CONSISTENCY:g}, or 0 for none.",
-                option="consistency",
+                f"The factor on the regularisation is {self.regularisation_factor:g}; expected one from {MIN_FACTOR:g} "
+                f"to {MAX_FACTOR:g}. For the network's own map, without the step on the field, use --network-only.",
+                option="regularisation_factor",
             )
         if self.tile is not None and self.tile not in TILES:
             raise ParameterInvalid(
@@ -139,10 +146,10 @@ class Learned:
             None if x is None else torch.where(field.mask, x, 0.0) for x in (maps.sigma, maps.unexplained)
         )
         progress(STEP, "data consistency")
-        if self.consistency > 0.0:
+        if not self.network_only:
             for data_term in data_terms:
-                chi, notes["steps"] = data_term.enforce_consistency(chi, self.consistency)
-        if loaded.calibration is not None and self.calibrated and self.consistency > 0.0:
+                chi, notes["steps"] = data_term.enforce_consistency(chi, self.regularisation_factor)
+        if loaded.calibration is not None and self.calibrated and not self.network_only:
             sigma = loaded.calibration(chi, data_terms[0])
             as_calibrated = self._is_as_calibrated and len(data_terms) == 1
             notes["uncertainty"] = "calibrated on simulated heads" + ("" if as_calibrated else ", at other settings")
@@ -161,11 +168,12 @@ class Learned:
                 f"train --network {self.network_name}) or convert released ones (ir2qsm import-weights), and give them "
                 "with --weights."
             )
-        return whole_brain.unavailable_reason() if self.whole_brain else None
+        return whole_brain.unavailable_reason() if self.use_whole_brain_map else None
 
     @property
     def _is_as_calibrated(self) -> bool:
-        return self.whole_brain and self.consistency == SETTINGS.step_factor and self.resampled is None
+        as_default = self.regularisation_factor == SETTINGS.regularisation_factor and self.resampled is None
+        return as_default and self.use_whole_brain_map
 
     def _require_possible(
         self, loaded: LoadedNetwork, field: LocalField, other_orientations: Sequence[LocalField]
@@ -192,10 +200,11 @@ class Learned:
             raise WeightsInvalid(reason, option="weights")
 
     def _uses_whole_brain(self, loaded: LoadedNetwork, n_orientations: int) -> bool:
-        return self.whole_brain and loaded.network_input.reads != "field" and n_orientations == 1
+        reads_first_map = "first_map" in loaded.network_input.channels
+        return self.use_whole_brain_map and reads_first_map and n_orientations == 1
 
     def _is_resampled(self, loaded: LoadedNetwork) -> bool:
-        knows_no_b0 = loaded.network_input.reads == "field" and not loaded.network.unrolled
+        knows_no_b0 = loaded.network_input.channels == ("field",) and not loaded.network.unrolled
         return knows_no_b0 if self.resampled is None else self.resampled
 
     def _notes(self, loaded: LoadedNetwork, data_term: DataTerm) -> dict[str, Any]:
@@ -203,7 +212,7 @@ class Learned:
         return {
             "weights": loaded.name,
             "weights_sha256": loaded.sha256,
-            "reads": loaded.network_input.reads,
+            "input_channels": list(loaded.network_input.channels),
             "resampled": self._is_resampled(loaded),
             "precision": "float32" if precision is None else str(precision).removeprefix("torch."),
             "field_offset_ppm": round(data_term.spectrum.offset, 6),

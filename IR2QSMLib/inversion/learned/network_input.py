@@ -10,13 +10,19 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.core.errors import ParameterInvalid
-from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.data_term import DataTerm
 from IR2QSMLib.networks.registry import NETWORKS, Config, network_name_of
 
-CHANNELS = {"field": 1, "first": 1, "both": 2, "three": 3}
-"""Inputs and their channels: the field; the first map χ₁; field and χ₁; field, a sharper map and χ₁."""
-OLD_NAMES = {"tikhonov": "first"}
-"""Names in the headers of older weights."""
+CHANNELS = ("field", "sharper_map", "first_map")
+"""What a channel can be, in the network's order: the field, a first map of a smaller λ, and the first map χ₁."""
+OLD_NAMES = {
+    "field": ("field",),
+    "first": ("first_map",),
+    "tikhonov": ("first_map",),
+    "both": ("field", "first_map"),
+    "three": CHANNELS,
+}
+"""Channels by the names that headers and recipes of version 0.1.0 give them."""
 
 
 @dataclass(frozen=True)
@@ -26,31 +32,37 @@ class NetworkInput:
     Raises
     ------
     ParameterInvalid
-        For a name that is not in `CHANNELS`.
+        Unless the channels are some of `CHANNELS`, in that order.
     """
 
-    reads: str = "both"
-    """A key of `CHANNELS`."""
+    channels: tuple[str, ...] = ("field", "first_map")
+    """Some of `CHANNELS`, in that order."""
 
     def __post_init__(self) -> None:
-        if self.reads not in CHANNELS:
-            raise ParameterInvalid(f"The network reads '{self.reads}'; expected one of {', '.join(CHANNELS)}.")
+        if not self.channels or self.channels != tuple(name for name in CHANNELS if name in self.channels):
+            raise ParameterInvalid(
+                f"The channels of the network's input are '{', '.join(self.channels)}'; expected one or more of "
+                f"{', '.join(CHANNELS)}, in this order.",
+                option="input_channels",
+            )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NetworkInput:
         """The input that a weights file or a recipe names; raises KeyError when it names none."""
-        reads = str(values["reads"])
-        return cls(OLD_NAMES.get(reads, reads))
+        if "channels" not in values and "reads" in values:
+            name = str(values["reads"])
+            return cls(OLD_NAMES.get(name, (name,)))
+        return cls(tuple(map(str, values["channels"])))
 
     @property
     def n_channels(self) -> int:
         """Channels of the network's input."""
-        return CHANNELS[self.reads]
+        return len(self.channels)
 
     @property
     def has_sharper_map(self) -> bool:
         """Whether the sharper map is one of the channels."""
-        return self.reads == "three"
+        return "sharper_map" in self.channels
 
     def __call__(self, data_term: DataTerm, first_map: Tensor | None = None) -> Tensor:
         """Make the input of a field.
@@ -69,14 +81,14 @@ class NetworkInput:
         """
         sharper_map = data_term.sharper_map() if self.has_sharper_map else None
         first_map = data_term.first_map if first_map is None else first_map
-        return torch.stack(self.channels(data_term.field.values, sharper_map, first_map))
+        return torch.stack(self.select(data_term.field.values, sharper_map, first_map))
 
-    def channels(self, field: Tensor, sharper_map: Tensor | None, first_map: Tensor) -> list[Tensor]:
-        """Choose the channels among three volumes of one shape [ppm], in the network's order."""
-        chosen = [] if self.reads == "first" else [field]
-        if self.has_sharper_map and sharper_map is not None:
-            chosen.append(sharper_map)
-        return chosen if self.reads == "field" else [*chosen, first_map]
+    def select(self, field: Tensor, sharper_map: Tensor | None, first_map: Tensor) -> list[Tensor]:
+        """The channels among volumes of one shape [ppm]; the sharper map may be None where it is no channel."""
+        volumes = {"field": field, "first_map": first_map}
+        if sharper_map is not None:
+            volumes["sharper_map"] = sharper_map
+        return [volumes[name] for name in self.channels]
 
 
 def require_matching_input(network_input: NetworkInput, config: Config) -> None:
@@ -94,11 +106,17 @@ def require_matching_input(network_input: NetworkInput, config: Config) -> None:
     ParameterInvalid
         When the channels differ in number, or an unrolled network does not get the field.
     """
-    reads = network_input.reads
+    listed = ", ".join(network_input.channels)
     if config.n_inputs != network_input.n_channels:
         raise ParameterInvalid(
-            f"The network has {config.n_inputs} input channels and reads {network_input.n_channels} ('{reads}')."
+            f"The network has {config.n_inputs} input channels and its input is {network_input.n_channels} ({listed}); "
+            "expected as many.",
+            option="input_channels",
         )
     name = network_name_of(config)
-    if NETWORKS[name].unrolled and reads == "first":
-        raise ParameterInvalid(f"The network '{name}' descends on the field; let it read 'field' or 'both'.")
+    if NETWORKS[name].unrolled and "field" not in network_input.channels:
+        raise ParameterInvalid(
+            f"The unrolled network '{name}' fits its map to the field, and the channels of its input are {listed}; "
+            "expected 'field' among them.",
+            option="input_channels",
+        )

@@ -39,7 +39,7 @@ class NetworkMaps(NamedTuple):
 
 def bytes_per_voxel(config: Config, dtype: torch.dtype | None) -> float:
     """Memory that inference takes at its peak [bytes], in that precision; None is float32."""
-    return config.n_peak_channels * (4 if dtype is None else 2) + 40.0
+    return config.peak_values_per_voxel * (4 if dtype is None else 2) + 40.0
 
 
 def infer_in_memory(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from IR2QSMLib.core.errors import ParameterInvalid
-from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.data_term import DataTerm
 from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.physics.fourier import blur
 
@@ -34,7 +34,7 @@ def voxel_features(chi: Tensor, data_term: DataTerm) -> Tensor:
     residual field nearby; the standard deviation of χ nearby; how far χ lies above, and below, its mean around (veins
     and calcifications are small); the root mean square of χ around. Then the share of the neighbourhood outside the
     mask, and the logarithm of the edge of a cube of the voxel's volume. Nearby and around are Gaussian weights of
-    `SETTINGS.near_sigma` and `SETTINGS.far_sigma`, and `SETTINGS.log_offset` is added before a logarithm.
+    `SETTINGS.near_sigma` and `SETTINGS.far_sigma`, and `SETTINGS.log_epsilon` is added before a logarithm.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def voxel_features(chi: Tensor, data_term: DataTerm) -> Tensor:
     Tensor
         float32: (feature, voxel).
     """
-    field, offset = data_term.field, SETTINGS.log_offset
+    field, offset = data_term.field, SETTINGS.log_epsilon
     mask, n_voxels = field.mask, int(field.mask.sum())
     near, far = SETTINGS.near_sigma, SETTINGS.far_sigma
     weight = {sigma: blur(mask.float(), field.grid, sigma).clamp_min(offset) for sigma in (near, far)}

@@ -12,7 +12,7 @@ from IR2QSMLib.core.errors import WeightsInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import Progress, part_of, silent
 from IR2QSMLib.core.volumes import LocalField
-from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.data_term import DataTerm
 from IR2QSMLib.inversion.learned.load import bundled, load
 from IR2QSMLib.inversion.learned.tiles import infer_in_memory
 from IR2QSMLib.inversion.settings import SETTINGS

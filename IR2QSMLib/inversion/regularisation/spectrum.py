@@ -104,12 +104,12 @@ def interpolate(known: Tensor, values: Tensor, k: Tensor) -> Tensor:
 def estimate_spectrum(field: LocalField, progress: Progress = silent) -> tuple[Spectrum, Tensor]:
     """Estimate the powers of discrepancy and χ in a local field, and the map that Wiener's filter makes of them.
 
-    In rounds: N is the mean power in the cone of m·(f − D∗χ₁), times `SETTINGS.cone_to_mean`; P what the field's power
-    exceeds N by, over that of D, outside the cone; χ₁ = m·F⁻¹[D/(D² + N/P) F f]. What the mask's edge spreads of the
-    field over the cone is explained by χ₁ and so is not counted.
+    In rounds: N is the mean power in the cone of m·(f − D∗χ₁), times `SETTINGS.cone_power_factor`; P what the field's
+    power exceeds N by, over that of D, outside the cone; χ₁ = m·F⁻¹[D/(D² + N/P) F f]. What the mask's edge spreads of
+    the field over the cone is explained by χ₁ and so is not counted.
 
-    With `cone_to_mean` = 0.6, N and the share are about 0.6 of the truth: white noise has the same power in the cone as
-    elsewhere, and structured discrepancies nearly so. The factor was chosen for the maps
+    With `cone_power_factor` = 0.6, N and the share are about 0.6 of the truth: white noise has the same power in the
+    cone as elsewhere, and structured discrepancies nearly so. The factor was chosen for the maps
     (docs/experiments/2026-11-30-spectrum.md); a factor of 1 would want all regularisations fitted anew.
 
     Parameters
@@ -142,7 +142,7 @@ def estimate_spectrum(field: LocalField, progress: Progress = silent) -> tuple[S
     def powers(transformed: Tensor, chi: Tensor) -> Spectrum:
         residual = values - ifft(d * fft(chi), grid.shape)
         offset = float(residual[mask].mean())
-        discrepancy = SETTINGS.cone_to_mean * mean_in_cone(
+        discrepancy = SETTINGS.cone_power_factor * mean_in_cone(
             fft(torch.where(mask, residual - offset, 0.0)).abs().square()
         )
         power = transformed.abs().square()

@@ -66,7 +66,7 @@ def test_methods_and_their_parameters_change_the_result(chi: Callable[..., Tenso
         chi(method="tikhonov"),
         chi("--regularisation", 0.1, method="tikhonov"),
         chi(method="ir2qsm"),
-        chi("--consistency", 0.1, method="ir2qsm"),
+        chi("--regularisation-factor", 0.1, method="ir2qsm"),
     ]
     assert all(differ(a, b) for i, a in enumerate(maps) for b in maps[:i])
     assert torch.equal(chi("--threshold", 0.15), maps[0])
@@ -77,10 +77,12 @@ def test_methods_and_their_parameters_change_the_result(chi: Callable[..., Tenso
 def test_data_consistency_can_be_switched_off(chi: Callable[..., Tensor], tmp_path: Path) -> None:
     default = chi(method="ir2qsm")
     method = json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Method"]
-    assert method["parameters"]["consistency"] > 0.0
-    assert differ(chi("--consistency", 0, method="ir2qsm"), default)
+    assert method["parameters"]["network_only"] is False
+    without = chi("--network-only", method="ir2qsm")
+    assert differ(without, default)
     method = json.loads((tmp_path / "chi.json").read_text(encoding="utf-8"))["Method"]
-    assert method["parameters"]["consistency"] == 0.0
+    assert method["parameters"]["network_only"] is True
+    assert torch.equal(chi("--consistency", 0, method="ir2qsm"), without)  # as in the version before
 
 
 def test_weights_change_the_result(chi: Callable[..., Tensor], make_weights: Any) -> None:

@@ -53,7 +53,7 @@ def test_a_method_without_weights_is_refused(
 def test_modl_qsm_writes_the_field_that_chi_does_not_explain(
     ir2qsm: Callable[..., Any], case: Any, make_weights: Callable[..., Path], tmp_path: Path
 ) -> None:
-    weights = make_weights(NetworkInput("both"), kind="modl-qsm")
+    weights = make_weights(NetworkInput(), kind="modl-qsm")
     options = ("--method", "modl-qsm", "--weights", weights, "--unexplained", tmp_path / "rest.nii.gz")
     ran = ir2qsm(
         "reconstruct",
@@ -62,8 +62,7 @@ def test_modl_qsm_writes_the_field_that_chi_does_not_explain(
         "-o",
         tmp_path / "chi.nii.gz",
         *options,
-        "--consistency",
-        0.0,
+        "--network-only",
         "--progress",
         "json",
     )

@@ -111,19 +111,19 @@ def test_the_best_of_several_settings_is_named_by_its_label() -> None:
     best = max(single, key=lambda label: single[label].scores["xsim"])
     row = score_method(BenchmarkMethod("t", settings, ("a", "b", "c")), head, field, "cpu")
     assert row.name == f"t ({best})" and row.scores == single[best].scores
-    with pytest.raises(ParameterInvalid, match="The method 'none' has no settings"):
+    with pytest.raises(ParameterInvalid, match="The method 'none' has no candidates"):
         score_method(BenchmarkMethod("none", (), ()), head, field, "cpu")
 
 
 def test_defaults_and_their_variants_are_scored(weights: Path) -> None:
-    settings = {m.name: m.settings for m in benchmark_methods(weights)}
+    settings = {m.name: m.candidates for m in benchmark_methods(weights)}
     assert settings["ir2qsm"] == (Learned(weights),)
-    assert settings["ir2qsm, no whole brain"] == (Learned(weights, whole_brain=False),)
+    assert settings["ir2qsm, no whole brain"] == (Learned(weights, use_whole_brain_map=False),)
     assert settings["tkd"] == (TruncatedDivision(),) and settings["tikhonov"] == (Tikhonov(),)
     assert TruncatedDivision() in settings["tkd, best"] and Tikhonov() in settings["tikhonov, best"]
     learned = {name: s[0] for name, s in settings.items() if name.startswith("ir2qsm,")}
     assert {m.resampled for m in learned.values()} == {None, True}  # type: ignore[attr-defined]
-    assert {m.consistency for m in learned.values()} == {Learned().consistency, 0.0}  # type: ignore[attr-defined]
+    assert {m.network_only for m in learned.values()} == {False, True}  # type: ignore[attr-defined]
     assert settings["tkd, automatic"] == (TruncatedDivision("auto"),)
 
 

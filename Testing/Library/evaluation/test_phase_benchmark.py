@@ -61,8 +61,8 @@ def test_the_phase_offset_of_a_single_echo_is_not_taken_for_sources(head: HeadIn
         local = phase_to_local_field(one_echo, background=steps.removal(1)).local
         return field_error(local, head.true_local_field(local.mask))
 
-    plain = error(PreprocessingOptions(recover=0))
-    assert error(PreprocessingOptions()) == plain < 0.7 * error(PreprocessingOptions(recover=150))
+    plain = error(PreprocessingOptions(completion_steps=0))
+    assert error(PreprocessingOptions()) == plain < 0.7 * error(PreprocessingOptions(completion_steps=150))
 
 
 def test_the_tables_name_every_removal_and_step() -> None:
@@ -71,7 +71,7 @@ def test_the_tables_name_every_removal_and_step() -> None:
     text = "\n".join(lines)
     for name in ("v-sharp", "pdf", "lbv"):
         assert len(re.findall(rf"\| {name},? ", text)) >= 4, name
-    assert f"{HarmonicCompletion.n_steps} steps of recovery" in text
+    assert f"{HarmonicCompletion.n_steps} steps of harmonic completion" in text
     verdict = re.search(r"field: ([\d.]+) s, (within|beyond) the ([\d.]+) s of 600 FFT pairs and 5 such calls", text)
     total = re.search(r"phase to local field, default +\| +([\d.]+) \| +\d+ \| +(\d+) \|", text)
     assert verdict is not None and total is not None and int(total[2]) < 4000

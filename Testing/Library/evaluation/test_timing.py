@@ -92,7 +92,7 @@ def test_iterations_transforms_and_their_share_of_the_time_are_listed(monkeypatc
 
 def test_every_method_that_iterates_is_timed() -> None:
     classes = {type(method) for method in timing.TIMED_METHODS.values()}
-    assert classes == {type(m.settings[0]) for m in benchmark_methods()} - {
+    assert classes == {type(m.candidates[0]) for m in benchmark_methods()} - {
         Learned,
         *Learned.__subclasses__(),
         Tikhonov,

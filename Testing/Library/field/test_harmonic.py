@@ -91,7 +91,7 @@ def test_every_parameter_matters(
     field = total_field(local + dipole_field(grid, (26.0, 6.0, 4.0), 300.0), mask, grid)
     default = error(HarmonicCompletion()(field), local)
     assert torch.equal(HarmonicCompletion(n_steps=0)(field).values, VSharp()(field).values)
-    assert [HarmonicCompletion(n_steps=n)(field).harmonic_estimated for n in (0, 10)] == [False, True]
+    assert [HarmonicCompletion(n_steps=n)(field).harmonic_completed for n in (0, 10)] == [False, True]
     assert error(HarmonicCompletion(n_steps=10)(field), local) > default
     # Sources outside as weak as those inside leave the background to the latter.
     assert error(HarmonicCompletion(outside=1.0)(field), local) > default

@@ -58,7 +58,7 @@ def test_an_unknown_method_is_refused_with_those_there_are() -> None:
         ("tkd", {"threshold": None}, "is None; expected a number or a word"),
         ("ir2qsm", {"tile": 64.5}, r"is 64\.5; expected a whole number or none"),
         ("ir2qsm", {"weights": "a.safetensors"}, "expected a file or none"),
-        ("ir2qsm", {"whole_brain": "no"}, "is 'no'; expected true or false"),
+        ("ir2qsm", {"use_whole_brain_map": "no"}, "is 'no'; expected true or false"),
     ],
 )
 def test_a_parameter_of_another_method_or_type_is_refused(
@@ -83,9 +83,9 @@ def test_the_provenance_of_a_method_makes_the_same_method(name: str) -> None:
 
 
 def test_the_provenance_of_a_method_holds_no_folder() -> None:
-    provenance = method_provenance(Learned(Path("/home/someone/weights.safetensors"), consistency=0.1))
+    provenance = method_provenance(Learned(Path("/home/someone/weights.safetensors"), regularisation_factor=0.1))
     assert provenance["parameters"]["weights"] == "weights.safetensors"
-    assert provenance["parameters"]["consistency"] == 0.1
+    assert provenance["parameters"]["regularisation_factor"] == 0.1
     assert "someone" not in json.dumps(provenance)
 
 

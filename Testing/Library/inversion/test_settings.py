@@ -14,7 +14,7 @@ from IR2QSMLib.inversion.settings import SETTINGS, Settings
 LIBRARY = Path(IR2QSMLib.__file__).parent
 METHOD = (
     "inversion/regularisation/spectrum.py",
-    "inversion/learned/consistency.py",
+    "inversion/learned/data_term.py",
     "inversion/learned/network_input.py",
     "inversion/learned/whole_brain.py",
     "inversion/learned/method.py",
@@ -23,11 +23,10 @@ METHOD = (
 """The modules of the method, whose numbers are those of `Settings`."""
 HARMLESS = {0, 1, 2, 0.5}
 EXCEPTED = {
-    "inversion/learned/network_input.py": {3},
     "inversion/learned/uncertainty.py": {1e-12},
     "inversion/learned/method.py": {1e-6, 1e6},
 }
-"""A count of channels; what keeps a division from being one by zero; the range of an option."""
+"""What keeps a division from being one by zero; the range of an option."""
 PROGRESS = {"progress", "part_of"}
 """Calls whose numbers are fractions of a run."""
 

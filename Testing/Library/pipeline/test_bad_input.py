@@ -248,11 +248,11 @@ def test_a_missing_device_is_refused(refused: Refused) -> None:
         (("--b0", "three"), "argument --b0: invalid float value: 'three'; see: ir2qsm reconstruct --help"),
         (("--b0-direction", 0, 1), "argument --b0-direction: expected 3 arguments"),
         (("--tile", 50), "argument --tile: invalid choice: 50 .*256, 192, 160, 128, 96, 64"),
-        (("--consistency", -1), r"data consistency is -1; expected a factor from 1e-06"),
+        (("--regularisation-factor", -1), r"factor on the regularisation is -1; expected one from 1e-06"),
         (("--method", "tkd", "--threshold", 0.9), "TKD threshold is 0.9; expected a number between 0 and 2/3"),
         (("--method", "tikhonov", "--regularisation", 0), "Tikhonov regularisation is 0; expected a positive number"),
         (("--threshold", 0.2), "--threshold belongs to --method tkd, not to ir2qsm"),
-        (("--method", "tkd", "--tile", 64, "--consistency", 1), "--consistency and --tile belong to --method ir2qsm"),
+        (("--method", "tkd", "--tile", 64, "--network-only"), "--network-only and --tile belong to --method ir2qsm"),
     ],
 )
 def test_an_option_out_of_range_is_refused(refused: Refused, options: Any, message: str) -> None:

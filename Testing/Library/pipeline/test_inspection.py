@@ -16,7 +16,7 @@ from torch import Tensor
 from IR2QSMLib.core.errors import FileUnreadable, GridInvalid
 from IR2QSMLib.core.units import GYROMAGNETIC_RATIO
 from IR2QSMLib.io.bids import read_echoes
-from IR2QSMLib.pipeline.inspection import guess_kind, detect_input, inspect_image
+from IR2QSMLib.pipeline.inspection import detect_input, guess_kind, inspect_image
 
 GENERATOR = torch.Generator().manual_seed(3)
 NORMAL = torch.randn(20_000, generator=GENERATOR)

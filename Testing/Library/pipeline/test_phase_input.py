@@ -59,7 +59,7 @@ def test_images_may_be_named_one_by_one(chi: Callable[..., Tensor], scan: ScanFi
         ("--background", "pdf"),
         ("--background", "lbv"),
         ("--unwrapping", "laplacian"),
-        ("--recover", "0"),
+        ("--completion-steps", "0"),
         ("--b0-direction", "0", "0.6", "0.8"),
         ("--phase-range", "-4", "4"),
     ],
@@ -117,7 +117,7 @@ def test_magnitude_noise_and_echo_spacing_come_with_the_field(scan: ScanFiles) -
     assert float(preprocessed.local.noise[preprocessed.local.mask].median()) == pytest.approx(
         preprocessed.notes["field_noise_ppm"], rel=0.2
     )
-    assert preprocessed.local.harmonic_estimated
+    assert preprocessed.local.harmonic_completed
     result = reconstruct(preprocessed, method="medi", device="cpu")
     assert result.provenance["Field"] == preprocessed.notes and agreement(result.chi, scan.chi) > 0.6
 
@@ -136,7 +136,7 @@ def test_a_total_field_is_preprocessed_when_named_as_one(
             for o in (
                 ("--background", "lbv"),
                 ("--background", "pdf", "--noise", scan.noise),
-                ("--recover", 0),
+                ("--completion-steps", 0),
                 ("--flip-sign",),
                 ("--b0-direction", 0, 0.6, 0.8),
             )
@@ -177,7 +177,7 @@ def test_mask_and_noise_of_a_total_field_may_have_another_axis_order(
         grid = scan.local.grid.reoriented((0, 1, 2), (False, bool(axes), False))
         mask = write_volume(tmp_path / "mask.nii", scan.local.mask.flip(axes), grid)
         noise = write_volume(tmp_path / "noise.nii", uneven.flip(axes), grid)
-        steps = PreprocessingOptions(background="pdf", recover=0)
+        steps = PreprocessingOptions(background="pdf", completion_steps=0)
         made.append(
             preprocess_total_field(
                 scan.total_field, mask, metadata=FieldMetadata(noise=noise, magnitude=noise), steps=steps, device="cpu"
@@ -244,7 +244,9 @@ def test_phase_is_recognised_and_missing_metadata_is_named(
     )
     assert "phase, which has no --units" in refused("reconstruct", plain, scan.mask, *chi, "--units", "hz")
     assert "which is where fieldmap ends" in refused("fieldmap", scan.total_field, scan.mask, "-o", tmp_path / "f")
-    assert "-1 steps of recovery" in refused("fieldmap", scan.bids, scan.mask, "-o", tmp_path / "f", "--recover", -1)
+    assert "-1 steps of harmonic completion" in refused(
+        "fieldmap", scan.bids, scan.mask, "-o", tmp_path / "f", "--completion-steps", -1
+    )
     assert not (tmp_path / "f").exists() and not (tmp_path / "chi.nii").exists()
 
 

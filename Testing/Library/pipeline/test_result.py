@@ -37,10 +37,11 @@ def test_the_sidecar_is_complete_and_says_nothing_of_the_machine(
     assert record["Method"]["weights"] == bundled.name and record["Method"]["weights_sha256"] == bundled.sha256
     assert set(record["Method"]["parameters"]) == {
         "weights",
-        "consistency",
+        "regularisation_factor",
+        "network_only",
         "tile",
         "resampled",
-        "whole_brain",
+        "use_whole_brain_map",
         "calibrated",
     }
     assert record["Inputs"] == {

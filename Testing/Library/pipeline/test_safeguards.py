@@ -100,4 +100,4 @@ def test_the_discrepancy_is_in_the_provenance(case: Any, make_weights: Any) -> N
     result = reconstruct(case.local.values, case.local.mask, grid=case.local.grid, device="cpu", method=method)
     method_notes = result.provenance["Method"]
     assert 0.0 < method_notes["spectrum"]["discrepancy_share"] < 0.2
-    assert method_notes["reads"] == "both"
+    assert method_notes["input_channels"] == ["field", "first_map"]

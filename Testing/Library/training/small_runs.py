@@ -21,7 +21,9 @@ from IR2QSMLib.training.sampling import Sampling
 
 CPU = torch.device("cpu")
 CONFIG = IR2UnetConfig(0.125, 2, 1, True, feature_noise=0.0, dropout=0.0)
-RECIPE = Recipe(CONFIG, NetworkInput("first"), Sampling(patch_size=24, batch_size=2, n_heads=1, patches_per_head=4))
+RECIPE = Recipe(
+    CONFIG, NetworkInput(("first_map",)), Sampling(patch_size=24, batch_size=2, n_heads=1, patches_per_head=4)
+)
 SMALLEST = replace(RECIPE, config=replace(CONFIG, n_passes=1), sampling=replace(RECIPE.sampling, patches_per_head=2))
 SECONDS_PER_ROUND = 10.0
 

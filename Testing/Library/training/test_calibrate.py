@@ -183,7 +183,7 @@ def test_calibrated_weights_name_their_cases_and_have_the_coverage_they_state(
     assert f"{stated['coverage']['b']['all'][0]:.1f}" in line
 
     # Without data consistency the map is the network's own, and so is what it may be off.
-    plain_map, own = (Learned(output, consistency=0.0, calibrated=c)(drawn.field) for c in (True, False))
+    plain_map, own = (Learned(output, network_only=True, calibrated=c)(drawn.field) for c in (True, False))
     assert plain_map.notes.get("uncertainty") == ("the network's own, not calibrated" if uncertainty else None)
     assert (plain_map.uncertainty is None) == (own.uncertainty is None) == (not uncertainty)
 

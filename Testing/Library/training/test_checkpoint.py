@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from IR2QSMLib.core.errors import WeightsInvalid
-from IR2QSMLib.inversion.learned.network_input import NetworkInput
+from IR2QSMLib.inversion.learned.network_input import CHANNELS, OLD_NAMES, NetworkInput
 from IR2QSMLib.io.weights import read_weights
 from IR2QSMLib.networks.whole_brain import WholeBrainConfig
 from IR2QSMLib.training import recipe as recipe_module
@@ -30,6 +30,8 @@ from Testing.Library.training.small_runs import (
 )
 
 pytestmark = pytest.mark.usefixtures("small_runs")
+
+OLD_NAME_OF = {channels: name for name, channels in OLD_NAMES.items()}
 
 
 def to_version_0_1_0(folder: Path) -> None:
@@ -53,7 +55,7 @@ def to_version_0_1_0(folder: Path) -> None:
     old_recipe = {
         "kind": recipe.network,
         "network": vars(recipe.config),
-        "reading": vars(recipe.network_input),
+        "reading": {"reads": OLD_NAME_OF[recipe.network_input.channels]},
         "feed": {
             "patch": sampling.patch_size,
             "batch": sampling.batch_size,
@@ -98,7 +100,7 @@ def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(tmp_path: Path, feature_n
 
 @pytest.mark.parametrize(
     "recipe",
-    [RECIPE, Recipe(WholeBrainConfig(0.125, n_blocks=1), NetworkInput("three"), SMALLEST.sampling, "relative")],
+    [RECIPE, Recipe(WholeBrainConfig(0.125, n_blocks=1), NetworkInput(CHANNELS), SMALLEST.sampling, "relative")],
     ids=["ir2unet", "whole-brain"],
 )
 def test_a_run_of_version_0_1_0_is_resumed_as_if_it_were_unbroken(tmp_path: Path, recipe: Recipe) -> None:

@@ -74,8 +74,9 @@ SIZES = [
     "1",
     "--patches",
     "2",
-    "--reads",
-    "both",
+    "--input-channels",
+    "field",
+    "first_map",
     "--device",
     "cpu",
 ]
@@ -114,7 +115,10 @@ def test_the_command_trains_in_sittings_and_resumes(tmp_path: Path) -> None:
     assert first.returncode == 0, first.stderr
     before = json.loads((run / "weights.json").read_text(encoding="utf-8"))
     assert before["steps"] == 2 and 0.0 < before["minutes"] <= 0.05  # a third step of a second would leave no reserve
-    assert before["config"]["width"] == 0.125 and before["recipe"]["network_input"]["reads"] == "both"
+    assert before["config"]["width"] == 0.125 and before["recipe"]["network_input"]["channels"] == [
+        "field",
+        "first_map",
+    ]
     second = train(tmp_path, "--resume", "run", "--minutes", "0.1", "--progress", "json")
     assert second.returncode == 0, second.stderr
     after = json.loads((run / "weights.json").read_text(encoding="utf-8"))

@@ -29,7 +29,7 @@ def estimates(network: IR2Unet) -> Estimate:
 
 @pytest.fixture
 def weights(make_weights: Callable[..., Path]) -> Path:
-    return make_weights(NetworkInput("first"), **CONFIG)
+    return make_weights(NetworkInput(("first_map",)), **CONFIG)
 
 
 def test_initial_weights_compute_the_same_in_another_unit(weights: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_unit_that_is_no_positive_number_is_refused(unit: object) -> None:
 
 @pytest.mark.parametrize("name", ["unet", "lpcnn"])
 def test_a_network_begins_from_its_own_weights_in_its_unit(name: str, make_weights: Callable[..., Path]) -> None:
-    path = make_weights(NetworkInput("both"), kind=name)
+    path = make_weights(NetworkInput(), kind=name)
     network = build(make_config(name, width=0.125, n_inputs=2))
     load_initial_weights(path, network)
     stored = load(path).network.state_dict()

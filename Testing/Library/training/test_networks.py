@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("small_runs")
 
 
 def recipe_of(name: str, **options: Any) -> Recipe:
-    network_input = NetworkInput("both")
+    network_input = NetworkInput()
     return Recipe(make_config(name, width=0.125, n_inputs=network_input.n_channels), network_input, SAMPLING, **options)
 
 
@@ -58,7 +58,7 @@ def test_one_loop_trains_any_network_and_resumes(name: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["unet", "lpcnn", "modl-qsm"])
 def test_a_run_learns(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unrolled = NETWORKS[name].unrolled
-    batches = list(draw_round(NetworkInput("both"), SAMPLING, 0, CPU, isolated=unrolled))
+    batches = list(draw_round(NetworkInput(), SAMPLING, 0, CPU, isolated=unrolled))
     monkeypatch.setattr(patch_task, "draw_round", lambda *_, **__: iter(batches))
     recipe = recipe_of(name, loss="absolute", learning_rate=1e-2)
     if unrolled:

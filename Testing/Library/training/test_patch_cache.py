@@ -21,7 +21,7 @@ from IR2QSMLib.training.sampling import Sampling
 from Testing.Library.training.small_runs import CPU
 
 SMALL = Sampling(patch_size=24, batch_size=2, n_heads=2, patches_per_head=4)
-BOTH, FIRST = NetworkInput("both"), NetworkInput("first")
+BOTH, FIRST = NetworkInput(), NetworkInput(("first_map",))
 pytestmark = pytest.mark.usefixtures("small_heads")
 
 

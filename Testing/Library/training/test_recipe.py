@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from IR2QSMLib.core.errors import ParameterInvalid
-from IR2QSMLib.inversion.learned.network_input import NetworkInput
+from IR2QSMLib.inversion.learned.network_input import CHANNELS, NetworkInput
 from IR2QSMLib.networks.registry import make_config
 from IR2QSMLib.networks.whole_brain import WholeBrainConfig
 from IR2QSMLib.training.recipe import Recipe
@@ -44,16 +44,17 @@ def test_a_recipe_whose_parts_do_not_fit_is_refused() -> None:
     with pytest.raises(ParameterInvalid, match="The learning rate is 0; expected a number between 0 and 1"):
         Recipe(learning_rate=0.0)
     with pytest.raises(ParameterInvalid, match="1 input channels"):
-        replace(RECIPE, network_input=NetworkInput("both"))
+        replace(RECIPE, network_input=NetworkInput())
 
 
 def test_an_unrolled_network_is_not_trained_without_the_field() -> None:
     with pytest.raises(ParameterInvalid, match="'modl-qsm' descends on the field"):
-        Recipe(make_config("modl-qsm", width=0.125, n_inputs=1), NetworkInput("first"))
+        Recipe(make_config("modl-qsm", width=0.125, n_inputs=1), NetworkInput(("first_map",)))
 
 
 @pytest.mark.parametrize(
-    "recipe", [Recipe(), RECIPE, Recipe(WholeBrainConfig(), NetworkInput("three"), Sampling(seed=3), whole_brains=True)]
+    "recipe",
+    [Recipe(), RECIPE, Recipe(WholeBrainConfig(), NetworkInput(CHANNELS), Sampling(seed=3), whole_brains=True)],
 )
 def test_a_recipe_reads_back_from_json(recipe: Recipe) -> None:
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
@@ -62,7 +63,7 @@ def test_a_recipe_reads_back_from_json(recipe: Recipe) -> None:
 def test_a_recipe_of_version_0_1_0_is_read() -> None:
     assert Recipe.from_dict(OLD_RECIPE) == Recipe(
         WholeBrainConfig(),
-        NetworkInput("three"),
+        NetworkInput(CHANNELS),
         Sampling(
             patch_size=80,
             batch_size=1,
@@ -81,10 +82,10 @@ def test_a_recipe_of_version_0_1_0_is_read() -> None:
 
 def test_a_recipe_without_a_network_s_name_is_ir2unets() -> None:
     values = Recipe().to_dict()
-    values["network_input"]["reads"] = "tikhonov"
+    values["network_input"] = {"reads": "tikhonov"}
     values["config"]["n_inputs"] = 1
     old = {"network": values["config"], "reading": values["network_input"], "feed": {}}
-    assert Recipe.from_dict(old) == Recipe(replace(Recipe().config, n_inputs=1), NetworkInput("first"))
+    assert Recipe.from_dict(old) == Recipe(replace(Recipe().config, n_inputs=1), NetworkInput(("first_map",)))
 
 
 @pytest.mark.parametrize(

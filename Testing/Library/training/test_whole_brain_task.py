@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from IR2QSMLib.core.grid import Grid
-from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.data_term import DataTerm
 from IR2QSMLib.inversion.learned.load import load
-from IR2QSMLib.inversion.learned.network_input import NetworkInput
+from IR2QSMLib.inversion.learned.network_input import CHANNELS, NetworkInput
 from IR2QSMLib.networks.blocks import Estimate
 from IR2QSMLib.networks.whole_brain import WholeBrainConfig, WholeBrainUnet
 from IR2QSMLib.physics.dipole import simulate_field
@@ -27,7 +27,7 @@ from IR2QSMLib.training.whole_brain_task import OWN_ERROR_WEIGHT, TrainingField,
 from Testing.Library.training.small_runs import PacedRun, checkpoint_of, log_of, require_same
 
 CPU = torch.device("cpu")
-NETWORK_INPUT = NetworkInput("three")
+NETWORK_INPUT = NetworkInput(CHANNELS)
 SMALL = Grid((40, 48, 40), (4.0, 4.0, 4.0))
 CONFIG = WholeBrainConfig(0.125, n_blocks=1)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField
-from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.data_term import DataTerm
 from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.physics.dipole import DipoleOp
 from IR2QSMLib.physics.fourier import frequencies
@@ -97,7 +97,7 @@ def test_steps_end_with_the_first_that_does_not_clear_the_cone_or_with_the_most(
     chi, n_steps = data_term.enforce_consistency(start)
     maps = [start]
     for n in range(n_steps):
-        maps.append(data_term.step(maps[-1], SETTINGS.step_factor if n == 0 else 1.0))
+        maps.append(data_term.step(maps[-1], SETTINGS.regularisation_factor if n == 0 else 1.0))
     torch.testing.assert_close(chi, maps[-1])
     powers = [residual_power_in_cone(data_term, chi) for chi in maps]
     shares = [after / before for before, after in pairwise(powers)]

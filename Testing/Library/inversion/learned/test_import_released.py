@@ -19,7 +19,7 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import silent
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.inversion.learned import method as learned
-from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.data_term import DataTerm
 from IR2QSMLib.inversion.learned.import_released import import_released
 from IR2QSMLib.inversion.learned.load import load
 from IR2QSMLib.inversion.learned.method import Learned
@@ -64,14 +64,14 @@ def test_an_imported_checkpoint_computes_what_the_released_code_did(
     field = LocalField(values, torch.ones(values.shape, dtype=torch.bool), Grid(tuple(values.shape)))
     offset = DataTerm.of(field).spectrum.offset
     expected = infer(load(path).network, (values - offset)[None], None, None, silent).chi
-    by_method = Learned(path, consistency=0.0, resampled=False)(field).values
+    by_method = Learned(path, network_only=True, resampled=False)(field).values
     torch.testing.assert_close(by_method, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_an_imported_network_reads_the_field_along_b0(reference: dict[str, torch.Tensor], checkpoint: Path) -> None:
     path = imported(checkpoint)
     loaded = load(path)
-    assert loaded.network_input.reads == "field"
+    assert loaded.network_input.channels == ("field",)
     assert loaded.network.config.n_passes == 4
     values = reference["input"][0, 0]
     grid = Grid(tuple(values.shape), user_b0_direction=(0, 0.5, 1))
@@ -126,7 +126,7 @@ def test_the_model_of_a_released_run_is_imported(tmp_path: Path, ir2qsm: Callabl
     ran = ir2qsm("import-weights", path)
     assert ran.code == 0, ran.err
     loaded = load(path.with_suffix(".safetensors"))
-    assert (loaded.network_name, loaded.network_input.reads) == ("lpcnn", "field")
+    assert (loaded.network_name, loaded.network_input.channels) == ("lpcnn", ("field",))
     card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     assert "Lai et al. 2020" in card["source"] and card["config"]["masked"] is False
 

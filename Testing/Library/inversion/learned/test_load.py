@@ -14,7 +14,7 @@ import torch
 
 from IR2QSMLib.core.errors import WeightsInvalid
 from IR2QSMLib.inversion.learned.load import bundled, load
-from IR2QSMLib.inversion.learned.network_input import NetworkInput
+from IR2QSMLib.inversion.learned.network_input import OLD_NAMES, NetworkInput
 from IR2QSMLib.io.weights import read_weights, weights_bytes
 from IR2QSMLib.networks.ir2unet import IR2UnetConfig
 from IR2QSMLib.networks.registry import make_config
@@ -28,7 +28,7 @@ def refused(make_weights: MakeWeights, tmp_path: Path) -> Callable[[dict[str, An
     """The message for a weights file whose header was changed."""
 
     def refuse(change: dict[str, Any]) -> str:
-        weights = read_weights(make_weights(NetworkInput("field")))
+        weights = read_weights(make_weights(NetworkInput(("field",))))
         path = tmp_path / "other.safetensors"
         path.write_bytes(weights_bytes(weights.tensors, {**weights.header, **change}, half=False))
         with pytest.raises(WeightsInvalid) as caught:
@@ -39,7 +39,7 @@ def refused(make_weights: MakeWeights, tmp_path: Path) -> Callable[[dict[str, An
 
 
 def header_of(make_weights: MakeWeights) -> dict[str, Any]:
-    return read_weights(make_weights(NetworkInput("field"))).header
+    return read_weights(make_weights(NetworkInput(("field",)))).header
 
 
 def test_the_bundled_weights_load_and_agree_with_their_card() -> None:
@@ -55,7 +55,11 @@ def test_the_bundled_weights_load_and_agree_with_their_card() -> None:
         ("config", {"widht": 1}, "lacks or misnames a setting (IR2UnetConfig.__init__() got an unexpected keyword"),
         ("config", {"width": 0.25}, "have (2, 1, 3, 3, 3) for 'passes.0.pre.0.0.weight', expected (4, 1, 3, 3, 3)"),
         ("config", {"n_passes": 3}, "do not fit the network: "),
-        ("reading", {"reads": "both"}, "cannot be: The network has 1 input channels and reads 2 ('both')."),
+        (
+            "reading",
+            {"channels": ["field", "first_map"]},
+            "cannot be: The network has 1 input channels and its input is 2",
+        ),
     ],
 )
 def test_a_header_that_does_not_describe_its_tensors_is_refused(
@@ -70,7 +74,7 @@ def test_another_network_is_refused(refused: Callable[..., str]) -> None:
 
 @pytest.mark.parametrize(
     ("part", "name"),
-    [("reading", "reads")] + [("config", f.name) for f in fields(IR2UnetConfig) if f.name not in LATER],
+    [("reading", "channels")] + [("config", f.name) for f in fields(IR2UnetConfig) if f.name not in LATER],
 )
 def test_a_header_without_a_setting_is_refused(
     refused: Callable[..., str], make_weights: MakeWeights, part: str, name: str
@@ -85,7 +89,7 @@ def test_a_header_without_a_setting_is_refused(
 def test_older_weights_without_a_later_setting_have_its_old_value(
     make_weights: MakeWeights, tmp_path: Path, name: str
 ) -> None:
-    weights, path = read_weights(make_weights(NetworkInput("field"))), tmp_path / "older.safetensors"
+    weights, path = read_weights(make_weights(NetworkInput(("field",)))), tmp_path / "older.safetensors"
     config = {k: v for k, v in weights.header["config"].items() if k != name}
     path.write_bytes(weights_bytes(weights.tensors, {**weights.header, "config": config}, half=False))
     assert getattr(load(path).network.config, name) == LATER[name] == weights.header["config"][name]
@@ -94,7 +98,7 @@ def test_older_weights_without_a_later_setting_have_its_old_value(
 @pytest.mark.parametrize("reads", ["both", "tikhonov"])
 def test_weights_of_the_previous_version_load(make_weights: MakeWeights, tmp_path: Path, reads: str) -> None:
     """Their headers had parameters of the first map, another name for it, and another calibration."""
-    path_of_weights = make_weights(NetworkInput("both" if reads == "both" else "first"), uncertainty=True)
+    path_of_weights = make_weights(NetworkInput(OLD_NAMES[reads]), uncertainty=True)
     weights, path = read_weights(path_of_weights), tmp_path / "older.safetensors"
     header = {
         **weights.header,
@@ -103,7 +107,7 @@ def test_weights_of_the_previous_version_load(make_weights: MakeWeights, tmp_pat
     }
     path.write_bytes(weights_bytes(weights.tensors, header, half=False))
     loaded = load(path)
-    assert loaded.network_input == NetworkInput("both" if reads == "both" else "first")
+    assert loaded.network_input == NetworkInput(OLD_NAMES[reads])
     assert loaded.calibration is None
 
 

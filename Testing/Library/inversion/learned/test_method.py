@@ -14,9 +14,9 @@ import torch
 
 from IR2QSMLib.inversion.direct import Tikhonov
 from IR2QSMLib.inversion.learned import method as learned
-from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.data_term import DataTerm
 from IR2QSMLib.inversion.learned.method import Learned
-from IR2QSMLib.inversion.learned.network_input import NetworkInput
+from IR2QSMLib.inversion.learned.network_input import CHANNELS, NetworkInput
 from IR2QSMLib.io.weights import read_weights
 from Testing.Library.inversion.learned.cases import simulated, with_magnitude
 
@@ -28,18 +28,18 @@ MakeWeights = Callable[..., Path]
 
 def test_an_untrained_network_returns_the_first_map(make_weights: MakeWeights) -> None:
     field = simulated()
-    for reads in ("first", "both", "three"):
-        weights = make_weights(NetworkInput(reads), scale=0.0)
-        result = Learned(weights, consistency=0.0, whole_brain=False, resampled=False)(field)
+    for names in (("first_map",), ("field", "first_map"), CHANNELS):
+        weights = make_weights(NetworkInput(names), scale=0.0)
+        result = Learned(weights, network_only=True, use_whole_brain_map=False, resampled=False)(field)
         torch.testing.assert_close(result.values, Tikhonov("auto")(field).values, atol=1e-6, rtol=0)
         assert result.uncertainty is None
-        assert result.notes["resampled"] is False and result.notes["reads"] == reads
+        assert result.notes["resampled"] is False and result.notes["input_channels"] == list(names)
 
 
 def test_a_network_of_the_field_runs_along_b0_unless_resampling_is_off(make_weights: MakeWeights) -> None:
     field = simulated()
-    weights = make_weights(NetworkInput("field"), scale=0.0)
-    method = Learned(weights, consistency=0.0)
+    weights = make_weights(NetworkInput(("field",)), scale=0.0)
+    method = Learned(weights, network_only=True)
     aligned, direct = method(field), replace(method, resampled=False)(field)
     assert aligned.notes["resampled"] is True
     assert direct.notes["resampled"] is False
@@ -70,7 +70,7 @@ def test_half_precision_is_used_where_the_device_is_faster_with_it(
     make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights, field = make_weights(scale=0.1), simulated()
-    method = Learned(weights, consistency=0.0, whole_brain=False)
+    method = Learned(weights, network_only=True, use_whole_brain_map=False)
     full = method(field)
     monkeypatch.setattr(learned, "half_precision", lambda kind: torch.bfloat16)
     half = method(field)

@@ -51,7 +51,7 @@ def make_learned(make_weights: MakeWeights) -> Callable[..., Learned]:
     def make(
         name: str, network_input: NetworkInput | None = None, scale: float = 0.05, **parameters: object
     ) -> Learned:
-        weights = make_weights(network_input or NetworkInput("both"), scale, kind=NAMES[name])
+        weights = make_weights(network_input or NetworkInput(), scale, kind=NAMES[name])
         result = make_method(name, weights=weights, **parameters)
         assert isinstance(result, Learned)
         return result
@@ -94,7 +94,7 @@ def test_tiles_agree_with_the_whole_volume(make_learned: Callable[..., Learned],
     noise = torch.randn(1, *grid.shape, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(grid.shape, dtype=torch.bool)
     field = LocalField(0.2 * torch.nn.functional.avg_pool3d(noise, 5, 1, 2)[0], mask, grid)
-    untiled, tiled = (make_learned(name, scale=0.02, consistency=0.0, tile=tile)(field) for tile in (None, 64))
+    untiled, tiled = (make_learned(name, scale=0.02, network_only=True, tile=tile)(field) for tile in (None, 64))
     assert (untiled.notes["tile"], tiled.notes["tile"]) == (None, 64)
     difference = (untiled.values - tiled.values).norm() / untiled.values.norm()
     assert 0.0 < difference < 0.05
@@ -103,12 +103,12 @@ def test_tiles_agree_with_the_whole_volume(make_learned: Callable[..., Learned],
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("reads", ["field", "both"])
-def test_b0_changes_the_map_of_every_network(make_learned: Callable[..., Learned], name: str, reads: str) -> None:
+@pytest.mark.parametrize("only_field", [True, False])
+def test_b0_changes_the_map_of_every_network(make_learned: Callable[..., Learned], name: str, only_field: bool) -> None:
     """By the dipole operator, the first map, or the grid along B0."""
-    field, method = simulated(), make_learned(name, NetworkInput(reads))
+    field, method = simulated(), make_learned(name, NetworkInput(("field",) if only_field else ("field", "first_map")))
     right, wrong = method(field), method(replace(field, grid=TILTED))
-    assert right.notes["resampled"] is (reads == "field" and name not in UNROLLED)
+    assert right.notes["resampled"] is (only_field and name not in UNROLLED)
     assert (right.values - wrong.values).norm() > 1e-3 * right.values.norm()
 
 
@@ -148,14 +148,14 @@ def test_lpcnn_takes_a_pair_of_orientations(make_weights: MakeWeights) -> None:
     """With a learned part that is the identity, the pair's map is nearer to the truth than either's."""
     chi, _ = sources(GRID)
     fields = [simulated(GRID), simulated(TILTED)]
-    method = LearnedLpcnn(make_weights(NetworkInput("field"), kind="lpcnn", n_passes=30), consistency=0.0)
+    method = LearnedLpcnn(make_weights(NetworkInput(("field",)), kind="lpcnn", n_passes=30), network_only=True)
     load(method.weights or Path()).network.proximal = torch.nn.Identity()  # type: ignore[assignment]
     errors = [
         float((method(field, silent, others).values - chi).norm() / chi.norm())
         for field, others in ((fields[0], ()), (fields[1], ()), (fields[0], fields[1:]))
     ]
     assert errors[2] < 0.8 * min(errors[:2])
-    consistent = replace(method, consistency=2.0)
+    consistent = replace(method, regularisation_factor=2.0, network_only=False)
     pair = consistent(fields[0], silent, fields[1:])
     assert not torch.equal(pair.values, consistent(fields[0]).values)
     magnitude = torch.where(fields[0].mask, 1.0 + chi.abs(), 0.0)
@@ -203,7 +203,7 @@ def test_missing_whole_brain_weights_are_named(
     reason = METHODS["ir2qsm"].unavailable_reason
     assert reason is not None and reason.startswith(message)
     assert "ir2qsm" not in available_methods() and "tkd" in available_methods()
-    for method in (make_learned("unet", whole_brain=False), make_learned("unet", NetworkInput("field"))):
+    for method in (make_learned("unet", use_whole_brain_map=False), make_learned("unet", NetworkInput(("field",)))):
         assert method(simulated(), silent).values.isfinite().all()
 
 
@@ -226,7 +226,7 @@ def with_header(path: Path, to: Path, **change: object) -> Path:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bad_weights_are_refused(make_weights: MakeWeights, tmp_path: Path, name: str) -> None:
-    path, network = make_weights(NetworkInput("both"), kind=NAMES[name]), NAMES[name]
+    path, network = make_weights(NetworkInput(), kind=NAMES[name]), NAMES[name]
     weights = read_weights(path)
     config = weights.header["config"]
     key = sorted(weights.tensors)[-1]
@@ -248,16 +248,16 @@ def test_bad_weights_are_refused(make_weights: MakeWeights, tmp_path: Path, name
 
 
 def test_an_unrolled_network_needs_the_field(make_weights: MakeWeights, tmp_path: Path) -> None:
-    path = make_weights(NetworkInput("field"), kind="lpcnn")
-    reading = {**read_weights(path).header["reading"], "reads": "first"}
-    with pytest.raises(WeightsInvalid, match="'lpcnn' descends on the field; let it read 'field' or 'both'"):
+    path = make_weights(NetworkInput(("field",)), kind="lpcnn")
+    reading = {"channels": ["first_map"]}
+    with pytest.raises(WeightsInvalid, match=r"'lpcnn' fits its map to the field, .* are first_map; expected 'field'"):
         load(with_header(path, tmp_path / "w.safetensors", reading=reading))
 
 
-def test_the_header_of_the_weights_says_what_a_network_reads(make_weights: MakeWeights) -> None:
+def test_the_header_of_the_weights_says_what_the_input_of_a_network_is(make_weights: MakeWeights) -> None:
     field = simulated()
-    inputs = (NetworkInput("field"), NetworkInput("first"))
-    methods = [LearnedUnet(make_weights(reads, 0.3, kind="unet"), 0.0, resampled=False) for reads in inputs]
+    inputs = (NetworkInput(("field",)), NetworkInput(("first_map",)))
+    methods = [LearnedUnet(make_weights(one, 0.3, kind="unet"), network_only=True, resampled=False) for one in inputs]
     field_in, first_in = (one(field) for one in methods)
-    assert [m.notes["reads"] for m in (field_in, first_in)] == ["field", "first"]
+    assert [m.notes["input_channels"] for m in (field_in, first_in)] == [["field"], ["first_map"]]
     assert (field_in.values - first_in.values).norm() > 1e-3 * field_in.values.norm()

@@ -44,7 +44,7 @@ def test_the_same_tiles_give_the_same_bits(make_weights: MakeWeights, tmp_path: 
 
 def test_tiles_agree_with_the_whole_volume(make_weights: MakeWeights) -> None:
     weights, field = make_weights(scale=0.1, uncertainty=True), long_field()
-    untiled, tiled = (Learned(weights, consistency=0.0, tile=tile)(field) for tile in (None, 64))
+    untiled, tiled = (Learned(weights, network_only=True, tile=tile)(field) for tile in (None, 64))
     assert (untiled.notes["tile"], tiled.notes["tile"]) == (None, 64)
     difference = (untiled.values - tiled.values).abs()
     assert difference.max() > 1e-5
@@ -59,7 +59,7 @@ def test_tiles_agree_with_the_whole_volume(make_weights: MakeWeights) -> None:
 @pytest.mark.parametrize("tile", TILES)
 def test_tiles_of_the_identity_blend_to_the_input(make_weights: MakeWeights, tile: int) -> None:
     """Every voxel is covered, with weights that sum to one, at any length."""
-    network = load(make_weights(NetworkInput("field"), scale=0.0)).network
+    network = load(make_weights(NetworkInput(("field",)), scale=0.0)).network
     for n in {tile + 8, 2 * tile - OVERLAP, 2 * tile} if tile < 128 else {tile + 8}:
         image = torch.randn(1, 8, n, 8)
         chi = infer(network, image, tile, None, silent).chi
@@ -112,7 +112,10 @@ def test_tiles_of_the_whole_brain_network_are_in_the_notes(make_weights: MakeWei
     values = 0.05 * torch.randn(grid.shape, generator=torch.Generator().manual_seed(0))
     notes = Learned(make_weights())(LocalField(values, mask, grid)).notes
     assert notes["whole_brain_tile"] == notes["tile"] == TILES[-1]
-    assert "whole_brain_tile" not in Learned(make_weights(), whole_brain=False)(LocalField(values, mask, grid)).notes
+    assert (
+        "whole_brain_tile"
+        not in Learned(make_weights(), use_whole_brain_map=False)(LocalField(values, mask, grid)).notes
+    )
 
 
 @pytest.mark.usefixtures("little_memory")
@@ -135,7 +138,7 @@ def test_the_next_tile_is_tried_when_an_allocation_fails(
         return infer(network, image, tile, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(tiles, "infer", failing)
-    result = Learned(make_weights(), whole_brain=False)(long_field())
+    result = Learned(make_weights(), use_whole_brain_map=False)(long_field())
     assert tried == [None, 96, 64]
     assert result.notes["tile"] == 64
 
@@ -146,7 +149,7 @@ def test_an_error_says_what_to_do_when_no_tile_fits(make_weights: MakeWeights, m
 
     monkeypatch.setattr(tiles, "infer", failing)
     with pytest.raises(OutOfMemory, match=r"memory of 'cpu' for a volume of 24×16×104 voxels; close other programs"):
-        Learned(make_weights(), whole_brain=False)(long_field())
+        Learned(make_weights(), use_whole_brain_map=False)(long_field())
 
 
 def test_other_errors_are_not_taken_for_lack_of_memory(

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from IR2QSMLib.core.errors import ParameterInvalid, WeightsInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField
-from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.data_term import DataTerm
 from IR2QSMLib.inversion.learned.load import load
 from IR2QSMLib.inversion.learned.method import Learned
 from IR2QSMLib.inversion.learned.uncertainty import FEATURES, Calibration, voxel_features
@@ -100,8 +100,8 @@ def test_small_sources_stand_out_by_their_sign(sign: int, name: str, other: str)
 def test_the_residual_is_the_noise_of_a_field_that_the_map_explains(noise: float) -> None:
     clean, noisy = feature_maps(smooth()), feature_maps(smooth(), noise)
     deep = clean["edge"] < 0.01
-    assert float(noisy["log_residual"][deep].exp().mean()) == pytest.approx(noise + SETTINGS.log_offset, rel=0.1)
-    assert float(clean["log_residual"][deep].exp().mean()) < 0.2 * noise + SETTINGS.log_offset
+    assert float(noisy["log_residual"][deep].exp().mean()) == pytest.approx(noise + SETTINGS.log_epsilon, rel=0.1)
+    assert float(clean["log_residual"][deep].exp().mean()) < 0.2 * noise + SETTINGS.log_epsilon
 
 
 def test_the_discrepancy_is_its_size_in_a_map() -> None:
@@ -110,13 +110,13 @@ def test_the_discrepancy_is_its_size_in_a_map() -> None:
     assert all(bool((x == x[0]).all()) for x in values)
     assert float(values[0][0]) < float(values[1][0]) - 0.1 < float(values[2][0]) - 0.2
     _, data_term = map_and_data_term(smooth(), 0.03)
-    expected = 0.03 / math.sqrt(data_term.spectrum.mean_regularisation) + SETTINGS.log_offset
+    expected = 0.03 / math.sqrt(data_term.spectrum.mean_regularisation) + SETTINGS.log_epsilon
     assert float(values[2][0].exp()) == pytest.approx(expected, rel=0.3)
 
 
 def test_surroundings_are_described_by_their_size_and_the_voxel_by_its_edge() -> None:
     one, two = feature_maps(smooth()), feature_maps(3.0 * smooth())
-    ratio = (two["log_around"].exp() - SETTINGS.log_offset) / (one["log_around"].exp() - SETTINGS.log_offset)
+    ratio = (two["log_around"].exp() - SETTINGS.log_epsilon) / (one["log_around"].exp() - SETTINGS.log_epsilon)
     torch.testing.assert_close(ratio[inside()], torch.full_like(ratio[inside()], 3.0), rtol=1e-2, atol=0)
     uneven = feature_maps(smooth())["log_voxel"][inside()]
     torch.testing.assert_close(uneven, torch.full_like(uneven, math.log(1.5 ** (1 / 3))))
@@ -200,7 +200,7 @@ def test_calibrated_weights_give_the_calibrated_uncertainty_unless_it_is_off(
     before = Learned(plain)(field)
     path = with_calibration(plain, calibration_by("log_residual").to_dict(), tmp_path)
     calibrated, raw, without_step = (
-        Learned(path, **o)(field) for o in ({}, {"calibrated": False}, {"consistency": 0.0})
+        Learned(path, **o)(field) for o in ({}, {"calibrated": False}, {"network_only": True})
     )
     assert torch.equal(calibrated.values, before.values) and torch.equal(raw.values, before.values)
     assert calibrated.uncertainty is not None

@@ -16,7 +16,7 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import silent
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.inversion.learned import whole_brain
-from IR2QSMLib.inversion.learned.consistency import DataTerm
+from IR2QSMLib.inversion.learned.data_term import DataTerm
 from IR2QSMLib.inversion.learned.load import load
 from IR2QSMLib.inversion.learned.network_input import NetworkInput
 from IR2QSMLib.inversion.learned.whole_brain import coarse_field, whole_brain_map
@@ -203,13 +203,13 @@ def test_other_weights_give_another_map(make_weights: MakeWeights, monkeypatch: 
     assert not torch.equal(first, whole_brain_map(field, silent).chi)
 
 
-@pytest.mark.parametrize("reads", ["first", "both"])
+@pytest.mark.parametrize("names", [("first_map",), ("field", "first_map")])
 def test_the_network_gets_the_input_that_its_weights_name(
-    make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch, reads: str
+    make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
 ) -> None:
     """A network whose layers after the input are zero returns the last channel, the first map, for any input."""
     field = DataTerm.of(simulated(tilted((2.0, 2.0, 2.0)))).field
-    path = make_weights(NetworkInput(reads), scale=0.0, kind="whole-brain")
+    path = make_weights(NetworkInput(names), scale=0.0, kind="whole-brain")
     monkeypatch.setattr(whole_brain, "bundled", lambda name: path)
     coarse = coarse_field(field)
     expected = resample(DataTerm.of(coarse).first_map, coarse.grid, field.grid)

@@ -74,14 +74,14 @@ def test_white_noise_gives_lambda_the_ramp_of_its_power_over_that_of_the_sources
     field = simulated_field(name, Discrepancy(snr))
     spectrum, _ = estimate_spectrum(field)
     share = 1.0 / (1.0 + snr)
-    assert spectrum.discrepancy_share == pytest.approx(SETTINGS.cone_to_mean * share, rel=0.15)
+    assert spectrum.discrepancy_share == pytest.approx(SETTINGS.cone_power_factor * share, rel=0.15)
     lambdas = spectrum.regularisation
     assert float(lambdas[0]) < 2.0 * SETTINGS.min_regularisation and float(lambdas[-1]) > 10.0 * float(lambdas[0])
     # The powers of noise and sources, shell by shell, from the truth. Of white noise, whose power is the same in the
-    # cone as elsewhere, `cone_to_mean` estimates too little; the rest counts as the sources' over the mean of D².
+    # cone as elsewhere, `cone_power_factor` estimates too little; the rest counts as the sources' over the mean of D².
     noise = torch.where(field.mask, field.values - simulated_field(name).values, 0.0)
     of_noise, of_sources = (shell_means(x, spectrum, field.grid) for x in (noise, head(name).chi))
-    known = SETTINGS.cone_to_mean * of_noise
+    known = SETTINGS.cone_power_factor * of_noise
     assert bool(((spectrum.discrepancy / known)[-4:].log().abs() < math.log(1.4)).all())
     expected = known / (of_sources + (of_noise - known) / 0.132)
     compared = expected > 3.0 * SETTINGS.min_regularisation

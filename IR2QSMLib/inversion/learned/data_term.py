@@ -88,7 +88,7 @@ class DataTerm:
         regularisation = (self.regularisation * SETTINGS.min_regularisation).sqrt()
         return replace(self, regularisation=regularisation).wiener_filter(self.field.values)
 
-    def step(self, chi: Tensor, factor: float = SETTINGS.step_factor) -> Tensor:
+    def step(self, chi: Tensor, factor: float = SETTINGS.regularisation_factor) -> Tensor:
         """One step on the field, χ + F⁻¹[D/(D² + c·λ) F r], r the residual of χ.
 
         It is the minimum of ‖D∗χ' − f‖² + ‖√(c·λ)∗(χ' − χ)‖² over χ' where the mask is everything.
@@ -107,7 +107,7 @@ class DataTerm:
         """
         return chi + self.wiener_filter(self.residual(chi), factor)
 
-    def enforce_consistency(self, chi: Tensor, factor: float = SETTINGS.step_factor) -> tuple[Tensor, int]:
+    def enforce_consistency(self, chi: Tensor, factor: float = SETTINGS.regularisation_factor) -> tuple[Tensor, int]:
         """Take steps on the field until what is left in the cone is discrepancy, which more steps would fit.
 
         The first step has the factor c, others have 1. `SETTINGS.max_steps` are the most.
