@@ -169,7 +169,7 @@ def request_of(args: argparse.Namespace, results: dict[str, Path | None]) -> tup
     """What to ask a server for, and what its files are made of; raises FileUnreadable, ParameterInvalid."""
     from IR2QSMLib.pipeline.inputs import REFERENCES
 
-    options = {name: getattr(args, name) for name in SAFE_OPTIONS}
+    options = {name: getattr(args, name) for name in SAFE_OPTIONS if hasattr(args, name)}
     options = {name: value for name, value in options.items() if not (value is None or value is False or value == [])}
     region = options.pop("reference") if args.reference not in REFERENCES else None
     inputs = {name: getattr(args, name) for name in INPUT_FILES} | {"reference": region and Path(region)}
