@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from IR2QSMGui.panel.widgets import choose_item, fill_selector
+from IR2QSMGui.run import server
 from IR2QSMGui.run.information import LibraryInformation
 from IR2QSMGui.run.worker import Worker
 
@@ -29,7 +30,7 @@ class DeviceSelector:
     def __init__(self, selector: qt.QComboBox, note: qt.QLabel, information: LibraryInformation) -> None:
         self._selector, self._note, self._information = selector, note, information
         self._chosen = "auto"
-        fill_selector(selector, [("auto", _("Automatic")), ("cpu", _("CPU"))], "auto")
+        fill_selector(selector, [("auto", _("Automatic")), ("cpu", _("CPU")), self._other()], "auto")
         information.listen(self._list_devices)
 
     def choose(self, kind: str) -> None:
@@ -42,6 +43,9 @@ class DeviceSelector:
         if self._information.ask():
             self._note.setText(_("Looking for devices…"))
 
+    def _other(self) -> tuple[str, str]:
+        return server.DEVICE, _("Another computer…")
+
     def _list_devices(self) -> None:
         devices = self._information.answer.get("devices", [])
         working = [device for device in devices if device["problem"] is None]
@@ -49,7 +53,7 @@ class DeviceSelector:
         for device in working:
             free = _("{gb} GB free").format(gb=f"{device['memory_free'] / 1e9:.0f}")
             items.append((device["kind"], f"{device['name']} ({free})"))
-        fill_selector(self._selector, items, self._chosen)
+        fill_selector(self._selector, [*items, self._other()], self._chosen)
         note = "; ".join(f"{device['name']}: {device['problem']}" for device in devices if device not in working)
         if devices and not note and all(device["kind"] == "cpu" for device in working):
             note = _("This torch finds no graphics card, so the CPU is used.")

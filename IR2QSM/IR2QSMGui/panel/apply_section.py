@@ -139,7 +139,7 @@ class ApplySection:
             self._series_ended,
         )
         for one in options:
-            arguments = _("Apply: {arguments}").format(arguments=_without_weights_folder(one))
+            arguments = _("Apply: {arguments}").format(arguments=_without_folders(one))
             self._log.add(f"— {time.strftime('%H:%M:%S')}", arguments)
         series.start()
         if self.running:
@@ -166,6 +166,5 @@ class ApplySection:
         self._marks.mark(next(filter(None, options), None))
 
 
-def _without_weights_folder(options: Options) -> str:
-    arguments = options.arguments()
-    return " ".join(Path(a).name if a == options.weights and a else a for a in arguments)
+def _without_folders(options: Options) -> str:
+    return " ".join(Path(a).name if Path(a).is_absolute() else a for a in options.arguments())

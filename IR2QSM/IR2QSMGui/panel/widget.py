@@ -22,6 +22,7 @@ from IR2QSMGui.panel.methods_section import MethodsSection
 from IR2QSMGui.panel.readiness import Choice, readiness
 from IR2QSMGui.panel.regions_section import RegionsSection
 from IR2QSMGui.panel.scan_section import ScanSection
+from IR2QSMGui.panel.server_section import ServerSection
 from IR2QSMGui.panel.widgets import fill_selector, show_note
 from IR2QSMGui.parameters import Input, Reference, Unit
 from IR2QSMGui.run.information import LibraryInformation
@@ -71,6 +72,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._inspector = FieldInspector(self._update)
         self._methods = MethodsSection(ui, self._information, lambda names: self._set("methods", " ".join(names)))
         self._devices = DeviceSelector(ui.deviceSelector, ui.deviceNote, self._information)
+        self._server = ServerSection(ui, self._update)
         self._tiles = TileSelector(ui.tileSelector, self._information)
         self._regions = RegionsSection(ui, logic, lambda: self._comparison.ticked())
         self._comparison = CompareSection(ui, logic, self._regions.update)
@@ -179,6 +181,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._methods.update(parameters.methods.split())
         self._weights.choose(parameters.weights)
         self._devices.choose(parameters.device)
+        self._server.update(parameters.device)
         self._tiles.choose(parameters.tileSize)
         self._watch_voxels()
         field = parameters.field

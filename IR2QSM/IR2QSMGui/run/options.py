@@ -12,6 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from IR2QSMGui.parameters import Background, Input, InputProblem, Parameters, Unit
+from IR2QSMGui.run import server
 
 if TYPE_CHECKING:
     from IR2QSMGui.run.information import LibraryInformation
@@ -57,6 +58,7 @@ class Options:
     csf: slicer.vtkMRMLScalarVolumeNode | None = None
     """The ventricles, on the field's grid."""
     device: str = "auto"
+    """"server" is the other computer that Slicer's settings name."""
     weights: str = ""
     """A weights file; the bundled one when empty."""
     tile: int | None = None
@@ -87,6 +89,8 @@ class Options:
                     name=os.path.basename(self.weights)
                 )
             )
+        if self.device == server.DEVICE and server.saved().problem():
+            raise InputProblem(server.saved().problem())
         if self.b0_direction is not None and not any(self.b0_direction):
             raise InputProblem(_("The B0 direction is zero; enter three numbers in voxel axes, or nothing."))
         if isinstance(self.reference, str) and self.reference not in ("mean", "none"):
@@ -106,7 +110,8 @@ class Options:
 
     def arguments(self) -> list[str]:
         """The options of `ir2qsm reconstruct`, without files."""
-        arguments = ["--input", self.input, "--device", self.device, "--method", self.method]
+        arguments = ["--input", self.input, "--method", self.method]
+        arguments += server.saved().arguments() if self.device == server.DEVICE else ["--device", self.device]
         if self.input != "phase" and (self.input, self.unit) != ("auto", "ppm"):  # phase has no unit
             arguments += ["--units", self.unit]
         if self.b0:
