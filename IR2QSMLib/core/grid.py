@@ -72,7 +72,7 @@ class Grid:
 
     @property
     def voxel_volume(self) -> float:
-        """Of one voxel [mm³]."""
+        """Volume of one voxel [mm³]."""
         return math.prod(self.voxel_size)
 
     @property

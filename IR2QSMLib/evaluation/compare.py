@@ -120,8 +120,15 @@ def _output_files(
         )
     safe_names = {name: re.sub(r"[^\w.+-]+", "-", name) for name in methods}
     map_files = {name: folder / f"chi_{safe_name}.nii.gz" for name, safe_name in safe_names.items()}
-    if len(set(map_files.values())) < len(map_files):
-        raise ParameterInvalid("Two methods would write the same file; they differ in signs that a file's name lacks.")
+    by_file: dict[Path, str] = {}
+    for name, path in map_files.items():
+        if path in by_file:
+            raise ParameterInvalid(
+                f"The maps of '{by_file[path]}' and '{name}' would have one file name, {path.name}; compare these two "
+                "methods in two runs, each with an output folder of its own.",
+                option="methods",
+            )
+        by_file[path] = name
     return map_files, ReportFiles(*(folder / f"comparison.{kind}" for kind in ("png", "tsv", "html")))
 
 

@@ -30,7 +30,7 @@ class ComparisonOptions:
     reference: str = "mean"
     """Region whose mean χ is zero: "mean", "none", or a label map's path."""
     window: tuple[float, float] = WINDOW
-    """Of the figure [ppm]."""
+    """Lowest and highest χ of the figure's grey scale [ppm]."""
     device: str = "auto"
     """One of "auto", "cpu", "cuda" and "mps"."""
 

@@ -25,7 +25,7 @@ from IR2QSMLib.pipeline.inputs import LoadedField, reference_region
 LARGEST_PPM = 5.0
 """A map whose 99th percentile is above it is not in ppm."""
 SCORES = ("xsim", "nrmse_demeaned", "nrmse", "nrmse_detrended", "hfen", "correlation", "ssim", "psnr")
-"""Of `score`, in the table's order."""
+"""Scores of `metrics.score` that are shown, in the table's order."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ComparisonSetup:
     local: LocalField
     """The local field [ppm], and the mask that all maps cover."""
     name: str
-    """Of the field's file."""
+    """Name of the field's file."""
     reference: Tensor | None
     """The region whose mean χ is zero, bool; None leaves each map its own zero: (x, y, z)."""
     labels: Tensor | None

@@ -23,9 +23,9 @@ class MaskedMaps(NamedTuple):
     voxels: Tensor
     """The mask as flat indices into the box, which are much faster than a bool mask: (n)."""
     shape: tuple[int, ...]
-    """Of the volume."""
+    """Shape of the whole volume."""
     box: tuple[slice, ...]
-    """Of the mask in the volume."""
+    """Box of the volume that holds the mask."""
 
     def inside(self, values: Tensor) -> Tensor:
         """Values of the box, (x, y, z), in the mask: (n)."""

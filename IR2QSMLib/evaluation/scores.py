@@ -47,7 +47,7 @@ class MapScores:
     coverage: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Percent of errors within one and two standard errors, by region; empty where the method gives none."""
     cone_index: tuple[float | None, ...] = ()
-    """Of `physics.cone`, from coarse to fine."""
+    """Cone index of the map in `physics.cone.BANDS`, from coarse to fine."""
 
 
 def score_map(

@@ -25,7 +25,7 @@ from IR2QSMLib.report.table import markdown_table
 from IR2QSMLib.simulation.cases import Case, simulate
 
 TIMED_SHAPE = (160, 160, 160)
-"""Of the volume whose inversion is timed [voxels]."""
+"""Shape of the volume whose inversion is timed [voxels]."""
 TIMED_METHODS: dict[str, Method] = {
     "tkd": TruncatedDivision(),
     "tv": TotalVariation(),

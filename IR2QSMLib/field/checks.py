@@ -30,7 +30,7 @@ class FieldChecks:
     snr: float
     """Median magnitude of the first echo over the noise's standard deviation."""
     edge_warnings: list[str]
-    """Of `mask_edge_warnings`."""
+    """What `mask_edge_warnings` says of the mask."""
     wraps_left: float
     """Share of the pairs of neighbours with a wrap between them in the unwrapped first echo."""
     misfit_share: float

@@ -39,7 +39,7 @@ class MagnitudeMask:
     """
 
     share: float = 0.6
-    """Of Otsu's threshold."""
+    """Factor on Otsu's threshold."""
     quality: float = 0.5
     """Least phase quality, 0 to 1."""
     opening: float = 3.0

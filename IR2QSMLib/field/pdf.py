@@ -36,9 +36,9 @@ class ProjectionOntoDipoles:
     """
 
     tolerance: float = 0.1
-    """Of the residual."""
+    """Norm of the residual, over that at the start, at which the iteration ends."""
     n_iterations: int = 30
-    """At most."""
+    """Most iterations."""
     padding: int = 40
     """Voxels by which the periodic grid is larger than the mask's box, along each axis."""
 

@@ -241,7 +241,7 @@ class _Jumps(NamedTuple):
     upper: Tensor
     """The higher number of each pair."""
     share: float
-    """Of all pairs."""
+    """Share of such pairs among all."""
 
 
 def _find_jumps(stored: Tensor, period: float) -> _Jumps:

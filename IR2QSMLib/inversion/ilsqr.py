@@ -21,15 +21,15 @@ from IR2QSMLib.physics.solvers import Solution, conjugate_gradient
 from IR2QSMLib.physics.sphere import sphere_mean_kernel
 
 LAPLACIAN_PERCENTILES = (60.0, 99.9)
-"""Of the field's Laplacian: its weight falls from 1 to 0 between them (Li 2015)."""
+"""Percentiles of the field's Laplacian: its weight falls from 1 to 0 between them (Li 2015)."""
 GRADIENT_PERCENTILES = (50.0, 70.0)
-"""Of the fast estimate's gradient: its weight falls from 1 to 0 between them (Li 2015)."""
+"""Percentiles of the fast estimate's gradient: its weight falls from 1 to 0 between them (Li 2015)."""
 SPHERE_RADIUS = 3.0
-"""Of the mean that fills the cone in the fast estimate [mm]."""
+"""Radius of the spherical mean that fills the cone in the fast estimate [mm]."""
 KERNEL_POWER, KERNEL_PERCENTILES = 0.001, (1.0, 30.0)
 """|D|^KERNEL_POWER, from 0 to 1 between these percentiles of itself, is the fast estimate's weight in k-space."""
 TKD_THRESHOLD = 0.125
-"""Of the TKD from which the fast estimate takes its scale."""
+"""Threshold of the TKD from which the fast estimate takes its scale."""
 FAST_ESTIMATE_FFT_PAIRS = 3.5
 """Two filters, TKD's pair and the sphere's transform."""
 
@@ -64,7 +64,7 @@ class Ilsqr:
     tolerance: float = 0.01
     """Relative residual of the normal equations at which either solver ends."""
     max_iterations: int = 50
-    """Of either solver."""
+    """Most iterations of either solver."""
     rounds: int = 2
     """How often streaks are separated from edges, 1 as published; an edge is where any estimate so far has one."""
 

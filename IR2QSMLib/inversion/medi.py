@@ -31,7 +31,7 @@ from IR2QSMLib.physics.sphere import sphere_mean_kernel
 SMOOTHING = 1e-6
 """ε [rad²/mm²] of |·| ≈ √(·² + ε)."""
 CG_TOLERANCE, CG_MAX_ITERATIONS = 0.01, 100
-"""Of the conjugate gradients in each Gauss-Newton step."""
+"""Relative residual and number of steps at which the conjugate gradients of a Gauss-Newton step end."""
 MIN_MASK_MEAN = 0.999
 """Mean of the mask over the sphere from which on a voxel stays in the mask."""
 OUTLIER = 6.0

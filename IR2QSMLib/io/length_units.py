@@ -28,7 +28,8 @@ MILLIMETRES = {
     "micrometre": 1e-3,
     "nm": 1e-6,
 }
-"""Of each unit, by the names that writers use, in the singular and in lower case; µ is a character of its own or μ."""
+"""Length of each unit [mm], by the names that writers use, in the singular and in lower case; µ is a character of its
+own or μ."""
 SMALLEST_EDGE, LARGEST_EDGE = 1e-3, 100.0
 """Edges [mm] of voxels beyond which an unusual unit is not believed: a micron, and half a head."""
 

@@ -195,7 +195,7 @@ def require_plausible(local: LocalField, source: str, unit: str | None) -> None:
 
 
 def _percentile_99(values: Tensor) -> float:
-    """Of the absolute values."""
+    """The 99th percentile of absolute values."""
     return float(values.abs().float().kthvalue(max(1, int(0.99 * values.numel())))[0])
 
 

@@ -28,6 +28,8 @@ class Panel:
     title: str
     values: Tensor
     """[ppm]: (x, y, z)."""
+    window: tuple[float, float] | None = None
+    """Lowest and highest value shown of this map [ppm], on the page; None for those of all maps."""
 
 
 class Plane(NamedTuple):

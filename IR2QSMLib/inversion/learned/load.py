@@ -30,7 +30,7 @@ class LoadedNetwork:
     sha256: str
     """Hash of the weights file."""
     calibration: Calibration | None = None
-    """Of the uncertainty, where the weights were calibrated for this version's features."""
+    """Calibration of the uncertainty; None where the weights were not calibrated for this version's features."""
 
 
 def bundled(name: str = "ir2qsm") -> Path:

@@ -35,7 +35,7 @@ class Spectrum:
     susceptibility: Tensor
     """P, of χ [ppm²]."""
     field: Tensor
-    """Of the field [ppm²]."""
+    """Power of the field [ppm²]."""
     counts: Tensor
     """Coefficients of the full spectrum."""
     offset: float

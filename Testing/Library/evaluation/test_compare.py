@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.evaluation.metrics import score
 from IR2QSMLib.inversion.direct import TruncatedDivision
 from IR2QSMLib.io.images import read_volume
@@ -46,6 +47,13 @@ def test_a_map_of_another_tool_is_compared_with_the_methods(
     assert float(rows["mine"]["xsim"]) > 0.9999 and float(rows["mine"]["nrmse"]) < 0.01
     only = comparison_table(case_folder, tmp_path / "maps", [], {"mine": other, "copy": other})
     assert list(only) == ["mine", "copy"] and not list((tmp_path / "maps").glob("chi_*"))
+
+
+def test_two_maps_of_one_file_name_are_refused(case_folder: Path, tmp_path: Path) -> None:
+    methods = ["ir2qsm,weights=a/b", "ir2qsm,weights=a-b"]
+    with pytest.raises(ParameterInvalid, match=r"would have one file name, chi_ir2qsm-weights-a-b\.nii\.gz; compare"):
+        comparison_table(case_folder, tmp_path / "out", methods)
+    assert not (tmp_path / "out").exists()
 
 
 # -- measures ---------------------------------------------------------------------------------------------------------

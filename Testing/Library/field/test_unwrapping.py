@@ -142,7 +142,7 @@ def test_a_single_echo_is_unwrapped(
 
 
 def test_laplacian_unwrapping_equals_the_toolboxes(toolbox: Any) -> None:
-    """Of the fourth echo, on the unmasked phase."""
+    """The phase is that of the fourth echo, unmasked."""
     unwrapped = unwrap_by_laplacian(toolbox.phase.values[3], toolbox.grid)[toolbox.mask]
     reference = toolbox.result("laplacian_unwrap_echo4_rad")[toolbox.mask]
     unwrapped, reference = unwrapped - unwrapped.mean(), reference - reference.mean()

@@ -60,7 +60,7 @@ def test_values_outside_the_mask_do_not_matter_where_the_field_is_free_there() -
 
 
 def test_a_free_outside_is_nearer_to_the_truth_where_a_source_crosses_the_masks_edge() -> None:
-    """Of a source that crosses the mask's edge, the closed form takes the field beyond for zero."""
+    """The closed form takes the field of such a source beyond the mask for zero."""
     grid = Grid((32, 32, 32))
     truth = blocks(grid)
     full = field_of(truth, grid, 0.0005)

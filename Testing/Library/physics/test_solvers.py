@@ -112,7 +112,7 @@ def test_impossible_limits_are_refused(tolerance: float, n: int) -> None:
 
 
 def test_the_normal_equations_give_the_least_squares() -> None:
-    """Of a problem without a solution, as iLSQR's streaks are: AᵀA x = Aᵀb, by A and Aᵀ alone."""
+    """The problem has no solution, like iLSQR's of streaks: AᵀA x = Aᵀb, by A and Aᵀ alone."""
     generator = torch.Generator().manual_seed(1)
     a, b = torch.randn(50, 20, generator=generator, dtype=torch.float64), vector(50)
     solution = conjugate_gradient(lambda v: a.T @ (a @ v), a.T @ b, tolerance=1e-12, max_iterations=200)

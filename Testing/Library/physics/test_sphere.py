@@ -45,7 +45,7 @@ def test_the_kernel_averages_over_the_sphere_about_each_voxel(shape: tuple[int, 
 
 @pytest.mark.parametrize("voxel", [(0.9, 0.9, 1.6), (1.0, 1.0, 3.0)])
 def test_balanced_spheres_have_one_second_moment_on_unequal_voxels(voxel: tuple[float, float, float]) -> None:
-    """Of which the mean of x² − z² over the sphere is the difference."""
+    """The mean of x² − z² over a sphere is the difference of two second moments."""
     grid = Grid((40, 40, 20), voxel)
     axes = [(torch.arange(n) - n // 2) * v for n, v in zip(grid.shape, voxel, strict=True)]
     x, _, z = torch.meshgrid(*axes, indexing="ij")

@@ -193,7 +193,7 @@ def with_calibration(weights: Path, calibration: dict[str, Any] | list[int], fol
 def test_calibrated_weights_give_the_calibrated_uncertainty_unless_it_is_off(
     make_weights: MakeWeights, tmp_path: Path, uncertainty: bool
 ) -> None:
-    """Of the final map, whether the network has an uncertainty head or not."""
+    """The uncertainty is that of the final map, whether the network has an uncertainty head or not."""
     mask = inside()
     field = LocalField(torch.where(mask, simulate_field(smooth() * mask, GRID), 0.0), mask, GRID)
     plain = make_weights(scale=0.1, uncertainty=uncertainty)

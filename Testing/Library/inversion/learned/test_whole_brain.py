@@ -38,7 +38,7 @@ def tilted(voxel: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Grid:
 
 
 def positions(grid: Grid) -> Tensor:
-    """Of every voxel [mm]: (3, x, y, z)."""
+    """Position of every voxel [mm]: (3, x, y, z)."""
     index = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in grid.shape), indexing="ij")
     scaled = torch.stack(index) * torch.tensor(grid.voxel_size, dtype=torch.float64).view(3, 1, 1, 1)
     rotated = torch.einsum("ij,jxyz->ixyz", torch.tensor(grid.matrix), scaled)

@@ -31,7 +31,7 @@ STRUCTURED = Discrepancy(structured=0.67, edge=1.0, near_sources=1.0, spectral=1
 
 
 def head(name: str) -> Head:
-    """Of random shapes on one of the grids; drawn once."""
+    """A head of random shapes on one of the grids, drawn once."""
     if name not in HEADS:
         HEADS[name] = draw_shapes(RandomSource(2), GRIDS[name])
     return HEADS[name]
