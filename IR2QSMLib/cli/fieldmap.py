@@ -86,7 +86,12 @@ def preprocess(args: argparse.Namespace, kind: str, progress: Progress) -> Prepr
         series=args.series,
     )
     return preprocess_phase(
-        acquisition, args.mask, mask_labels=args.mask_labels, b0_direction=args.b0_direction, **common
+        acquisition,
+        args.mask,
+        mask_labels=args.mask_labels,
+        mask_threshold=args.mask_threshold,
+        b0_direction=args.b0_direction,
+        **common,
     )
 
 

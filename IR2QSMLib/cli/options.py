@@ -37,6 +37,9 @@ def add_field_metadata(p: argparse.ArgumentParser, *, one_magnitude: bool = True
         help="in voxel axes; default: the patient's superior-inferior axis",
     )
     p.add_argument("--mask-labels", type=int, nargs="+", metavar="N", help="labels of the mask that belong to it")
+    p.add_argument(
+        "--mask-threshold", type=float, metavar="VALUE", help="the lowest value that belongs to a mask of probabilities"
+    )
     magnitude = "medi: χ may change across its edges"
     if one_magnitude:
         p.add_argument("--magnitude", type=Path, metavar="FILE", help=magnitude)
@@ -80,6 +83,7 @@ def field_metadata(args: argparse.Namespace) -> FieldMetadata:
         echo_time=args.te[0] if args.te else None,
         b0_direction=args.b0_direction,
         mask_labels=args.mask_labels,
+        mask_threshold=args.mask_threshold,
         non_finite=args.non_finite,
         magnitude=magnitude,
         noise=args.noise,

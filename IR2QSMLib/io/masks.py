@@ -14,10 +14,18 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.images import array_of, read_image
 
 N_LABELS_SHOWN = 10
-"""How many labels a message lists."""
+"""How many labels a message lists; a mask with more may have been smoothed."""
+OPTIONS = ("--mask-labels", "--mask-threshold")
+"""What messages call the options that say what of a mask counts."""
 
 
-def read_mask(path: Path | str, field_grid: Grid, field_name: str, labels: Sequence[int] | None = None) -> Tensor:
+def read_mask(
+    path: Path | str,
+    field_grid: Grid,
+    field_name: str,
+    labels: Sequence[int] | None = None,
+    threshold: float | None = None,
+) -> Tensor:
     """Read a mask on the grid of a field; its axes may be stored in another order or direction.
 
     Parameters
@@ -28,6 +36,8 @@ def read_mask(path: Path | str, field_grid: Grid, field_name: str, labels: Seque
         Grid of the field, and its name for messages.
     labels
         Labels that make up the mask; by default every voxel that is not 0.
+    threshold
+        The lowest value that belongs to a mask of probabilities.
 
     Returns
     -------
@@ -42,13 +52,18 @@ def read_mask(path: Path | str, field_grid: Grid, field_name: str, labels: Seque
     MaskInvalid
         As `binary_mask` does.
     """
-    return torch.from_numpy(binary_mask(_read_values_on(path, field_grid, field_name), Path(path).name, labels))
+    values = _read_values_on(path, field_grid, field_name)
+    return torch.from_numpy(binary_mask(values, Path(path).name, labels, threshold))
 
 
 def binary_mask(
-    values: np.ndarray, name: str, labels: Sequence[int] | None = None, labels_option: str = "--mask-labels"
+    values: np.ndarray,
+    name: str,
+    labels: Sequence[int] | None = None,
+    threshold: float | None = None,
+    options: tuple[str, str] = OPTIONS,
 ) -> np.ndarray:
-    """Where a mask is not 0, or where it has one of `labels`.
+    """Where a mask is not 0, where it has one of `labels`, or where it reaches `threshold`.
 
     Parameters
     ----------
@@ -58,8 +73,10 @@ def binary_mask(
         Its name for messages.
     labels
         Labels that make up the mask.
-    labels_option
-        What messages call the option for `labels`.
+    threshold
+        The lowest value that belongs to a mask of probabilities, above 0.
+    options
+        What messages call the options for `labels` and `threshold`.
 
     Returns
     -------
@@ -69,23 +86,27 @@ def binary_mask(
     Raises
     ------
     MaskInvalid
-        When it is empty or not finite, when it has several labels and none were chosen, or when a chosen label is
-        absent.
+        When it is empty or not finite, when it has several values and neither labels nor a threshold were said, when a
+        chosen label is absent, or no voxel reaches the threshold.
     """
     present = _labels_of(values, name)
+    labels_option, threshold_option = options
+    if threshold is not None:
+        if labels is not None:
+            raise MaskInvalid(
+                f"Labels and a threshold of {name} were given; leave out {labels_option} or {threshold_option}.",
+                option="mask_threshold",
+            )
+        if not 0.0 < threshold <= present.max():
+            raise MaskInvalid(
+                f"The threshold of {name} is {threshold:g}, and its values go up to {present.max():g}; expected a "
+                f"number above 0 that some voxel reaches, such as {threshold_option} {_half(present)}.",
+                option="mask_threshold",
+            )
+        return np.asarray(values >= threshold)
     if labels is None:
-        if len(present) > 1 and present.min() > 0 and present.max() <= 1:
-            raise MaskInvalid(
-                f"{name} has {len(present)} values between 0 and 1; expected 0 and one other value. Threshold it "
-                "first, for example at 0.5.",
-                option="mask",
-            )
         if len(present) > 1:
-            raise MaskInvalid(
-                f"{name} has {_listed(present)}; expected 0 and one other value. Say which of them make up the mask "
-                f"with {labels_option}.",
-                option="mask_labels",
-            )
+            raise _not_binary(present, name, options)
         return np.asarray(values != 0)
     absent = [label for label in labels if label not in present]
     if absent or not labels:
@@ -94,6 +115,31 @@ def binary_mask(
             f"{problem}; it has {_listed(present)}: choose among them with {labels_option}.", option="mask_labels"
         )
     return np.isin(values, labels)
+
+
+def _not_binary(present: np.ndarray, name: str, options: tuple[str, str]) -> MaskInvalid:
+    """The error for a mask of several values, with the option that makes a mask of them."""
+    is_whole, is_positive = bool((present % 1 == 0).all()), present.min() >= -0.1 * present.max()
+    if is_whole:
+        smoothed = f", or of a smoothed mask {options[1]} {_half(present)}" if len(present) > N_LABELS_SHOWN else ""
+        return MaskInvalid(
+            f"{name} has {_listed(present)}; expected 0 and one other value. Say which of them make up the mask with "
+            f"{options[0]}{smoothed if is_positive else ''}.",
+            option="mask_labels",
+        )
+    spread = f"{name} has {len(present)} values from {present.min():g} to {present.max():g}; expected 0 and one other"
+    if not is_positive:
+        return MaskInvalid(f"{spread}. It seems to be no mask; give the mask.", option="mask")
+    return MaskInvalid(
+        f"{spread}. Of probabilities, or of a mask that was resampled, say from which value on a voxel belongs to it, "
+        f"such as {options[1]} {_half(present)}.",
+        option="mask_threshold",
+    )
+
+
+def _half(present: np.ndarray) -> str:
+    """Half of the largest value of a mask, which the mask of probabilities begins with."""
+    return f"{0.5 * float(present.max()):.4g}"
 
 
 def read_labels(path: Path | str, grid: Grid, name: str) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,7 +84,7 @@ def load_inputs(
     metadata, sources, metadata_warnings = metadata.with_sidecar(field)
     unit = metadata.unit or "ppm"
     scale = ppm_per_unit(unit, metadata.b0, metadata.echo_time)
-    local = _read_field_and_mask(field, mask, grid, metadata.mask_labels)
+    local = _read_field_and_mask(field, mask, grid, metadata)
     if metadata.b0_direction is not None:
         local = replace(local, grid=local.grid.with_b0(metadata.b0_direction))
     local, non_finite_warnings = drop_non_finite(local, metadata.non_finite)
@@ -118,7 +117,9 @@ def _load_preprocessed(
 ) -> LoadedField:
     """The field as it is, with the volumes beside it; refuses what it has of its own."""
     repeatable = {"mask": mask, "grid": grid, "unit": None if metadata.unit == "ppm" else metadata.unit}
-    repeatable |= {k: getattr(metadata, k) for k in ("b0", "echo_time", "b0_direction", "mask_labels")}
+    repeatable |= {
+        k: getattr(metadata, k) for k in ("b0", "echo_time", "b0_direction", "mask_labels", "mask_threshold")
+    }
     repeated = [name for name, value in repeatable.items() if value is not None]
     if repeated:
         raise ParameterInvalid(
@@ -221,11 +222,9 @@ def reference_region(reference: str | Volume, loaded: LoadedField) -> Tensor | N
     return region & local.mask
 
 
-def _read_field_and_mask(
-    field: Volume, mask: Volume | None, grid: Grid | None, labels: Sequence[int] | None
-) -> LocalField:
+def _read_field_and_mask(field: Volume, mask: Volume | None, grid: Grid | None, metadata: FieldMetadata) -> LocalField:
     """A field, still in its own unit, with its mask."""
-    name = volume_name(field)
+    name, chosen = volume_name(field), (metadata.mask_labels, metadata.mask_threshold)
     if mask is None:
         raise MaskInvalid(
             f"The field {name} came without a mask; give the mask in which it was measured.", option="mask"
@@ -243,7 +242,7 @@ def _read_field_and_mask(
         require_size(grid, name)
     if isinstance(mask, Path | str):
         with errors_naming("mask"):
-            inside = read_mask(mask, grid, name, labels)
+            inside = read_mask(mask, grid, name, *chosen)
     else:
         inside = as_tensor(mask)
         if tuple(inside.shape) != grid.shape:
@@ -251,7 +250,9 @@ def _read_field_and_mask(
                 f"The mask has shape {tuple(inside.shape)} and the field {grid.shape}; resample one of them.",
                 option="mask",
             )
-        inside = torch.from_numpy(binary_mask(inside.numpy(), "The mask", labels, "mask_labels"))
+        inside = torch.from_numpy(
+            binary_mask(inside.numpy(), "The mask", *chosen, options=("mask_labels", "mask_threshold"))
+        )
     return LocalField(values, inside, grid)
 
 

@@ -36,6 +36,8 @@ class FieldMetadata:
     """In voxel axes; None is the grid's own, which for files is the patient's z axis."""
     mask_labels: Sequence[int] | None = None
     """Labels of a mask that is not binary which belong to it."""
+    mask_threshold: float | None = None
+    """The lowest value that belongs to a mask of probabilities."""
     non_finite: str = "refuse"
     """What NaN and Inf inside the mask do: "refuse" raises, "mask" leaves the voxels out of the mask."""
     magnitude: Volume | None = None

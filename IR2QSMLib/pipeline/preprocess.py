@@ -90,6 +90,7 @@ def preprocess_phase(
     mask: Path | None = None,
     *,
     mask_labels: Sequence[int] | None = None,
+    mask_threshold: float | None = None,
     steps: PreprocessingOptions = PreprocessingOptions(),
     b0_direction: Sequence[float] | None = None,
     device: str = "auto",
@@ -105,6 +106,8 @@ def preprocess_phase(
         Image file; without one a mask is made from the magnitude.
     mask_labels
         Labels of a mask that is not binary which belong to it.
+    mask_threshold
+        The lowest value that belongs to a mask of probabilities.
     steps
         Sign, unwrapping and background removal.
     b0_direction
@@ -129,7 +132,7 @@ def preprocess_phase(
         acquisition = replace(acquisition, grid=acquisition.grid.with_b0(b0_direction))
     name = acquisition.echoes[0].name
     with errors_naming("mask"):
-        mask_values = None if mask is None else read_mask(mask, acquisition.grid, name, mask_labels)
+        mask_values = None if mask is None else read_mask(mask, acquisition.grid, name, mask_labels, mask_threshold)
     if not steps.accept_filtered:
         refuse_marked_as_filtered(acquisition)
     phase, conversion_notes, warnings = steps.conversion(acquisition, mask_values)
@@ -227,7 +230,7 @@ def preprocess_total_field(
     with errors_naming("field"):
         values, grid = read_field(total)
     with errors_naming("mask"):
-        inside = read_mask(mask, grid, total.name, metadata.mask_labels)
+        inside = read_mask(mask, grid, total.name, metadata.mask_labels, metadata.mask_threshold)
     if metadata.b0_direction is not None:
         grid = grid.with_b0(metadata.b0_direction)
     finite, non_finite_warnings = drop_non_finite(LocalField(values, inside, grid), "mask", total.name)

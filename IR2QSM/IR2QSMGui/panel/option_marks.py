@@ -23,6 +23,7 @@ CONTROLS = {
     "magnitude": ("magnitudesLabel", "magnitudeLabel"),
     "mask": ("maskLabel",),
     "mask_labels": ("maskPartLabel", "maskLabel"),
+    "mask_threshold": ("maskLabel",),
     "phase_range": ("phaseRangeLabel",),
     "reference": ("referenceLabel",),
     "regularisation": ("automaticCheck",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.images import image_of, read_volume_on
 from IR2QSMLib.io.masks import read_labels, read_mask
 from IR2QSMLib.pipeline.inputs import load_inputs
+from IR2QSMLib.pipeline.metadata import FieldMetadata
 
 SHAPE = (9, 10, 11)
 GRID = Grid(SHAPE, (0.5, 1.0, 2.0), (0, 0, 1, 1, 0, 0, 0, 1, 0), (-10.0, 20.0, 30.0))
@@ -54,17 +56,60 @@ def test_mask_of_several_labels_is_refused_with_labels_and_option(tmp_path: Path
     )
 
 
-def test_mask_of_fractions_is_refused_with_a_threshold(tmp_path: Path) -> None:
-    soft = labelled(tmp_path, 0.25, 0.5, 1.0, dtype=np.float32)
-    with pytest.raises(MaskInvalid) as caught:
+@pytest.mark.parametrize(
+    ("values", "offered", "inside"),
+    [
+        ((0.25, 0.5, 1.0), 0.5, [1, 2]),
+        ((1.0, 0.9999999, 1e-6), 0.5, [0, 1]),  # binary before it was resampled
+        ((-0.02, 1.04, 0.7), 0.52, [1, 2]),  # by splines
+        ((30.5, 100.0, 49.5, 51.0), 50, [1, 3]),  # per cent
+        ((1e-8, 3e-8, 2e-8), 1.5e-8, [1, 2]),
+    ],
+)
+def test_of_a_mask_of_probabilities_the_threshold_that_is_offered_works(
+    tmp_path: Path, values: tuple[float, ...], offered: float, inside: list[int]
+) -> None:
+    soft = labelled(tmp_path, *values, dtype=np.float32)
+    with pytest.raises(MaskInvalid, match=r"values from .*; expected 0 and one other") as caught:
         read_mask(soft, GRID, "field.nii")
-    assert str(caught.value) == (
-        "mask.nii.gz has 3 values between 0 and 1; expected 0 and one other value. Threshold it first, for example at "
-        "0.5."
-    )
-    assert int(read_mask(soft, GRID, "field.nii", labels=[1]).sum()) == 110
-    with pytest.raises(MaskInvalid, match=r"The mask has 3 values between 0 and 1; .* Threshold it first"):
-        load_inputs(ramp(), ramp().clamp_max(3.0) / 3.0, GRID)
+    said = re.search(r"such as --mask-threshold ([\d.e-]+)\.$", str(caught.value))
+    assert said and caught.value.option == "mask_threshold"
+    assert float(said[1]) == pytest.approx(offered, rel=1e-3)
+    mask = read_mask(soft, GRID, "field.nii", threshold=float(said[1]))
+    assert [x for x in range(9) if bool(mask[x].all())] == inside and int(mask.sum()) == 110 * len(inside)
+
+
+def test_of_a_smoothed_mask_of_bytes_labels_and_threshold_are_offered(tmp_path: Path) -> None:
+    values = ramp().to(torch.uint8)
+    sitk.WriteImage(image_of(values, GRID), str(tmp_path / "mask.nii"))
+    with pytest.raises(MaskInvalid, match=r"with --mask-labels, or of a smoothed mask --mask-threshold 127\.5\.$"):
+        read_mask(tmp_path / "mask.nii", GRID, "field.nii")
+    assert torch.equal(read_mask(tmp_path / "mask.nii", GRID, "field.nii", threshold=127.5), values > 127)
+
+
+def test_an_array_of_probabilities_is_taken_with_a_threshold() -> None:
+    soft = ramp().clamp_max(3.0) / 3.0
+    with pytest.raises(MaskInvalid, match=r"The mask has 3 values from .* such as mask_threshold 0\.5"):
+        load_inputs(ramp(), soft, GRID)
+    local = load_inputs(0.05 * torch.cos(ramp()), soft, GRID, FieldMetadata(mask_threshold=0.5)).local
+    assert torch.equal(local.mask, soft >= 0.5)
+
+
+@pytest.mark.parametrize("threshold", [0.0, -1.0, 1.5, float("nan"), float("inf")])
+def test_a_threshold_that_makes_no_mask_is_refused_with_one_that_does(tmp_path: Path, threshold: float) -> None:
+    soft = labelled(tmp_path, 0.25, 0.5, 1.0, dtype=np.float32)
+    with pytest.raises(MaskInvalid, match=r"go up to 1; expected .*, such as --mask-threshold 0\.5\.$"):
+        read_mask(soft, GRID, "field.nii", threshold=threshold)
+
+
+def test_labels_and_a_threshold_at_once_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MaskInvalid, match="leave out --mask-labels or --mask-threshold"):
+        read_mask(labelled(tmp_path, 1, 2), GRID, "field.nii", labels=[1], threshold=0.5)
+
+
+def test_a_field_in_place_of_a_mask_is_offered_no_threshold(tmp_path: Path) -> None:
+    with pytest.raises(MaskInvalid, match=r"from -0\.9 to 1\.1; .* It seems to be no mask; give the mask\.$"):
+        read_mask(labelled(tmp_path, -0.9, 1.1, dtype=np.float32), GRID, "field.nii")
 
 
 def test_only_ten_labels_are_shown(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_mask_of_several_labels_is_refused_and_they_are_listed(
     says(refused(mask=path), r"labels\.nrrd has 2 labels \(1, 4\); expected 0 and one other value\. .*--mask-labels")
     says(refused("--mask-labels", 4, 9, mask=path), r"has no label 9; it has 2 labels \(1, 4\): choose among them")
     soft = write_volume(tmp_path / "soft.nrrd", case.local.mask * torch.rand(35, 42, 33), case.local.grid)
-    says(refused(mask=soft), r"soft\.nrrd has \d+ values between 0 and 1; expected 0 and one .*\. Threshold it")
+    says(refused(mask=soft), r"soft\.nrrd has \d+ values from .*; expected 0 and one .* such as --mask-threshold")
 
 
 def test_a_reference_outside_the_mask_is_refused(
