@@ -20,9 +20,9 @@ NIFTI_HEADER_BYTES = 348
 NRRD_DATA_FILE = re.compile(rb"data\s*file\s*:", re.IGNORECASE)
 METAIMAGE_DATA_FILE = re.compile(rb"elementdatafile\s*[=:]?\s*(\S*)", re.IGNORECASE)
 OTHER_SUFFIXES = (".json", ".safetensors")
-"""Of files that are sent beside images."""
+"""Suffixes of files that are sent beside images."""
 HEADER_SUFFIXES = (".hdr", ".img", ".nhdr", ".mhd", ".nia", ".hdr.gz", ".img.gz", ".nia.gz")
-"""Of headers that have their voxels in a second file."""
+"""Suffixes of headers that have their voxels in a second file."""
 
 
 def require_self_contained(path: Path, in_folder: bool) -> None:
