@@ -23,7 +23,7 @@ LIBRARY = "IR2QSMLib"
 SLICER = {"slicer", "qt", "ctk", "vtk"}
 TOP_FILES = {"__init__.py", "__main__.py"}
 N_LINES_AT_MOST = 300
-USED_EXTRAS = ("demo", "dicom", "import", "train")
+USED_EXTRAS = ("demo", "dicom", "import", "serve", "train")
 """Extras whose packages the library may import."""
 IMPORTED_AS = {"pillow": "PIL", "scikit_image": "skimage"}
 """Packages whose modules bear another name."""
