@@ -53,11 +53,11 @@ class DicomSlice:
     series: int
     """Number of its series."""
     uid: str
-    """Of its series."""
+    """Series Instance UID."""
     description: str
-    """Of its series."""
+    """Series Description."""
     sop_uid: str
-    """Of its file, the same in copies."""
+    """SOP Instance UID of its file, the same in copies."""
     sop_class: str
     """UID of its file's class."""
     study: tuple[str, str, str]
@@ -72,7 +72,7 @@ class DicomSlice:
     manufacturer: str
     image_type: tuple[str, ...]
     unit: str = "hz"
-    """Of a field that the scanner computed."""
+    """Unit of a field that the scanner computed."""
     coil: str = ""
     """Receive coil, where the header names one."""
     time: tuple[float, float, str, int] = (0.0, 0.0, "", 0)
@@ -80,7 +80,7 @@ class DicomSlice:
     volume: int = 0
     """Number of its volume, from 1, where several images of one kind and echo share a place; else 0."""
     tiles_per_row: int = 0
-    """Of a mosaic, of which it is tile `index`; else 0."""
+    """Tiles in a row of the mosaic whose tile `index` this is; 0 where there is no mosaic."""
 
 
 def read_slices(folder: Path) -> tuple[list[DicomSlice], int]:
