@@ -43,7 +43,14 @@ echo "    sudo $(BROWSER)" >&2; \
 exit 1
 endef
 
-.PHONY: demo test test-long docs clean
+# The 3-D viewer of `ir2qsm report`, from npm: its bundle in Resources/Viewer, which git ignores and builds include.
+NIIVUE        := 0.69.0
+NIIVUE_SHA512 := \
+60c8d0bc9803d56d9bec3ba8c64c250b85716eb80878f449e6ac90cd72b18b6bf6301560dbce4ffc2210ca0e3aa030c60c871a3656ddf8c86d3bf79d31b5c990
+NIIVUE_URL    ?= https://registry.npmjs.org/@niivue/niivue/-/niivue-$(NIIVUE).tgz
+VIEWER        := Resources/Viewer/niivue.umd.js
+
+.PHONY: demo test test-long viewer docs clean
 
 demo: .venv/installed-demo
 	$(BIN)/ir2qsm demo -o demo
@@ -52,6 +59,7 @@ test: export OMP_NUM_THREADS ?= 1
 test: .venv/installed-test
 	@$(can_draw)
 	@$(can_browse)
+	@$(MAKE) --no-print-directory viewer || true
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -60,6 +68,20 @@ test: .venv/installed-test
 test-long: export OMP_NUM_THREADS ?= 1
 test-long: .venv/installed-test
 	$(BIN)/pytest -m long
+
+viewer: $(VIEWER)
+
+$(VIEWER):
+	@mkdir -p $(@D)
+	@curl -fsSL --retry 2 --max-time 120 -o $(@D)/niivue.tgz $(NIIVUE_URL) || { \
+		echo "NiiVue $(NIIVUE) could not be fetched from $(NIIVUE_URL). Pages of maps work without it and show slices;" >&2; \
+		echo "for the 3-D viewer run make viewer again with a network, or name a copy: NIIVUE_URL=file:///…/niivue.tgz" >&2; \
+		rm -f $(@D)/niivue.tgz; exit 1; }
+	@echo "$(strip $(NIIVUE_SHA512))  $(@D)/niivue.tgz" | $$(command -v sha512sum || echo shasum -a 512) -c --status || { \
+		echo "$(NIIVUE_URL) is not the NiiVue $(NIIVUE) that is pinned here; nothing was kept." >&2; \
+		rm -f $(@D)/niivue.tgz; exit 1; }
+	@tar -xzOf $(@D)/niivue.tgz package/dist/niivue.umd.js > $(@D)/niivue.part && mv $(@D)/niivue.part $@
+	@rm -f $(@D)/niivue.tgz
 
 # The pages of docs/ and the library's reference, in docs/html; a warning is an error.
 docs: .venv/installed-docs

@@ -35,11 +35,7 @@ class ComparisonOptions:
     """One of "auto", "cpu", "cuda" and "mps"."""
 
     def __post_init__(self) -> None:
-        low, high = self.window
-        if not low < high:
-            raise ParameterInvalid(
-                f"The window is {low:g} to {high:g} ppm; expected a lower and a higher end.", option="window"
-            )
+        require_window(self.window)
 
     def files(self) -> list[Path]:
         """Every input file that is named."""

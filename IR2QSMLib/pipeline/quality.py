@@ -26,7 +26,7 @@ class QualityNumbers:
     extreme_chi: float
     """|χ − median| that a thousandth of the mask exceeds [ppm]."""
     cone_index: tuple[float | None, ...]
-    """Of the map, band by band of `physics.cone.BANDS`; about 1 for anatomy."""
+    """Cone index of the map, band by band of `physics.cone.BANDS`; about 1 for anatomy."""
     snr: float | None = None
     """Median magnitude of the first echo over the noise's standard deviation."""
     band_snr: tuple[float | None, ...] | None = None
@@ -42,7 +42,8 @@ class QualityNumbers:
     background: float | None = None
     """Share of the local field's power that is smooth and harmonic."""
     sign_balance: float | None = None
-    """Of `field.sign`: positive where the strongest sources are paramagnetic; None unless the mask may be a brain's."""
+    """Balance of signs by `field.sign`: positive where the strongest sources are paramagnetic; None unless the mask may
+    be a brain's."""
 
     @property
     def highest_cone_index(self) -> float | None:
@@ -51,7 +52,7 @@ class QualityNumbers:
 
     @property
     def fine_snr(self) -> float | None:
-        """Of the finest band that the grid holds."""
+        """SNR in the finest band that the grid holds."""
         return next((value for value in reversed(self.band_snr or ()) if value is not None), None)
 
 

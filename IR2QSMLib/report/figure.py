@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 import torch
 from torch import Tensor
 
-from IR2QSMLib.core.errors import PackageMissing
+from IR2QSMLib.core.errors import PackageMissing, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.physics.working_grid import WorkingGrid
@@ -46,6 +47,15 @@ class Plane(NamedTuple):
 
 
 AXIAL, CORONAL, SAGITTAL = Plane(2, 0, 1, False), Plane(1, 0, 2, True), Plane(0, 1, 2, True)
+
+
+def require_window(window: tuple[float, float]) -> None:
+    """Raise ParameterInvalid unless a window [ppm] has a lower and a higher end."""
+    low, high = window
+    if not -math.inf < low < high < math.inf:
+        raise ParameterInvalid(
+            f"The window is {low:g} to {high:g} ppm; expected a lower and a higher end.", option="window"
+        )
 
 
 def require_matplotlib() -> None:

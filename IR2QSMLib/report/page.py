@@ -17,14 +17,20 @@ from torch import Tensor
 
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.version import __version__
-from IR2QSMLib.report.figure import Panel, display_grid, mask_centre
+from IR2QSMLib.report.figure import AXIAL, CORONAL, SAGITTAL, Panel, display_grid, mask_centre
 
-TEMPLATE = Path(__file__).with_name("page.html")
-"""The page, with $options, $below and $data to be filled in."""
+TEMPLATE, VIEWER = (Path(__file__).with_name(name) for name in ("page.html", "viewer.js"))
+"""The page, with the names of its parts behind a $, and the script of the 3-D viewer."""
 KNEE, LARGEST = 0.05, 1.0
 """Values are kept as one byte each, asinh(χ/KNEE) up to LARGEST [ppm]: steps of 1.5 ppb near zero, 30 at the end."""
 ZERO_CODE, MAX_CODE = 128, 127
 """The byte of χ = 0, and the distance of LARGEST from it."""
+WITHOUT_VIEWER = (
+    "The 3-D viewer NiiVue is not part of this installation (make viewer brings it into a clone), so the maps are "
+    "shown as slices."
+)
+PICTURE_WIDTH = 720
+"""Width of the first picture [pixels]."""
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 """Heading, column heads and rows."""
@@ -38,16 +44,22 @@ def html_page(
     tables: Sequence[Table],
     descriptions: Sequence[tuple[str, str]],
     notes: Sequence[str],
+    *,
+    title: str = "Susceptibility maps side by side [ppm]",
+    above: str = "",
+    below: str = "",
+    viewer: str | None = None,
 ) -> str:
     """HTML of maps in linked axial, coronal and sagittal slices, the patient's right on the left.
 
-    Slices, window [ppm] and the map that is subtracted are chosen on the page, or after its address:
+    The middle slices of the first map are shown as a picture until the volumes are there. Slices, window [ppm] and the
+    map that is subtracted are chosen on the page, or after its address:
     `#axial=40&difference=tkd&window=-0.2,0.2`.
 
     Parameters
     ----------
     panels : sequence of Panel
-        Maps [ppm].
+        Maps [ppm]; those with windows of their own are windowed one by one.
     mask : Tensor
         Outside it zero is shown, bool: (x, y, z).
     grid : Grid
@@ -60,6 +72,12 @@ def html_page(
         Names of maps, and where each comes from.
     notes : sequence of str
         Sentences below the maps.
+    title : str
+        Of the page.
+    above, below : str
+        HTML before the maps, and after the tables.
+    viewer : str or None
+        NiiVue's code, which then shows the maps one by one as slices and as a rendering; None for slices alone.
 
     Returns
     -------
@@ -82,20 +100,58 @@ def html_page(
         "window": window,
         "knee": KNEE,
         "largest": LARGEST,
-        "maps": [{"name": panel.title, "png": atlas_of(panel)} for panel in panels],
+        "mask": next((n for n, panel in enumerate(panels) if panel.values.dtype == torch.bool), None),
+        "maps": [{"name": panel.title, "png": atlas_of(panel), "window": panel.window} for panel in panels],
     }
-    below = [
+    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in descriptions)
+    parts = [
         *(f"<p>{escape(note)}</p>" for note in notes),
-        *(_html_table(*table) for table in tables),
-        "<h2>Where the maps come from</h2><dl>",
-        *(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in descriptions),
-        f"</dl><p>ir2qsm {escape(__version__)}. Research software, not for diagnosis.</p>",
+        *(html_table(*table) for table in tables),
+        below,
+        f"<h2>Where the maps come from</h2><dl>{listed}</dl>" if listed else "",
+        f"<p>ir2qsm {escape(__version__)}. Research software, not for diagnosis.</p>",
     ]
+    first = torch.where(inside, working_grid.volume_to_working_grid(panels[0].values.float()), 0.0)
+    scripts = () if viewer is None else (VIEWER.read_text(encoding="utf-8"), viewer)
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        title=escape(title),
+        above=above,
+        first=_picture(first, working_grid.grid, mask_centre(inside), panels[0].window or window),
         options="".join(f"<option>{escape(panel.title)}</option>" for panel in panels),
-        below="".join(below),
+        below="".join(parts),
         data=json.dumps(data).replace("<", "\\u003c"),  # no name can end the script
+        without="" if viewer else WITHOUT_VIEWER,
+        viewer="".join(f"<script>{_inline(script)}</script>" for script in scripts),
     )
+
+
+def _inline(script: str) -> str:
+    """A script as it can stand in a page."""
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _picture(values: Tensor, grid: Grid, centre: Sequence[int], window: tuple[float, float]) -> str:
+    """Three slices of a map on the display grid beside each other, as the data address of a grey PNG."""
+    low, high = window
+    grey = ((values - low) / (high - low) * 255.0).clamp(0.0, 255.0).to(torch.uint8)
+    extent = [n * v for n, v in zip(grid.shape, grid.voxel_size, strict=True)]
+    planes = (AXIAL, CORONAL, SAGITTAL)
+    scale = PICTURE_WIDTH / sum(extent[plane.across] for plane in planes)
+    sizes = [(max(1, round(scale * extent[p.across])), max(1, round(scale * extent[p.down]))) for p in planes]
+    picture = Image.new("L", (sum(width for width, _ in sizes), max(height for _, height in sizes)))
+    left = 0
+    for plane, size in zip(planes, sizes, strict=True):
+        slice_ = grey.select(plane.through, centre[plane.through]).T
+        image = Image.fromarray((slice_.flip(0) if plane.upward else slice_).contiguous().numpy())
+        picture.paste(image.resize(size), (left, 0))
+        left += size[0]
+    return _data_address(picture)
+
+
+def _data_address(image: Image.Image) -> str:
+    png = io.BytesIO()
+    image.save(png, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()
 
 
 def _atlas(values: Tensor, n_columns: int) -> str:
@@ -107,12 +163,12 @@ def _atlas(values: Tensor, n_columns: int) -> str:
     cells = torch.full((n_rows * n_columns, ny, nx), ZERO_CODE, dtype=torch.uint8)
     cells[:nz] = slices
     image = cells.view(n_rows, n_columns, ny, nx).permute(0, 2, 1, 3).reshape(n_rows * ny, n_columns * nx)
-    png = io.BytesIO()
-    Image.fromarray(image.numpy()).save(png, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()
+    return _data_address(Image.fromarray(image.numpy()))
 
 
-def _html_table(heading: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def html_table(heading: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table under its heading; all text is escaped."""
+
     def line(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
 
