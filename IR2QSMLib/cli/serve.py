@@ -41,11 +41,11 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.server.listen import open_socket, require_certificate, serve
     from IR2QSMLib.server.tokens import make_token_file, read_token
 
-    for name, lowest in (("port", 0), ("max_upload", 0.0), ("queue", 0), ("time_limit", 0.0)):
+    for name, highest in (("port", 65535), ("max_upload", 1e6), ("queue", 1000), ("time_limit", 1e6)):
         value = getattr(args, name)
-        if not lowest <= value < 1e9:
+        if not 0 <= value <= highest:
             flag = f"--{name.replace('_', '-')}"
-            raise ParameterInvalid(f"{flag} is {value:g}; expected a number from {lowest:g} on.", option=name)
+            raise ParameterInvalid(f"{flag} is {value:g}; expected a number from 0 to {highest:g}.", option=name)
     if (args.key is None) != (args.certificate is None):
         raise ParameterInvalid("A certificate goes with its key; give --certificate and --key.", option="certificate")
     tls = args.certificate is not None

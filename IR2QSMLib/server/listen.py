@@ -44,10 +44,10 @@ def open_socket(host: str, port: int, tls: bool, insecure: bool) -> socket.socke
         )
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
         raise ParameterInvalid(
-            f"Nothing can listen at {host}, port {port} ({reason}); choose another --host or --port.", option="port"
+            f"Nothing can listen at {host}, port {port} ({error.strerror or error}); choose another --host or --port.",
+            option="port",
         ) from error
 
 
