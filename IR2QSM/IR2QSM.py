@@ -4,6 +4,7 @@ import os
 
 import slicer
 from IR2QSMGui.logic import IR2QSMLogic
+from IR2QSMGui.panel import data_tree
 from IR2QSMGui.panel.widget import IR2QSMWidget
 from IR2QSMGui.scene import layouts
 from IR2QSMGui.scene.sample_data import register
@@ -39,3 +40,4 @@ class IR2QSM(ScriptedLoadableModule):
         register(os.path.dirname(self.parent.path))
         if slicer.app.layoutManager() is not None:  # there is none without a main window
             layouts.register()
+            data_tree.register()

@@ -12,6 +12,18 @@ class InputProblem(ValueError):
     """An input cannot be used; the message is for the person who chose it."""
 
 
+class Preset(Enum):
+    """Settings that are chosen together."""
+
+    BEST = "best"
+    FAST = "fast"
+    CUSTOM = "custom"
+
+    def label(self):
+        """The name on the panel."""
+        return {"best": _("Best (minutes)"), "fast": _("Fast (seconds)"), "custom": _("Custom")}[self.value]
+
+
 class Input(Enum):
     """Kinds of input."""
 
@@ -112,6 +124,7 @@ class Colours(Enum):
 class Parameters:
     """The panel's settings; nodes are references, the rest are values."""
 
+    preset: Preset = Preset.BEST
     input: Input = Input.LOCAL
     field: vtkMRMLScalarVolumeNode  # for phase: the first echo
     echoTimes: str  # [ms], for phase; empty: from DICOM

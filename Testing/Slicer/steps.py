@@ -14,7 +14,9 @@ import psutil
 import qt
 import SimpleITK as sitk
 import slicer
-from PySide6.QtCore import QEventLoop, QTimer
+from PySide6.QtCore import QEventLoop, Qt, QTimer
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMES = (0.004, 0.010, 0.016)
@@ -30,6 +32,15 @@ def apply(panel: Any, wait_until: Callable[..., None]) -> None:
 def arguments(panel: Any) -> str:
     """The options of the command line that the panel's settings become, for the first method."""
     return " ".join(panel._choice().options()[0].arguments())
+
+
+def press(widget: Any, key: Any, modifiers: Any = Qt.NoModifier) -> None:
+    """Press a key while a widget of the panel has the keyboard."""
+    widget.window().show()
+    widget.window().activateWindow()
+    QApplication.processEvents()
+    widget.setFocus()
+    QTest.keyClick(QApplication.focusWidget(), key, modifiers)
 
 
 def volumes() -> list[str]:

@@ -1,4 +1,4 @@
-"""The panel's Apply and Cancel: installation, runs and what is said about them."""
+"""The panel's Apply, Cancel, Skip and Queue: installation, runs and what is said about them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from IR2QSMGui.panel.log import Log
 from IR2QSMGui.panel.option_marks import OptionMarks
 from IR2QSMGui.panel.readiness import Choice
 from IR2QSMGui.panel.status import Status, clock, outcome
+from IR2QSMGui.panel.widgets import show_note
 from IR2QSMGui.parameters import Input, InputProblem
-from IR2QSMGui.run import install
+from IR2QSMGui.run import durations, install
 from IR2QSMGui.run.options import Options
 from IR2QSMGui.run.reconstruction import Reconstruction
 from IR2QSMGui.run.series import Series
-from IR2QSMGui.run.worker import WorkerFailed
+from IR2QSMGui.run.worker import Cancelled, WorkerFailed
 
 
 class ApplySection:
@@ -56,6 +57,13 @@ class ApplySection:
         self._settings_problem = ""
         self.say = self._status.say
         ui.applyButton.clicked.connect(self._apply_or_cancel)
+        ui.skipButton.clicked.connect(self._skip)
+        ui.queueButton.clicked.connect(self._queue)
+        self._shortcuts = [
+            self._shortcut(keys, slot)
+            for slot, several in ((self._apply_key, ("Ctrl+Return", "Ctrl+Enter")), (self._cancel_key, ("Esc",)))
+            for keys in several
+        ]
 
     @property
     def running(self) -> bool:
@@ -64,8 +72,13 @@ class ApplySection:
 
     def update(self, ready: bool, settings_problem: str) -> None:
         """Let Apply be pressed when the choice is ready, and say what is wrong with the settings."""
-        self._ui.applyButton.setText(_("Cancel") if self.running else _("Apply"))
-        self._ui.applyButton.setEnabled(self.running or (ready and not self._installing))
+        ui = self._ui
+        ui.applyButton.setText(_("Cancel") if self.running else _("Apply"))
+        ui.applyButton.setEnabled(self.running or (ready and not self._installing))
+        ui.queueButton.setEnabled(ready)
+        ui.queueButton.setVisible(self.running)
+        ui.skipButton.setVisible(self._series is not None and self._series.has_next)
+        show_note(ui.estimateNote, self._estimate() if ready and not self.running else "")
         if not self.running and settings_problem != self._settings_problem:  # else what a run said last stays
             self.say(settings_problem, bool(settings_problem))
         self._settings_problem = settings_problem
@@ -94,6 +107,7 @@ class ApplySection:
     def _apply_or_cancel(self, *_args: Any) -> None:
         if self._series is not None:
             self._ui.applyButton.setEnabled(False)
+            self._ui.skipButton.setEnabled(False)
             self._status.end()
             self.say(_("Cancelling…"))
             self._series.cancel()
@@ -105,11 +119,12 @@ class ApplySection:
         try:
             needs_phase = choice.parameters.input is not Input.LOCAL
             if install.install(phase=needs_phase, on_begin=self._installation_begins):
-                message = _("Installed. Press Apply once the field was looked at.")
+                message = _("Installed. The field is now being inspected; press Apply when that is done.")
             else:
                 self._start(choice)
         except (InputProblem, RuntimeError, OSError) as problem:
             self._series = None
+            self._status.end()
             message, is_problem = str(problem), True
         finally:
             self._installing = False
@@ -117,6 +132,21 @@ class ApplySection:
         self._on_changed()
         if message:
             self.say(message, is_problem)
+
+    def _shortcut(self, keys: str, slot: Callable[..., None]) -> qt.QShortcut:
+        """Call `slot` for these keys while the panel has the keyboard."""
+        shortcut = qt.QShortcut(qt.QKeySequence(keys), self._ui.applyButton.parentWidget())
+        shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
+        shortcut.activated.connect(slot)
+        return shortcut
+
+    def _apply_key(self, *_args: Any) -> None:
+        if not self.running and self._ui.applyButton.isEnabled():
+            self._apply_or_cancel()
+
+    def _cancel_key(self, *_args: Any) -> None:
+        if self.running and self._ui.applyButton.isEnabled():
+            self._apply_or_cancel()
 
     def _installation_begins(self, names: list[str]) -> None:
         """Say so before packages are installed, which holds up the window."""
@@ -126,31 +156,58 @@ class ApplySection:
         self._ui.statusLabel.repaint()
 
     def _start(self, choice: Choice) -> None:
+        self._marks.mark(None)
+        self._series = series = Series(self._status.progressed, self._run_ended, self._series_ended)
+        self._add(series, choice)
+        self._ui.skipButton.setEnabled(True)
+        self._status.begin()
+        series.start()
+
+    def _add(self, series: Series, choice: Choice) -> None:
         parameters, options = choice.parameters, choice.options()
         chi = parameters.chi
-        self._marks.mark(None)
-        self._series = series = Series(
-            choice.phases,
-            parameters.mask,
-            options,
-            (chi, None if chi is None else chi.GetNodeReference("IR2QSM.uncertainty")),
-            self._status.progressed,
-            self._run_ended,
-            self._series_ended,
-        )
+        outputs = (chi, None if chi is None else chi.GetNodeReference("IR2QSM.uncertainty"))
+        series.add(choice.phases, parameters.mask, options, outputs)
         for one in options:
             arguments = _("Apply: {arguments}").format(arguments=_without_folders(one))
             self._log.add(f"— {time.strftime('%H:%M:%S')}", arguments)
-        series.start()
-        if self.running:
-            self._status.begin()
+
+    def _queue(self, *_args: Any) -> None:
+        """Add the runs that are chosen now to those that go on."""
+        choice = self._choice()
+        if self._series is None or choice is None:
+            return
+        try:
+            self._add(self._series, choice)
+        except InputProblem as problem:
+            self.say(str(problem), True)
+        self._on_changed()
+
+    def _skip(self, *_args: Any) -> None:
+        if self._series is not None:
+            self._ui.skipButton.setEnabled(False)  # until the next run begins
+            self._series.skip()
+
+    def _estimate(self) -> str:
+        choice = self._choice()
+        if choice is None or choice.parameters.field is None:
+            return ""
+        return durations.sentence([durations.Work.of(one, choice.phases) for one in choice.options()])
 
     def _run_ended(self, run: Reconstruction) -> None:
-        if run.error is not None and not run.dropped:
-            self._log.add(f"{run.method}: {run.error}", *getattr(run.error, "lines", []))
-        elif not run.dropped:
+        self._ui.skipButton.setEnabled(True)
+        if run.dropped or self._series is None:
+            return
+        title = self._series.title(run)
+        if run.error is not None:
+            self._log.add(f"{title}: {run.error}", *getattr(run.error, "lines", []))
+            if not isinstance(run.error, Cancelled):
+                self._status.failed(f"{title}: {run.error}")
+        else:
             elapsed = _("Done in {elapsed}.").format(elapsed=clock(run.seconds))
-            self._log.add(f"{run.method}:", *run.log, *run.notes, elapsed)
+            self._log.add(f"{title}:", *run.log, *run.notes, elapsed)
+            durations.remember(run.work, run.seconds_to_start, run.seconds)
+        self._ui.skipButton.setVisible(self._series.has_next)
 
     def _series_ended(self, series: Series) -> None:
         self._series = None

@@ -96,6 +96,24 @@ class CompareSection(VTKObservationMixin):
         if len(maps) > 1 and parameters.baseMap is None and parameters.otherMap is None:
             parameters.baseMap, parameters.otherMap = maps[0], maps[1]
 
+    def open(self, volume: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Show a volume beside those that are ticked, or beside the other maps of its field where none is ticked."""
+        if self._parameters is None:
+            return
+        field = volume.GetNodeReference(nodes.FIELD)
+        maps = [node for node in comparison.comparable_volumes() if nodes.is_map(node)]
+        of_field = [node for node in maps if field is not None and node.GetNodeReference(nodes.FIELD) is field]
+        others = [node for node in self.ticked() or of_field if node is not volume]
+        self.tick([volume, *others[: layouts.MAX_VIEWS - 1]])
+        self._ui.compareSection.setProperty("collapsed", False)
+        self.update()
+        self._on_ticked()
+        if others:
+            self.lay_out()
+        else:
+            self._logic.lay_out([volume])
+            show_note(self._ui.compareNote, _("Tick another map to compare it with."))
+
     def update(self) -> None:
         """Bring list, buttons and views up to date."""
         parameters, ui = self._parameters, self._ui

@@ -9,7 +9,7 @@ import qt
 from slicer.i18n import tr as _
 
 from IR2QSMGui.panel.widgets import PROBLEM_STYLE
-from IR2QSMGui.run.series import Series
+from IR2QSMGui.run.series import Series, Skipped
 from IR2QSMGui.run.worker import Cancelled
 
 INTERVAL_MS = 500
@@ -34,7 +34,7 @@ class Status:
 
     def __init__(self, label: qt.QLabel, bar: qt.QProgressBar) -> None:
         self._label, self._bar = label, bar
-        self._began, self._fraction, self._stage = 0.0, 0.0, ""
+        self._began, self._fraction, self._stage, self._failures = 0.0, 0.0, "", ""
         self._timer = qt.QTimer()
         self._timer.setInterval(INTERVAL_MS)
         self._timer.timeout.connect(self._update)
@@ -47,15 +47,19 @@ class Status:
 
     def begin(self) -> None:
         """Show the bar and the elapsed time: a run begins."""
-        self._began, self._fraction, self._stage = time.monotonic(), 0.0, _("starting")
+        self._began, self._fraction, self._stage, self._failures = time.monotonic(), 0.0, _("starting"), ""
         self._bar.setValue(0)
         self._bar.setVisible(True)
         self._timer.start()
         self._update()
 
     def progressed(self, fraction: float, stage: str) -> None:
-        """Note how far the run is; it is shown with the next update."""
+        """Note how far the runs are; it is shown with the next update."""
         self._fraction, self._stage = fraction, stage
+
+    def failed(self, sentence: str) -> None:
+        """Note which of several runs failed; it stays before the progress of the others."""
+        self._failures += f"{sentence} "
 
     def end(self) -> None:
         """Hide the bar: no run any more."""
@@ -68,7 +72,7 @@ class Status:
         if done > 0.05:
             text += _(", about {left} left").format(left=clock(elapsed / done - elapsed))
         self._bar.setValue(int(1000 * done))
-        self.say(text)
+        self.say(self._failures + text, bool(self._failures))
 
 
 def outcome(series: Series) -> tuple[str, bool]:
@@ -80,9 +84,10 @@ def outcome(series: Series) -> tuple[str, bool]:
     finished = [run for run in runs if run.chi is not None]
     if len(runs) == 1 and not finished:
         return str(runs[0].error), bool(failed)
-    sentences = [f"{run.method}: {run.error}" for run in failed]
-    if any(isinstance(run.error, Cancelled) for run in runs):
-        kept = ", ".join(run.method for run in finished)
+    skipped = [run for run in runs if isinstance(run.error, Skipped)]
+    sentences = [f"{series.title(run)}: {run.error}" for run in (*failed, *skipped)]
+    if any(isinstance(run.error, Cancelled) and run not in skipped for run in runs):
+        kept = ", ".join(map(series.title, finished))
         cancelled = _("Cancelled; what was finished stays: {kept}.").format(kept=kept) if kept else str(Cancelled())
         sentences.append(cancelled)
     elif finished:

@@ -19,8 +19,10 @@ from IR2QSMGui.panel.compare_section import CompareSection
 from IR2QSMGui.panel.display_section import DisplaySection
 from IR2QSMGui.panel.log import Log
 from IR2QSMGui.panel.methods_section import MethodsSection
+from IR2QSMGui.panel.presets import PresetKeeper
 from IR2QSMGui.panel.readiness import Choice, readiness
 from IR2QSMGui.panel.regions_section import RegionsSection
+from IR2QSMGui.panel.report_section import ReportSection
 from IR2QSMGui.panel.scan_section import ScanSection
 from IR2QSMGui.panel.server_section import ServerSection
 from IR2QSMGui.panel.widgets import fill_selector, show_note
@@ -78,8 +80,10 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._comparison = CompareSection(ui, logic, self._regions.update)
         self._display = DisplaySection(ui, logic, self._comparison)
         self._scan = ScanSection(ui, self._update)
+        self._presets = PresetKeeper()
         self._apply = ApplySection(ui, self._log, self._choice, self._update, self._display.show)
         self._weights = WeightsSelector(ui.weightsSelector, lambda path: self._set("weights", path), self._apply.say)
+        self._report = ReportSection(ui, self._display.chosen_map, self._apply.say)
         ui.copyReportButton.clicked.connect(self._log.copy)
         ui.importWeightsButton.clicked.connect(self._weights.ask)
         for name, selector_name in PLAIN_SELECTORS.items():
@@ -106,6 +110,10 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._comparison.enable_key(False)
         self._detach()
 
+    def open_in_comparison(self, volume: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Show a volume beside others, as the menu of the Data tree asks; the panel is in view."""
+        self._comparison.open(volume)
+
     def cleanup(self) -> None:
         """The module is unloaded or Slicer ends: no process, file or callback stays."""
         self._closed = True
@@ -114,6 +122,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._display.cleanup()
         self.removeObservers()
         self._apply.close()
+        self._report.close()
         for work in (self._inspector, self._information, self._weights):
             work.kill()
 
@@ -130,7 +139,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._detach()
         self._parameters = self.logic.parameters()
         self._gui_tag = self._parameters.connectGui(self.ui)
-        for section in (self._display, self._scan, self._comparison, self._regions):
+        for section in (self._presets, self._display, self._scan, self._comparison, self._regions):
             section.attach(self._parameters)
         self.addObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._settings_changed)
         self._update()
@@ -142,6 +151,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._watched = []
             self._apply.forget_settings()
             self._parameters.disconnectGui(self._gui_tag)
+        self._presets.detach()
         self._display.detach()
         self._scan.detach()
         self._parameters = self._gui_tag = None
@@ -167,6 +177,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # -- settings -------------------------------------------------------------------------------------------------
 
     def _settings_changed(self, *_events: Any) -> None:
+        self._presets.update()
         self._apply.settings_changed()
         self._update()
 
@@ -193,7 +204,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._inspector.adopt(parameters)
         self._scan.update()
         self._show_readiness()
-        for section in (self._display, self._comparison, self._regions):
+        for section in (self._display, self._report, self._comparison, self._regions):
             section.update()
 
     def _show_controls(self) -> None:
@@ -213,7 +224,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ):
             for name in names:
                 getattr(ui, name).setVisible(shown)
-        ui.fieldLabel.setText(_("Phase:") if phase else _("Field:"))
+        ui.fieldLabel.setText(_("Ph&ase:") if phase else _("Fiel&d:"))
 
     def _fill_parts(self, name: str, wanted: bool) -> None:
         node, selector = getattr(self._parameters, name), getattr(self.ui, f"{name}PartSelector")

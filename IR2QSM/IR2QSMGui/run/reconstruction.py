@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 
 from IR2QSMGui.parameters import Input, InputProblem
 from IR2QSMGui.run import install
+from IR2QSMGui.run.durations import Work
 from IR2QSMGui.run.options import Options
 from IR2QSMGui.run.worker import Cancelled, Worker, WorkerFailed
 from IR2QSMGui.scene import masks, nodes, results
@@ -78,6 +79,8 @@ class Reconstruction:
         self._on_end = on_end or (lambda run: None)
         self._scene = slicer.mrmlScene
         self.method = options.method
+        self.field_name = self._field.GetName()
+        self.work = Work.of(options, phases)
         self._worker: Worker | None = None
         self._folder: Path | None = None
         self._observer = None
@@ -88,7 +91,7 @@ class Reconstruction:
         self.dropped = self.ended = False
         self.notes: list[str] = []
         self.log: list[str] = []
-        self.seconds = 0.0
+        self.seconds = self.seconds_to_start = 0.0
 
     def start(self, wait: bool = False) -> None:
         """Write the inputs and start the worker; nothing stays behind when that fails."""
@@ -98,7 +101,7 @@ class Reconstruction:
         try:
             arguments = self._write_inputs(self._folder)
             self._observer = self._scene.AddObserver(self._scene.StartCloseEvent, lambda *_: self.drop())
-            self._worker = Worker(arguments, self._folder / "cancel", self._on_progress, self._worker_ended)
+            self._worker = Worker(arguments, self._folder / "cancel", self._progressed, self._worker_ended)
             self._worker.start(wait)
         except BaseException:
             self._clean()
@@ -183,6 +186,10 @@ class Reconstruction:
     def _write_mask(self, node: slicer.vtkMRMLNode, part: str, path: Path) -> None:
         note = nodes.write_mask(node, part, self._field, path)
         self.notes += [note] if note else []
+
+    def _progressed(self, fraction: float, stage: str) -> None:
+        self.seconds_to_start = self.seconds_to_start or time.monotonic() - self._started
+        self._on_progress(fraction, stage)
 
     def _worker_ended(self, worker: Worker) -> None:
         self.seconds = time.monotonic() - self._started

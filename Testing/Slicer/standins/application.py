@@ -1,12 +1,15 @@
 """`slicer.app`, `slicer.modules` and the slice views, on Slicer's own logics."""
 
+import importlib.util
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import ctk
 import qmrml
 import slicer
 import vtk
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QApplication, QMainWindow
 
 LOGICS = {"colors": "ColorLogic", "volumes": "VolumesLogic", "segmentations": "SegmentationsModuleLogic"}
@@ -64,6 +67,23 @@ class LayoutManager:
         return self._widgets[name] if name in self.sliceViewNames() else None
 
 
+class qSlicerSubjectHierarchyPluginHandler:
+    plugins, item = [], 0
+
+    instance = classmethod(lambda cls: cls)
+    registerPlugin = classmethod(lambda cls, plugin: cls.plugins.append(plugin))
+    currentItem = classmethod(lambda cls: cls.item)
+
+
+class qSlicerSubjectHierarchyScriptedPlugin(QObject):
+    def setPythonSource(self, path):
+        spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+        sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        self.python = getattr(module, spec.name)(self)
+        return True
+
+
 COLOURS = "# Color table file\n0 background 0 0 0 0\n1 tissue 128 174 128 255\n2 bone 241 214 145 255\n"
 
 
@@ -84,6 +104,7 @@ class Application(QApplication):
 
     def reset(self, scene):
         slicer.mrmlScene, logic = scene, slicer.vtkSlicerApplicationLogic()
+        qSlicerSubjectHierarchyPluginHandler.plugins.clear()
         logic.SetHomeDirectory(self._home)
         logic.SetShareDirectory(".")
         logic.SetMRMLScene(scene)
@@ -103,3 +124,5 @@ class Application(QApplication):
 
 slicer.qMRMLWidget, slicer.qMRMLNodeComboBox = qmrml.qMRMLWidget, qmrml.qMRMLNodeComboBox
 slicer.qMRMLSliderWidget, slicer.qMRMLSpinBox, slicer.qMRMLRangeWidget = (ctk.qMRMLSliderWidget,) * 3
+slicer.qSlicerSubjectHierarchyPluginHandler = qSlicerSubjectHierarchyPluginHandler
+slicer.qSlicerSubjectHierarchyScriptedPlugin = qSlicerSubjectHierarchyScriptedPlugin
