@@ -72,7 +72,8 @@ def preprocess(args: argparse.Namespace, kind: str, progress: Progress) -> Prepr
                 f"The field {args.field.name} came without a mask; give the mask in which it was measured.",
                 option="mask",
             )
-        return preprocess_total_field(args.field, args.mask, metadata=field_metadata(args), **common)
+        metadata = field_metadata(args)
+        return preprocess_total_field(args.field, args.mask, series=args.series, metadata=metadata, **common)
     if args.noise is not None:
         raise ParameterInvalid(
             "--noise goes with a field; of phase it is estimated from the echoes. Leave it out.", option="noise"
@@ -84,6 +85,10 @@ def preprocess(args: argparse.Namespace, kind: str, progress: Progress) -> Prepr
         echo_times=args.te,
         b0=args.b0,
         series=args.series,
+        volume=args.volume,
+        real=args.real,
+        imaginary=args.imaginary,
+        manufacturer=args.manufacturer,
     )
     return preprocess_phase(
         acquisition,

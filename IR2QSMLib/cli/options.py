@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from IR2QSMLib.inversion.registry import MethodInfo
     from IR2QSMLib.pipeline.metadata import FieldMetadata
 
-PHASE_ONLY = ("echoes", "series", "phase_range", "bipolar", "unwrapping", "accept_filtered")
+PHASE_ONLY = (
+    "echoes",
+    "real",
+    "imaginary",
+    "volume",
+    "manufacturer",
+    "phase_range",
+    "bipolar",
+    "unwrapping",
+    "accept_filtered",
+)
 PREPROCESSING = ("flip_sign", "background", "completion_steps", "keep")
 """Options of the preprocessing, which a local field does not need."""
 
@@ -97,8 +107,8 @@ def add_input_options(p: argparse.ArgumentParser) -> None:
         "field",
         type=Path,
         metavar="FIELD",
-        help="local or total field, or phase of the first or of all echoes: NIfTI, NRRD or MetaImage; or a folder of a "
-        "scan: DICOM or BIDS",
+        help="local or total field, phase of the first or of all echoes, or complex image: NIfTI, NRRD, MetaImage or "
+        "PAR/REC; or a folder of a scan: DICOM, BIDS or PAR/REC",
     )
     p.add_argument(
         "mask",
@@ -113,8 +123,20 @@ def add_input_options(p: argparse.ArgumentParser) -> None:
         "--series",
         nargs="+",
         metavar="NAME",
-        help="phase: the scan meant, where a folder has several: numbers of DICOM series, or its name",
+        help="phase, total field: the scan meant, where a folder has several: numbers of DICOM series, or its name",
     )
+    p.add_argument("--volume", metavar="N|mean", help="phase: of a time series, one volume, or the complex mean of all")
+    p.add_argument(
+        "--real", nargs="+", default=[], metavar="NAME", help="phase: series or files of a folder that are real parts"
+    )
+    p.add_argument(
+        "--imaginary",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="phase: those that are imaginary parts; the files, where FIELD is the real part",
+    )
+    p.add_argument("--manufacturer", metavar="NAME", help="phase: of the scanner, where the headers do not say it")
     p.add_argument(
         "--phase-range",
         type=float,
@@ -145,8 +167,12 @@ def input_kind(args: argparse.Namespace) -> str:
 
     kind: str = args.input
     if kind == "auto":
-        kind = "phase" if args.echoes else detect_input(args.field)
-    excluded = {"total-field": PHASE_ONLY, "local-field": (*PHASE_ONLY, *PREPROCESSING)}.get(kind, ())
+        kind = "phase" if args.echoes or args.imaginary else detect_input(args.field)
+    total_field_excludes = PHASE_ONLY if args.field.is_dir() else (*PHASE_ONLY, "series")
+    excluded = {
+        "total-field": total_field_excludes,
+        "local-field": (*PHASE_ONLY, "series", *PREPROCESSING),
+    }.get(kind, ())
     for name in excluded:
         if getattr(args, name):
             raise ParameterInvalid(
@@ -169,7 +195,8 @@ def input_files(args: argparse.Namespace) -> list[Path]:
 
     region = None if args.reference in REFERENCES else Path(args.reference)
     single = [p for p in (args.mask, args.noise, args.csf, region) if p is not None]
-    return [args.field, *args.echoes, *(args.magnitude or []), *single]
+    parts = [] if args.field.is_dir() else map(Path, args.imaginary)
+    return [args.field, *args.echoes, *parts, *(args.magnitude or []), *single]
 
 
 def add_method_options(p: argparse.ArgumentParser, methods: dict[str, MethodInfo]) -> None:

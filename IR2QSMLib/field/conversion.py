@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from IR2QSMLib.core.errors import FieldInvalid
 from IR2QSMLib.core.grid import AXES
 from IR2QSMLib.core.volumes import Phase
 from IR2QSMLib.field.alternating_slices import undo_alternating_slices
+from IR2QSMLib.field.coils import combine_coils
 from IR2QSMLib.field.scaling import UNWRAPPED, PhaseScaling, detect_scaling
 from IR2QSMLib.io.acquisition import Acquisition
 
@@ -56,12 +58,17 @@ class PhaseConversion:
         """
         is_ge = acquisition.manufacturer.upper().startswith("GE")
         warnings = list(acquisition.notes)
-        if "phase" in acquisition.kinds:
-            values, magnitude, scaling = self._scale_phase(acquisition, warnings)
+        scaling = self._scaling(acquisition, warnings)
+        notes: dict[str, Any] = {"scaling": str(scaling or "angle of real and imaginary parts")}
+        if acquisition.coils:
+            undo_slices = is_ge or not acquisition.manufacturer
+            signals = [partial(_signal_of, coil, scaling, undo_slices) for coil in acquisition.coils]
+            values, magnitude = combine_coils(signals, acquisition.echo_times, acquisition.b0, acquisition.grid)
+            notes["n_coils_combined"] = len(signals)
         else:
-            signal = torch.complex(acquisition.values_of("real"), acquisition.values_of("imaginary"))
-            values, magnitude, scaling = signal.angle(), signal.abs(), "angle of real and imaginary parts"
-        notes: dict[str, Any] = {"scaling": scaling}
+            values, magnitude = _phase_and_magnitude(acquisition, scaling)
+        if acquisition.volumes:
+            notes["n_volumes_averaged"] = len(acquisition.volumes)
         if is_ge or not acquisition.manufacturer:
             corrected, axes = undo_alternating_slices(values, magnitude)
             axis_names = " and ".join(AXES[axis] for axis in axes)
@@ -72,7 +79,7 @@ class PhaseConversion:
             elif axes:
                 warnings.append(
                     f"Every other slice along {axis_names} seems to be negated, as GE's scanners store it, but no "
-                    "manufacturer is known: nothing was corrected. If it is GE, say so as Manufacturer in the sidecar."
+                    "manufacturer is known: nothing was corrected. If it is GE, say --manufacturer GE."
                 )
         if self.flip_sign:
             values = -values
@@ -82,8 +89,11 @@ class PhaseConversion:
         )
         return phase, notes, warnings
 
-    def _scale_phase(self, acquisition: Acquisition, warnings: list[str]) -> tuple[Tensor, Tensor, str]:
-        """Phase [rad], magnitude and the scaling as a sentence; appends to the warnings."""
+    def _scaling(self, acquisition: Acquisition, warnings: list[str]) -> PhaseScaling | None:
+        """How stored phase becomes radians, None of real and imaginary parts; appends to the warnings."""
+        if "phase" not in acquisition.kinds:
+            _require_signed_parts(acquisition)
+            return None
         stored, magnitude = acquisition.values_of("phase"), acquisition.values_of("magnitude")
         _require_different_images(acquisition, stored, magnitude)
         scaling = detect_scaling(stored) if self.phase_range is None else PhaseScaling.from_range(*self.phase_range)
@@ -97,7 +107,42 @@ class PhaseConversion:
                 f"The phase was taken as {scaling.name}; if that is wrong, give the numbers that stand for −π and π "
                 "with --phase-range."
             )
-        return scaling(stored), magnitude, str(scaling)
+        return scaling
+
+
+def _phase_and_magnitude(acquisition: Acquisition, scaling: PhaseScaling | None) -> tuple[Tensor, Tensor]:
+    """Phase [rad] and magnitude, of several volumes those of the complex mean: (echo, x, y, z)."""
+    if acquisition.volumes:
+        mean = torch.zeros((), dtype=torch.complex64)
+        for volume in acquisition.volumes:
+            phase, magnitude = _phase_and_magnitude(replace(volume, volumes=()), scaling)
+            mean = mean + torch.polar(magnitude, phase) / len(acquisition.volumes)
+        return mean.angle(), mean.abs()
+    if scaling is not None:
+        return scaling(acquisition.values_of("phase")), acquisition.values_of("magnitude")
+    signal = torch.complex(acquisition.values_of("real"), acquisition.values_of("imaginary"))
+    return signal.angle(), signal.abs()
+
+
+def _signal_of(coil: Acquisition, scaling: PhaseScaling | None, undo_slices: bool) -> Tensor:
+    """The complex signal of one coil, 0 where it is not finite: (echo, x, y, z)."""
+    phase, magnitude = _phase_and_magnitude(coil, scaling)
+    if undo_slices:
+        phase, _ = undo_alternating_slices(phase, magnitude)
+    finite = torch.isfinite(phase) & torch.isfinite(magnitude)
+    return torch.polar(torch.where(finite, magnitude, 0.0), torch.where(finite, phase, 0.0))
+
+
+def _require_signed_parts(acquisition: Acquisition) -> None:
+    """Raise FieldInvalid when a real or an imaginary part has no negative number, as a magnitude has none."""
+    for kind in ("real", "imaginary"):
+        if not bool((acquisition.values_of(kind) < 0).any()):
+            name = next(echo.name for echo in acquisition.echoes if echo.kind == kind)
+            raise FieldInvalid(
+                f"The {kind} part {name} holds no negative number; is it a magnitude? Give the {kind} part with "
+                f"--{kind}.",
+                option=kind,
+            )
 
 
 def _require_different_images(acquisition: Acquisition, stored_phase: Tensor, magnitude: Tensor) -> None:

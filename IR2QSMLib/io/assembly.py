@@ -74,7 +74,7 @@ def assemble_acquisition(
         if next_te - te <= ECHO_TIME_TOLERANCE:
             raise ParameterInvalid(
                 f"Two echoes have the echo time {1e3 * te:g} ms; give each once, with its own. If the volumes are a "
-                "time series, give one of them, as an image with three axes.",
+                "time series, choose one with --volume N, or take their complex mean with --volume mean.",
                 option="te",
             )
     ordered = [e for kind in KINDS for e in by_kind.get(kind, [])]
@@ -130,7 +130,8 @@ def _echo_times(echoes: Sequence[Echo], user_times: Sequence[float] | None) -> t
             n_volumes, n_times = echo.count_mismatch
             raise ParameterInvalid(
                 f"{echo.name.partition(',')[0]} has {n_volumes} volumes and its header lists {n_times} echo times; "
-                "give one for each echo with --te.",
+                "give one for each echo with --te, or, if it is a time series, the volume with --volume N or "
+                "--volume mean.",
                 option="te",
             )
     missing = [e.name for e in echoes if e.echo_time is None]
@@ -159,9 +160,9 @@ def _require_echo_times(times: Sequence[float]) -> None:
         if low <= te <= high:
             continue
         if low <= 1e-3 * te <= high:
-            advice = f"they look like milliseconds: give {_listed(times, 1e-3)} with --te."
+            advice = f"they look like milliseconds: say --te {_listed(times, 1e-3, ' ')}."
         elif low <= 1e3 * te <= high:
-            advice = f"the header seems to hold seconds: give {_listed(times, 1e3)} with --te."
+            advice = f"the header seems to hold seconds: say --te {_listed(times, 1e3, ' ')}."
         else:
             advice = f"expected {low:.5f} to {high:g} s; give them with --te."
         raise ParameterInvalid(f"The echo times are {_listed(times)} s; {advice}", option="te")

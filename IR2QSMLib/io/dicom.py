@@ -117,7 +117,7 @@ def dicom_echoes(
     if guessed:
         taken = describe(guessed, names=False)
         notes.append(f"Taken for magnitude by series and echo time, as no type says so: {taken}.")
-    return [_echo_of(v) for v in used], notes
+    return [echo_of(v) for v in used], notes
 
 
 def dicom_volumes(folder: Path) -> tuple[list[Volume], list[str]]:
@@ -151,7 +151,7 @@ def dicom_volumes(folder: Path) -> tuple[list[Volume], list[str]]:
     return sorted(by_volume.values(), key=order), notes
 
 
-def _echo_of(v: Volume) -> Echo:
+def echo_of(v: Volume) -> Echo:
     """The echo of a volume, its slices sorted by position."""
     slices = in_order(v)
     grid = grid_of_slices(slices)

@@ -5,6 +5,8 @@ They are read by pydicom, as multi-frame files describe each slice in nested seq
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -99,13 +101,8 @@ def read_slices(folder: Path) -> tuple[list[DicomSlice], int]:
     slices: list[DicomSlice] = []
     refused: list[FileUnreadable] = []
     n_other_files = 0
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name.upper() != "DICOMDIR"):
-        try:
-            header = read_dataset(path, stop_before_pixels=True)
-        except (InvalidDicomError, OSError, EOFError, ValueError):
-            n_other_files += 1
-            continue
-        if header.get("Modality") != "MR" or not header.get("Rows"):
+    for path, header in _headers_in(folder):
+        if header is None:
             n_other_files += 1
             continue
         try:
@@ -120,6 +117,27 @@ def read_slices(folder: Path) -> tuple[list[DicomSlice], int]:
     if refused and not any(s.kind in ("phase", "real", "imaginary") for s in slices):
         raise refused[0]
     return slices, n_other_files + len(refused)
+
+
+def kinds_up_to_phase(folder: Path) -> set[str | None]:
+    """The kinds of the MR images in a folder, up to the first that is a phase or a part of it."""
+    kinds: set[str | None] = set()
+    for path, header in _headers_in(folder):
+        with suppress(AttributeError, FileUnreadable, IndexError, TypeError, ValueError):
+            kinds |= set() if header is None else {s.kind for s in _slices_of(header, path)}
+        if kinds & {"phase", "real", "imaginary"}:
+            break
+    return kinds
+
+
+def _headers_in(folder: Path) -> Iterator[tuple[Path, Dataset | None]]:
+    """The headers of all files in a folder and its subfolders, in the order of their names; None of all but MR."""
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name.upper() != "DICOMDIR"):
+        try:
+            header = read_dataset(path, stop_before_pixels=True)
+        except (InvalidDicomError, OSError, EOFError, ValueError):
+            header = None
+        yield path, header if header is not None and header.get("Modality") == "MR" and header.get("Rows") else None
 
 
 def _slices_of(header: Dataset, path: Path) -> list[DicomSlice]:

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from IR2QSMLib.core.units import field_unit
+from IR2QSMLib.io.nifti import is_complex
 from IR2QSMLib.io.sidecars import image_stem, read_sidecar
 
 FIELD = "field"
 """The kind of a total field that the scanner computed (B0 map), in Hz for instance."""
+COMPLEX = "complex"
+"""The kind of an image of complex numbers, which holds real and imaginary part."""
 KIND_BY_PART = {"phase": "phase", "mag": "magnitude", "real": "real", "imag": "imaginary"}
 """Kinds of image by BIDS' `part-` entity."""
 KIND_BY_LAST_WORD = {
     "ph": "phase",
+    "pha": "phase",
     "phase": "phase",
     "phasediff": "phase",
     "real": "real",
@@ -58,20 +62,46 @@ def kind_from_image_type(image_type: Sequence[str]) -> str | None:
 
 
 def image_kind(path: Path) -> str | None:
-    """The kind of image that a file's name, or its sidecar's ImageType or Units state; None if none does."""
+    """The kind of image that a file's name, or its sidecar's ImageType or Units state; None if none does.
+
+    An image of complex numbers is `COMPLEX` whatever is stated.
+    """
+    if is_complex(path):
+        return COMPLEX
     header = read_sidecar(path)
     units, image_type = header.get("Units"), header.get("ImageType")
     unit = field_unit(units) if isinstance(units, str) else None
     if unit in ("hz", "rad/s", "t", "ppm", "ppb"):  # no phase is in any of these
         return FIELD
-    name = path.name.lower()
-    part = re.search(r"(?:^|_)part-([a-z]+)", name)
+    by_type = kind_from_image_type(image_type) if isinstance(image_type, list) else None
+    return kind_by_name(path) or by_type
+
+
+def kind_by_name(path: Path) -> str | None:
+    """The kind of image that a file's name states; None if it states none."""
+    part = re.search(r"(?:^|_)part-([a-z]+)", path.name.lower())
     if part:
         return KIND_BY_PART.get(part.group(1))
     last_word = re.sub(r"(?<=phase|itude)\d$|(?<=mag)\d$", "", image_stem(path).lower().split("_")[-1])
-    if last_word in KIND_BY_LAST_WORD:
-        return KIND_BY_LAST_WORD[last_word]
-    return kind_from_image_type(image_type) if isinstance(image_type, list) else None
+    return KIND_BY_LAST_WORD.get(last_word)
+
+
+def coil_of(path: Path) -> str:
+    """The receive coil that a file's name states, as `coil-01`, or as dcm2niix's `_cH1` beside a sidecar's CoilString.
+
+    Empty where it states none.
+    """
+    stem = image_stem(path)
+    named = re.search(r"(?:^|_)(?:coil|channel|chan|ch)-?([A-Za-z]*\d+)(?=_|$)", stem, re.IGNORECASE)
+    if named:
+        return named[1]
+    short = re.search(r"_c([A-Za-z]*\d+)(?=_|$)", stem)
+    return short[1] if short and str(read_sidecar(path).get("CoilString") or "") == short[1] else ""
+
+
+def names_uncombined_coils(path: Path) -> bool:
+    """Whether the name of an image says that a further axis of it is the receive coils."""
+    return bool(re.search(r"uncomb|(?:^|[_-])(?:multi-?)?(?:coil|channel)s?(?=[_.-]|$)", path.name, re.IGNORECASE))
 
 
 def is_time_series(path: Path) -> bool:
@@ -91,6 +121,11 @@ def names_filtered_phase(image_type: Iterable[Any], *names: str) -> bool:
 def names_phase_difference(*names: str) -> bool:
     """Whether the names of a phase image, or of its series, say that it is the difference of two echoes."""
     return bool(re.search(r"phase[ _-]?diff|field[ _-]?map|fieldmapping|\bfm2d", " ".join(names).lower()))
+
+
+def names_phase_of_one_echo(name: str) -> bool:
+    """Whether a BIDS name says that an image is the phase of one echo: `echo-` beside `part-phase`."""
+    return bool(re.search(r"(?:^|_)echo-\d+_", name)) and bool(re.search(r"(?:^|_)part-phase", name))
 
 
 def names_total_field(path: Path) -> bool:

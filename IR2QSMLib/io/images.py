@@ -24,6 +24,7 @@ from IR2QSMLib.core.grid import AXES, Grid
 from IR2QSMLib.io.length_units import convert_to_millimetres
 from IR2QSMLib.io.metaimage import require_header
 from IR2QSMLib.io.nifti import read_stored_values, require_geometry, restore_non_finite, sheared
+from IR2QSMLib.io.nifti2 import as_nifti1
 from IR2QSMLib.io.nrrd import nrrd_fields, require_nrrd_geometry
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -72,11 +73,18 @@ def read_image(path: Path | str) -> sitk.Image:
         raise FileUnreadable(f"{name} cannot be opened ({error.strerror}); give a file that can be read.") from error
     if start[128:] == b"DICM":
         raise FileUnreadable(f"{name} is a DICOM file, one part of a scan; give its folder, or convert it to NIfTI.")
-    file_name = itk_path(path)
+    itk_path(path)
+    with as_nifti1(path) as readable:
+        return _read_by_itk(readable)
+
+
+def _read_by_itk(path: Path) -> sitk.Image:
+    """Read a file of NIfTI-1, NRRD or MetaImage; raises as `read_image` does."""
+    file_name, name = itk_path(path), path.name
     image_format = sitk.ImageFileReader.GetImageIOFromFileName(file_name)
     if image_format not in ITK_READERS:
         raise FileUnreadable(
-            f"{name} is not a NIfTI-1, NRRD or MetaImage file (.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd), or it is "
+            f"{name} is not a NIfTI, NRRD or MetaImage file (.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd), or it is "
             "damaged; convert it to one of these or copy it again."
         )
     if image_format == "MetaImageIO":
@@ -127,14 +135,22 @@ def has_orientation(path: Path | str) -> bool:
 
     NIfTI does not where the codes of qform and sform are 0, nor does NRRD without space directions.
     """
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(itk_path(path))
-    if reader.GetImageIOFromFileName(itk_path(path)) == "NrrdImageIO":
+    if sitk.ImageFileReader.GetImageIOFromFileName(itk_path(path)) == "NrrdImageIO":
         return "space directions" in nrrd_fields(Path(path))
-    with _nearest_rotation():
+    codes = _transform_codes(path)
+    return codes is None or max(codes) > 0
+
+
+def _transform_codes(path: Path | str) -> tuple[int, int] | None:
+    """The codes of a NIfTI file's qform and sform; None for other formats."""
+    with as_nifti1(Path(path), header_only=True) as readable, _nearest_rotation():
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(itk_path(readable))
         reader.ReadImageInformation()
-    codes = [reader.GetMetaData(k) for k in ("qform_code", "sform_code") if reader.HasMetaDataKey(k)]
-    return not codes or any(int(code) > 0 for code in codes)
+    qform_code, sform_code = (
+        int(reader.GetMetaData(key)) if reader.HasMetaDataKey(key) else None for key in ("qform_code", "sform_code")
+    )
+    return None if qform_code is None and sform_code is None else (qform_code or 0, sform_code or 0)
 
 
 def is_in_template_space(path: Path | str) -> bool:
@@ -142,13 +158,7 @@ def is_in_template_space(path: Path | str) -> bool:
 
     Code 2, "aligned", may be either: nibabel gives it to every image that it makes of an array.
     """
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(itk_path(path))
-    with _nearest_rotation():
-        reader.ReadImageInformation()
-    qform_code, sform_code = (
-        int(reader.GetMetaData(key)) if reader.HasMetaDataKey(key) else 0 for key in ("qform_code", "sform_code")
-    )
+    qform_code, sform_code = _transform_codes(path) or (0, 0)
     return (sform_code if qform_code <= 0 or sform_code == 1 else qform_code) in (3, 4)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from gzip import GzipFile
-from io import BufferedReader
 from itertools import product
 from pathlib import Path
 
@@ -14,13 +12,13 @@ import nibabel
 import numpy as np
 import SimpleITK as sitk
 from nibabel.quaternions import mat2quat, quat2mat
+from nibabel.wrapstruct import WrapStructError
 
 from IR2QSMLib.core.errors import FileUnreadable, GridInvalid
 from IR2QSMLib.core.grid import AXES, MAX_COSINE_ERROR
 from IR2QSMLib.io.length_units import require_believable
+from IR2QSMLib.io.nifti2 import FIRST_VOXEL, nifti1_header, open_unpacked
 
-FIRST_VOXEL = 352
-"""Byte at which the voxels of a NIfTI-1 file begin, if no extension stands before them."""
 UNITS_OF_LENGTH = {1: ("m", 1e3), 3: ("µm", 1e-3)}
 """Codes of xyzt_units: the unit and its millimetres; all others mean mm. ITK converts them, too."""
 ROUNDING_ERROR = 1e-6
@@ -29,14 +27,15 @@ that wrote the header before have added to it."""
 
 
 def read_header(path: Path) -> nibabel.Nifti1Header:
-    """The header of a NIfTI-1 file as it is, without nibabel's repairs; of a pair, that of the .hdr file."""
+    """The header of a NIfTI file as it is, without repairs, NIfTI-2 as NIfTI-1; of a pair, that of the .hdr file."""
     header_files = [path.with_name(re.sub(r"\.img(\.gz)?$", suffix, path.name)) for suffix in (".hdr", ".hdr.gz")]
-    with _open_unpacked(next((file for file in header_files if file.is_file()), path)) as stream:
-        return nibabel.Nifti1Header(stream.read(nibabel.Nifti1Header.sizeof_hdr), check=False)
+    with open_unpacked(next((file for file in header_files if file.is_file()), path)) as stream:
+        start = stream.read(nibabel.Nifti2Header.sizeof_hdr)
+    return nifti1_header(start) or nibabel.Nifti1Header(start[: nibabel.Nifti1Header.sizeof_hdr], check=False)
 
 
 def read_stored_values(path: Path) -> np.ndarray:
-    """The voxels as a NIfTI-1 file stores them, in its byte order: floats as floats, all other types as bytes.
+    """The voxels as a NIfTI-1 file stores them, in its byte order: floats as such (or complex), other types as bytes.
 
     Returns
     -------
@@ -49,7 +48,10 @@ def read_stored_values(path: Path) -> np.ndarray:
         Unless all bytes that the header promises are in the file; ITK would fill up with zeros. Also when the voxels
         are said to begin inside the header; ITK would take some of it for voxels.
     """
-    header = read_header(path)
+    try:
+        header = read_header(path)
+    except (EOFError, OSError, WrapStructError, zlib.error) as error:
+        raise FileUnreadable(f"{path.name} is truncated or damaged in its header; copy or export it again.") from error
     n_voxels = math.prod(int(n) for n in header["dim"][1 : 1 + int(header["dim"][0])])
     n_bytes = n_voxels * int(header["bitpix"]) // 8
     data_file, offset = path, float(header["vox_offset"])
@@ -64,7 +66,7 @@ def read_stored_values(path: Path) -> np.ndarray:
         data_files = [path.with_name(re.sub(r"\.(hdr|img)(\.gz)?$", end, path.name)) for end in (".img", ".img.gz")]
         data_file = next((file for file in data_files if file.is_file()), path)
     try:
-        with _open_unpacked(data_file) as stream:
+        with open_unpacked(data_file) as stream:
             content = stream.read()  # to its end, where gzip keeps the checksum
     except (EOFError, OSError, zlib.error):
         content = b""
@@ -74,16 +76,19 @@ def read_stored_values(path: Path) -> np.ndarray:
             "all be read; copy or export it again."
         )
     dtype = header.get_data_dtype()
-    if dtype.kind != "f":
+    if dtype.kind not in "fc":
         dtype = np.dtype(np.uint8)
     return np.frombuffer(content, dtype, n_bytes // dtype.itemsize, start)
 
 
-def _open_unpacked(path: Path) -> GzipFile | BufferedReader:
-    """Open a file, unpacking it where it is gzipped, whatever its name."""
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return GzipFile(path) if packed else path.open("rb")
+def is_complex(path: Path) -> bool:
+    """Whether a NIfTI file holds complex numbers; False for files of other formats and damaged ones."""
+    if not path.name.lower().endswith((".nii", ".nii.gz", ".hdr", ".img")):
+        return False
+    try:
+        return bool(read_header(path).get_data_dtype().kind == "c")
+    except (EOFError, OSError, ValueError, zlib.error, nibabel.spatialimages.HeaderDataError, WrapStructError):
+        return False
 
 
 def restore_non_finite(image: sitk.Image, stored: np.ndarray) -> sitk.Image:
@@ -139,11 +144,10 @@ def require_geometry(path: Path, reader: sitk.ImageFileReader) -> None:
     if header["magic"] not in (b"n+1", b"ni1"):
         raise GridInvalid(f"{name} is an Analyze 7.5 image, which does not say left from right; convert it to NIfTI.")
     for axis, size, _ in zip(AXES, header["pixdim"][1:4], reader.GetSize(), strict=False):
-        if size == 0:
-            raise GridInvalid(f"{name} gives no voxel size along {axis} (pixdim is 0); set it in the header.")
+        if not size > 0:
+            raise GridInvalid(f"{name} gives no voxel size along {axis} (pixdim is {size:g}); set it in the header.")
     unit, millimetres = UNITS_OF_LENGTH.get(int(header["xyzt_units"]) & 7, ("mm", 1.0))
-    if millimetres != 1.0:
-        require_believable(name, unit, reader.GetSpacing()[:3])
+    require_believable(name, unit, reader.GetSpacing()[:3])
     if int(header["sform_code"]) <= 0:
         return
     sform = header.get_sform()

@@ -10,7 +10,7 @@ from typing import Any
 
 from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, ParameterInvalid
 from IR2QSMLib.core.units import ECHO_TIME_TOLERANCE
-from IR2QSMLib.io.image_kind import KIND_BY_LAST_WORD, names_phase_difference
+from IR2QSMLib.io.image_kind import COMPLEX, KIND_BY_LAST_WORD, coil_of, kind_by_name, names_phase_difference
 from IR2QSMLib.io.sidecars import image_stem, number, read_sidecar
 
 SAME_SCAN_KEYS = ("StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "AcquisitionTime", "AcquisitionDateTime")
@@ -59,7 +59,9 @@ def find_scans(folder: Path, kinds: dict[Path, str | None]) -> list[FileGroup]:
         group = groups.setdefault(name, FileGroup(name))
         group.paths.append(path)
         group.kinds[path] = kind
-    scans = _merge_single_echoes([g for g in groups.values() if g.of_kind("phase", "real", "imaginary")])
+    for group in groups.values():
+        _mend_kinds(group)
+    scans = _merge_single_echoes([g for g in groups.values() if g.of_kind("phase", "real", "imaginary", COMPLEX)])
     others = [g for g in groups.values() if not any(g is s for s in scans)]
     for scan in scans:
         phases = scan.of_kind("phase")
@@ -67,7 +69,7 @@ def find_scans(folder: Path, kinds: dict[Path, str | None]) -> list[FileGroup]:
             _add_magnitudes(scan, phases, others)
     parts: dict[str, list[FileGroup]] = {}  # names beyond BIDS may separate real and imaginary parts
     for scan in scans:
-        if not scan.of_kind("phase") and bool(scan.of_kind("real")) != bool(scan.of_kind("imaginary")):
+        if not scan.of_kind("phase", COMPLEX) and bool(scan.of_kind("real")) != bool(scan.of_kind("imaginary")):
             parts.setdefault(str(scan.paths[0].parent), []).append(scan)
     for pair in parts.values():
         if len(pair) == 2:
@@ -76,8 +78,27 @@ def find_scans(folder: Path, kinds: dict[Path, str | None]) -> list[FileGroup]:
     return [
         s
         for s in scans
-        if (s.of_kind("phase") and s.of_kind("magnitude")) or (s.of_kind("real") and s.of_kind("imaginary"))
+        if (s.of_kind("phase") and s.of_kind("magnitude"))
+        or (s.of_kind("real") and s.of_kind("imaginary"))
+        or s.of_kind(COMPLEX)
     ]
+
+
+def _mend_kinds(group: FileGroup) -> None:
+    """Call those images of a group magnitudes that only their sidecars call phase, or that are named real.
+
+    Converters copy the type of Philips' phases into the sidecars of their magnitudes, or call magnitudes real: where
+    there are phases and no magnitude, names that say phase are right, and a real part without an imaginary one is none.
+    """
+    phases, real = group.of_kind("phase"), group.of_kind("real")
+    if not phases or group.of_kind("magnitude"):
+        return
+    named = [p for p in phases if kind_by_name(p) == "phase"]
+    unnamed = [p for p in phases if p not in named]
+    magnitudes = unnamed if named and len(named) == len(unnamed) else []
+    if not magnitudes and len(real) == len(phases) and not group.of_kind("imaginary"):
+        magnitudes = real
+    group.kinds |= dict.fromkeys(magnitudes, "magnitude")
 
 
 def choose_scan(folder: Path, scans: list[FileGroup], chosen: Sequence[int | str] | None) -> FileGroup:
@@ -99,7 +120,8 @@ def choose_scan(folder: Path, scans: list[FileGroup], chosen: Sequence[int | str
             picked[0].kinds |= other.kinds
         return picked[0]
     if len(scans) > 1:
-        scans_of_echoes = [s for s in scans if not _is_difference(s)]
+        names = {s.name for s in scans}
+        scans_of_echoes = [s for s in scans if not _is_difference(s) and _name_of_combined(s.name) not in names]
         if len(scans_of_echoes) == 1:
             return scans_of_echoes[0]
         raise ParameterInvalid(
@@ -143,7 +165,22 @@ def _shortened(names: list[str]) -> str:
 def _shared_name(path: Path) -> str:
     """The part of a name that the images of one scan share."""
     stem = re.sub(r"_(part-[a-z]+|echo-?\d+|e\d+|te-?\d+)(?=_|$)", "", image_stem(path), flags=re.IGNORECASE)
-    return re.sub(rf"(^|_)({'|'.join(KIND_BY_LAST_WORD)})\d?$", "", stem, flags=re.IGNORECASE) or "images"
+    coil = coil_of(path)
+    if coil:
+        stem = re.sub(rf"(^|_)(coil|channel|chan|ch|c)-?{coil}(?=_|$)", "", stem, flags=re.IGNORECASE)
+    return re.sub(rf"((^|_)({'|'.join(KIND_BY_LAST_WORD)})\d?)+$", "", stem, flags=re.IGNORECASE) or "images"
+
+
+def _name_of_combined(name: str) -> str:
+    """The name that the scan of uncombined coils would have if these were combined; empty for another scan."""
+    combined = re.sub(r"_?(rec-)?uncombined(?=_|$)", "", name)
+    return combined if combined != name else ""
+
+
+def names_of_file(path: Path) -> set[str]:
+    """What a user may call an image file: its name with or without extension, its series."""
+    header = read_sidecar(path)
+    return {path.name, image_stem(path), str(header.get("SeriesNumber")), str(header.get("SeriesDescription"))}
 
 
 def _names(scan: FileGroup) -> set[str]:

@@ -14,10 +14,12 @@ from IR2QSMLib.core.errors import FieldInvalid, GridInvalid, IR2QSMError, errors
 from IR2QSMLib.core.units import field_unit
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.field.scaling import detect_scaling, recognise_wrapped_phase
-from IR2QSMLib.io.bids import read_echoes
-from IR2QSMLib.io.image_kind import FIELD, image_kind, names_total_field
+from IR2QSMLib.io.image_echoes import read_echoes
+from IR2QSMLib.io.image_kind import COMPLEX, FIELD, image_kind, names_total_field
 from IR2QSMLib.io.masks import read_labels
+from IR2QSMLib.io.parrec import is_parrec, parrec_echoes
 from IR2QSMLib.io.sidecars import read_sidecar
+from IR2QSMLib.io.total_fields import holds_total_field
 
 PLAUSIBLE_PPM = (0.003, 0.5)
 """Where the 99th percentile of |local field| of a head can lie."""
@@ -36,8 +38,8 @@ def inspect_image(image: Path, mask: Path | None = None, series: Sequence[int | 
     Parameters
     ----------
     image
-        Image file; or the folder of a scan, of which its echoes with their times, B0, how its phase is read, and what
-        is missing are listed.
+        Image file; or a complex image, a PAR file or the folder of a scan, of which the echoes with their times, B0,
+        how the phase is read, and what is missing are listed.
     mask
         Image file.
     series
@@ -53,7 +55,7 @@ def inspect_image(image: Path, mask: Path | None = None, series: Sequence[int | 
     FileUnreadable, GridInvalid
         When the image itself cannot be read.
     """
-    if image.is_dir():
+    if image.is_dir() or is_parrec(image) or image_kind(image) == COMPLEX:
         return _inspect_scan(image, series)
     with errors_naming("image"):
         echoes, grid = read_echoes(image)
@@ -118,14 +120,14 @@ def _scaling(stored: Tensor, problems: list[str]) -> dict[str, Any]:
 
 
 def _inspect_scan(folder: Path, series: Sequence[int | str] | None) -> dict[str, Any]:
-    from IR2QSMLib.io.assembly import assemble_acquisition
+    from IR2QSMLib.io.repetitions import assemble_scan
     from IR2QSMLib.io.scans import echoes_in
 
     images: list[dict[str, Any]] = []
     try:
         echoes, notes = echoes_in([folder], series)
         images = [e.table_row(e.echo_time, e.b0) for e in echoes]
-        scan = assemble_acquisition(echoes, notes=notes)
+        scan = assemble_scan(echoes, notes=notes)
     except IR2QSMError as error:
         return {"image": folder.name, "kind": "unknown", "unit": None, "images": images, "problems": [str(error)]}
     problems = list(scan.notes)
@@ -207,7 +209,12 @@ def detect_input(source: Path) -> str:
     """
     if source.is_file() and image_kind(source) == FIELD:
         return "total-field" if names_total_field(source) else "local-field"
-    if source.is_dir() or (source.is_file() and image_kind(source) in ("phase", "real")):
+    if source.is_dir():
+        return "total-field" if holds_total_field(source) else "phase"
+    if source.is_file() and is_parrec(source):
+        kinds = {e.kind for e in parrec_echoes(source)}
+        return "total-field" if FIELD in kinds and not kinds & {"phase", "real"} else "phase"
+    if source.is_file() and image_kind(source) in ("phase", "real", COMPLEX):
         return "phase"
     try:
         with errors_naming("field"):

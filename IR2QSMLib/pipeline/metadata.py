@@ -60,13 +60,17 @@ class FieldMetadata:
         volumes = {"magnitude": self.magnitude, "noise": self.noise, "csf": self.csf}
         return {name: volume for name, volume in volumes.items() if volume is not None}
 
-    def with_sidecar(self, field: Volume) -> tuple[FieldMetadata, dict[str, str], list[str]]:
+    def with_sidecar(
+        self, field: Volume, header: dict[str, Any] | None = None
+    ) -> tuple[FieldMetadata, dict[str, str], list[str]]:
         """Take unit, B0 and echo time from the JSON beside the field where the user left them out.
 
         Parameters
         ----------
         field
             Image file; an array has no JSON.
+        header
+            What stands in for the JSON, by its names, where the field comes from another kind of file.
 
         Returns
         -------
@@ -84,7 +88,8 @@ class FieldMetadata:
         FileUnreadable
             When the JSON is none.
         """
-        header = read_sidecar(Path(field)) if isinstance(field, Path | str) else {}
+        if header is None:
+            header = read_sidecar(Path(field)) if isinstance(field, Path | str) else {}
         in_header = {
             "unit": _unit_in(header, field, self.unit),
             "b0": _positive_number(header.get("MagneticFieldStrength")),

@@ -25,9 +25,8 @@ from IR2QSMLib.field.pdf import ProjectionOntoDipoles
 from IR2QSMLib.field.unwrapping import LaplacianUnwrapping, PathUnwrapping
 from IR2QSMLib.field.vsharp import VSharp
 from IR2QSMLib.io.acquisition import DIGEST_KEY, Acquisition
-from IR2QSMLib.io.bids import read_field
-from IR2QSMLib.io.images import has_orientation
 from IR2QSMLib.io.masks import read_mask
+from IR2QSMLib.io.total_fields import read_total_field
 from IR2QSMLib.pipeline import plausibility
 from IR2QSMLib.pipeline.filtered_phase import coarse_to_fine, refuse_filtered, refuse_marked_as_filtered
 from IR2QSMLib.pipeline.inputs import drop_non_finite, volume_name, volume_on_grid
@@ -189,6 +188,7 @@ def preprocess_total_field(
     total: Path,
     mask: Path,
     *,
+    series: Sequence[int | str] | None = None,
     metadata: FieldMetadata = DEFAULT_METADATA,
     steps: PreprocessingOptions = PreprocessingOptions(),
     device: str = "auto",
@@ -201,7 +201,9 @@ def preprocess_total_field(
     Parameters
     ----------
     total, mask
-        Image files on one grid.
+        Image files on one grid; the field also as PAR/REC or as a folder of DICOM.
+    series
+        The field meant, where a folder has several.
     metadata
         Unit, B0 and its direction, echo time; noise; magnitude, which goes on to the methods that use it.
     steps
@@ -224,21 +226,22 @@ def preprocess_total_field(
         What came, what was expected and what to do.
     """
     progress(0.0, "reading")
-    metadata, sources, warnings = metadata.with_sidecar(total)
+    with errors_naming("field"):
+        image = read_total_field(total, series)
+    values, grid, name = image.values, image.grid, image.name
+    metadata, sources, warnings = metadata.with_sidecar(name, image.header)
     unit = metadata.unit or "ppm"
     scale = ppm_per_unit(unit, metadata.b0, metadata.echo_time) * (-1.0 if steps.conversion.flip_sign else 1.0)
-    with errors_naming("field"):
-        values, grid = read_field(total)
     with errors_naming("mask"):
-        inside = read_mask(mask, grid, total.name, metadata.mask_labels, metadata.mask_threshold)
+        inside = read_mask(mask, grid, name, metadata.mask_labels, metadata.mask_threshold)
     if metadata.b0_direction is not None:
         grid = grid.with_b0(metadata.b0_direction)
-    finite, non_finite_warnings = drop_non_finite(LocalField(values, inside, grid), "mask", total.name)
+    finite, non_finite_warnings = drop_non_finite(LocalField(values, inside, grid), "mask", name)
     values, inside = finite.values * scale, finite.mask
     sigma = None
     if metadata.noise is not None:
         with errors_naming("noise"):
-            sigma = volume_on_grid(metadata.noise, grid, total.name)
+            sigma = volume_on_grid(metadata.noise, grid, name)
         sigma = torch.where(inside, sigma.abs() * abs(scale), 0.0)
         if not bool(torch.isfinite(sigma).all()):
             raise FieldInvalid(
@@ -246,7 +249,7 @@ def preprocess_total_field(
                 option="noise",
             )
     with errors_naming("magnitude"):
-        magnitude = None if metadata.magnitude is None else volume_on_grid(metadata.magnitude, grid, total.name)
+        magnitude = None if metadata.magnitude is None else volume_on_grid(metadata.magnitude, grid, name)
 
     centred = TotalField(torch.where(inside, values - values[inside].median(), 0.0), inside, grid, sigma)
     removal = steps.removal()
@@ -256,7 +259,7 @@ def preprocess_total_field(
     require_plausible(local, "total field", unit)
     local = replace(local, noise=sigma, magnitude=magnitude, echo_spacing=metadata.echo_time, b0=metadata.b0)
 
-    warnings += [*non_finite_warnings, *plausibility.check_orientation(total, grid)]
+    warnings += [*non_finite_warnings, *(plausibility.check_orientation(total, grid) if total.is_file() else [])]
     warnings += mask_edge_warnings(inside)
     warnings += [
         *plausibility.check_sign(local, "field"),
@@ -264,7 +267,7 @@ def preprocess_total_field(
     ]
     notes = {
         "input": "total field",
-        "image": total.name,
+        "image": name,
         "mask_image": mask.name,
         "unit": unit,
         "b0_t": metadata.b0,
@@ -278,7 +281,7 @@ def preprocess_total_field(
     }
     intermediates = {"totalfield": values, "inputmask": inside}
     intermediates |= {k: x for k, x in (("noise", sigma), ("magnitude", magnitude)) if x is not None}
-    return PreprocessedField(local, intermediates, total.name, notes, warnings, has_orientation(total))
+    return PreprocessedField(local, intermediates, name, notes, warnings, image.has_orientation)
 
 
 def _digest_of(acquisition: Acquisition) -> dict[str, str]:

@@ -46,7 +46,7 @@ def test_missing_and_mismatched_images_are_refused(tmp_path: Path) -> None:
         find_acquisition(phase, [magnitude], echo_times=TIMES[:2], b0=3.0)
     with pytest.raises(ParameterInvalid, match=r"No echo time is known of p\.nii, echo 1 and 2 more"):
         find_acquisition(phase, [magnitude], b0=3.0)
-    with pytest.raises(ParameterInvalid, match=r"look like milliseconds: give 0\.004, 0\.01, 0\.016"):
+    with pytest.raises(ParameterInvalid, match=r"look like milliseconds: say --te 0\.004 0\.01 0\.016"):
         find_acquisition(phase, [magnitude], echo_times=[1e3 * t for t in TIMES], b0=3.0)
     with pytest.raises(ParameterInvalid, match=r"No field strength is known of p\.nii, echo 1; give B0"):
         find_acquisition(phase, [magnitude], echo_times=TIMES)

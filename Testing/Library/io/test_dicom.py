@@ -159,15 +159,6 @@ def test_fewer_than_eight_slices_are_refused(n: int, tmp_path: Path) -> None:
         find_acquisition(tmp_path / "scan")
 
 
-def test_several_time_points_are_refused(tmp_path: Path) -> None:
-    scanner = Scanner(tmp_path / "scan", echo_times=(0.01,))
-    for _ in range(2):
-        scanner.write("m", MAGNITUDE[:1], series=5, uid="1.2.3", image_type=["ORIGINAL", "PRIMARY", "M"])
-        scanner.write("p", 9 + PHASE[:1], series=6, uid="1.2.4", image_type=["ORIGINAL", "PRIMARY", "P"])
-    with pytest.raises(GridInvalid, match="has 18 slices in 9 places: several time points, or single coils"):
-        find_acquisition(tmp_path / "scan")
-
-
 def test_missing_field_strength_is_requested_and_user_values_override(tmp_path: Path) -> None:
     Scanner(tmp_path / "scan", b0=None).siemens(PHASE, MAGNITUDE)
     with pytest.raises(ParameterInvalid, match=r"No field strength is known of series 6.*--b0"):

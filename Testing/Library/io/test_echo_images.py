@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from IR2QSMLib.core.errors import GridInvalid
-from IR2QSMLib.io.bids import read_echoes
+from IR2QSMLib.io.image_echoes import read_echoes
 from IR2QSMLib.io.images import read_image
 from Testing.Library.scanners import random_scan
 

@@ -85,7 +85,7 @@ def test_time_series_is_not_taken_for_echoes(tmp_path: Path) -> None:
     for part, values in (("phase", PHASE), ("mag", MAGNITUDE)):
         path = tmp_path / f"sub-1_task-rest_part-{part}_bold.nii"
         write_echo(path, np.moveaxis(values, 0, -1), EchoTime=0.03, MagneticFieldStrength=3)
-    with pytest.raises(FieldInvalid, match="is a time series of 2 volumes, which are no echoes"):
+    with pytest.raises(ParameterInvalid, match=r"a time series of 2 volumes; choose one with --volume 1 to --volume 2"):
         find_acquisition(tmp_path)
 
 
@@ -148,5 +148,5 @@ def test_field_map_in_dicom_is_no_phase(tmp_path: Path) -> None:
     scanner = Scanner(tmp_path)
     scanner.write("mag", MAGNITUDE, series=5, image_type=["ORIGINAL", "PRIMARY", "M"])
     scanner.write("b0", 500 + 100 * PHASE, series=5, image_type=["ORIGINAL", "PRIMARY", "VELOCITY", "P"])
-    with pytest.raises(FieldInvalid, match="convert its series to NIfTI, and give that file with --input total-field"):
+    with pytest.raises(FieldInvalid, match="Give the field that the scanner computed with --input total-field"):
         find_acquisition(tmp_path)

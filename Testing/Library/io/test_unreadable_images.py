@@ -38,13 +38,13 @@ def test_folder_is_refused(tmp_path: Path) -> None:
 def test_file_of_another_format_is_refused_with_known_ones_listed(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "phase.nii"
     path.write_bytes(content)
-    with pytest.raises(FileUnreadable, match=r"^phase\.nii is not a NIfTI-1, NRRD or MetaImage file .*; convert it"):
+    with pytest.raises(FileUnreadable, match=r"^phase\.nii is not a NIfTI, NRRD or MetaImage file .*; convert it"):
         read_image(path)
 
 
 def test_picture_is_not_a_volume(tmp_path: Path) -> None:
     sitk.WriteImage(sitk.Image([16, 16], sitk.sitkUInt8), str(tmp_path / "a.png"))
-    with pytest.raises(FileUnreadable, match=r"a\.png is not a NIfTI-1, NRRD or MetaImage file"):
+    with pytest.raises(FileUnreadable, match=r"a\.png is not a NIfTI, NRRD or MetaImage file"):
         read_image(tmp_path / "a.png")
 
 
@@ -123,6 +123,25 @@ def test_an_image_without_a_voxel_size_is_refused(tmp_path: Path, suffix: str, l
     assert line in content
     path.write_bytes(content.replace(line, b""))
     with pytest.raises(GridInvalid, match=rf"^a{suffix} gives no voxel size \(.*\); set it in the header\.$"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nrrd", ".mha"])
+@pytest.mark.parametrize("factor", [1e-5, 1e3, 1e25])
+def test_voxels_that_no_scanner_has_are_refused(tmp_path: Path, suffix: str, factor: float) -> None:
+    path = tmp_path / f"a{suffix}"
+    sitk.WriteImage(image_of(VALUES, Grid(SHAPE, (factor, 1.0, 1.0))), str(path))
+    with pytest.raises(GridInvalid, match=r"; expected 0\.001 to 100 mm: correct the voxel size in its header\.$"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("size", [-2.0, float("nan"), 0.0])
+def test_a_voxel_size_of_nifti_that_is_not_positive_is_refused(tmp_path: Path, size: float) -> None:
+    path = write(tmp_path / "a.nii", VALUES)
+    content = bytearray(path.read_bytes())
+    content[84:88] = struct.pack("<f", size)
+    path.write_bytes(content)
+    with pytest.raises(GridInvalid, match=r"no voxel size along y \(pixdim is .*\); set it in the header"):
         read_image(path)
 
 

@@ -168,7 +168,7 @@ def test_a_truncated_metaimage_is_refused(ir2qsm: Callable[..., Any], case: Any,
 def test_a_file_that_is_no_image_is_refused(refused: Refused, tmp_path: Path) -> None:
     for name, content in (("a.nii.gz", b"no image"), ("b.nrrd", b""), ("c.txt", b"hello")):
         (tmp_path / name).write_bytes(content)
-        says(refused(field=tmp_path / name), rf"^{name} is not a NIfTI-1, NRRD or MetaImage file .*; convert it")
+        says(refused(field=tmp_path / name), rf"^{name} is not a NIfTI, NRRD or MetaImage file .*; convert it")
     says(refused(field=tmp_path / "none.nii"), r"^none\.nii does not exist; check the path")
     says(refused(mask=tmp_path), r"cannot be opened \(Is a directory\); give a file")
 
