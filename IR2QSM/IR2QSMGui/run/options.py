@@ -25,7 +25,7 @@ class Options:
     input: str = "auto"
     """"phase", "total-field" or "local-field"; "auto": phase if it looks so, else a local field."""
     unit: str = "ppm"
-    """Of a field: "ppm", "hz" or "rad"."""
+    """Unit of a field: "ppm", "hz" or "rad"."""
     b0: float | None = None
     """Field strength [T], for a field in hz or rad, and for phase of which DICOM does not say it."""
     echo_time: float | tuple[float, ...] | None = None
@@ -179,7 +179,9 @@ class Options:
             "magnitude": parameters.magnitude,
             "regularisation": "auto" if parameters.automatic else None,
         }
-        of_method = {name: value for name, value in of_method.items() if information.takes([method], name)}
+        library_names = {"consistency": "network_only"}
+        taken = {name for name in of_method if information.takes([method], library_names.get(name, name))}
+        of_method = {name: value for name, value in of_method.items() if name in taken}
         if phase:
             of_method["magnitude"] = tuple(magnitudes)
         echo_time = (parameters.echoTime / 1000 or None) if unit is Unit.RAD or "echo_time" in needs else None
