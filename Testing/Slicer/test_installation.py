@@ -24,7 +24,7 @@ def test_a_declined_installation_leaves_slicer_as_it_was(
     dialogs.answer("Cancel")
     ready.ui.applyButton.click()
     asked = dialogs.texts[0]
-    assert "safetensors" in asked and "less than 5 MB" in asked and "torch" not in asked
+    assert "safetensors" in asked and "less than 15 MB" in asked and "torch" not in asked
     assert ready.ui.statusLabel.text() == "Nothing was installed, so nothing can be reconstructed yet."
     assert installed == [] and volumes() == ["field"]
     dialogs.answer("OK")

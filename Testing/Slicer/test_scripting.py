@@ -232,6 +232,7 @@ def test_what_the_panel_installs_is_what_a_reconstruction_needs() -> None:
         "import sys; from importlib.metadata import packages_distributions as of; "
         "import IR2QSMLib.cli.main, IR2QSMLib.pipeline.reconstruct, IR2QSMLib.cli.info, IR2QSMLib.pipeline.inspection; "
         "import IR2QSMLib.inversion.learned.import_released, IR2QSMLib.inversion.registry; "
+        "import IR2QSMLib.evaluation.map_report; "
         "known = of(); print(*{d for n in list(sys.modules) for d in known.get(n, [])})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

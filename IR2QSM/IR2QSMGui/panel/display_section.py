@@ -84,6 +84,10 @@ class DisplaySection(VTKObservationMixin):
         """Show the map beside the field, the intermediates that were kept, and its uncertainty."""
         self._logic.lay_out(self._map_with_origin()[1])
 
+    def chosen_map(self) -> Any:
+        """The chosen output, or the latest map of the scene; None without one."""
+        return self._map_with_origin()[0]
+
     def _map_with_origin(self) -> tuple[Any, list]:
         """The chosen output, or the latest map of the scene, and all volumes of its run in order."""
         chosen = self._parameters.chi if self._parameters is not None else None

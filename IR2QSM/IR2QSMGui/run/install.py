@@ -69,7 +69,7 @@ def install(phase: bool = False, ask: bool = True, on_begin: Callable[[list[str]
     names = missing(phase)
     if not names:
         return False
-    size = _("Together they are less than {n} MB.").format(n=30 if phase else 5)
+    size = _("Together they are less than {n} MB.").format(n=35 if phase else 15)
     if TORCH in names:
         size = _(
             "The PyTorch extension chooses the build of torch and adds torchvision: some 250 MB for a processor, "

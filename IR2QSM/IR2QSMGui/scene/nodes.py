@@ -23,6 +23,8 @@ KIND = "IR2QSM.Kind"
 CHI, UNCERTAINTY = "chi", "uncertainty"
 OLD_KIND = "IR2QSM.OnTheWay"
 """Attribute of intermediates in scenes of the version before."""
+PROVENANCE = "IR2QSM.Provenance"
+"""Attribute of a map: its whole sidecar as JSON; the other attributes hold the entries one by one."""
 FIELD = "IR2QSM.field"
 """Reference of a map to the field that it was made of; in scenes of the version before it is what tells a map."""
 
@@ -153,6 +155,7 @@ def add_map(
             node.RemoveAttribute(key)
         for key, value in _flattened(provenance):
             node.SetAttribute(f"IR2QSM.{key}", value)
+        node.SetAttribute(PROVENANCE, json.dumps(provenance, ensure_ascii=False))
         node.SetAttribute("IR2QSM.Reference", reference or str(provenance.get("Reference", "")))
         node.SetAttribute(KIND, kind)
     return node
