@@ -15,7 +15,7 @@ from torch import Tensor
 
 from IR2QSMLib.core.errors import FileUnreadable, GridInvalid
 from IR2QSMLib.core.units import GYROMAGNETIC_RATIO
-from IR2QSMLib.io.bids import read_echoes
+from IR2QSMLib.io.image_echoes import read_echoes
 from IR2QSMLib.pipeline.inspection import detect_input, guess_kind, inspect_image
 
 GENERATOR = torch.Generator().manual_seed(3)
