@@ -105,19 +105,3 @@ def test_all_methods_run_also_after_a_cancelled_series(
     ui.methodsSection.click()
     ui.compareSection.click()
     screenshot(all_ready.parent, "panel-compare", 300)
-
-
-def test_a_method_that_fails_is_named_and_the_others_are_tried(
-    ready: Any, sample: Any, wait_until: Wait, tmp_path_factory: Any
-) -> None:
-    flat = slicer.modules.volumes.logic().CloneVolume(sample[0], "flat")
-    slicer.util.updateVolumeFromArray(flat, np.ones_like(slicer.util.arrayFromVolume(flat)))
-    ready.ui.magnitudeSelector.setCurrentNode(flat)
-    ready.ui.b0Spin.setValue(3.0)
-    ready.ui.echoTimeSpin.setValue(20.0)
-    tick(ready.ui.methodList, "tkd", "tikhonov", "medi")
-    ready.ui.applyButton.click()
-    wait_until(lambda: ready.ui.applyButton.text() == "Apply", 60)
-    text = ready.ui.statusLabel.text()
-    assert text.startswith("medi: The magnitude is empty, flat") and "Done in" in text
-    assert {"field QSM TKD", "field QSM TIKHONOV"} <= set(volumes()) and "field QSM MEDI" not in volumes()
