@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from IR2QSMLib.io.outputs import Outputs
     from IR2QSMLib.server.client import Source
 
-WITH_SIDECAR = ("field", "echoes", "magnitude")
+WITH_SIDECAR = ("field", "echoes", "imaginary", "magnitude")
 """Images whose metadata count."""
 SENT, COMPUTED = 0.05, 0.95
 """Fractions of a run at which everything is sent, and computed."""
@@ -172,12 +172,16 @@ def request_of(args: argparse.Namespace, results: dict[str, Path | None]) -> tup
     options = {name: getattr(args, name) for name in SAFE_OPTIONS if hasattr(args, name)}
     options = {name: value for name, value in options.items() if not (value is None or value is False or value == [])}
     region = options.pop("reference") if args.reference not in REFERENCES else None
-    inputs = {name: getattr(args, name) for name in INPUT_FILES} | {"reference": region and Path(region)}
+    if "imaginary" in options and not args.field.is_dir():
+        options.pop("imaginary")  # these are files, which are sent
+    inputs = {name: getattr(args, name, None) for name in INPUT_FILES if name not in options} | {
+        "reference": region and Path(region)
+    }
     files: list[SentFile] = []
     sources: list[Source] = []
     for option, value in inputs.items():
         for index, path in enumerate(value if isinstance(value, list) else [value]):
-            for place, source in _parts(option, path) if path is not None else ():
+            for place, source in _parts(option, Path(path)) if path is not None else ():
                 size = len(source) if isinstance(source, bytes) else source.stat().st_size
                 files.append(SentFile(option, index, place, size))
                 sources.append(source)
@@ -212,4 +216,7 @@ def _parts(option: str, path: Path) -> list[tuple[tuple[str, ...], Source]]:
                 metadata = read_sidecar(file)  # with what it inherits from folders that are not sent
                 if metadata:
                     parts[(*place[:-1], f"{image_stem(file)}.json")] = json.dumps(metadata).encode()
+            card = file.with_suffix(".json")
+            if option == "weights" and card.is_file():  # which has their hash
+                parts[(card.name,)] = card
         return list(parts.items())

@@ -17,6 +17,7 @@ from IR2QSMLib.core.choices import VOLUME_SUFFIXES
 from IR2QSMLib.core.errors import FileUnreadable
 
 NIFTI_HEADER_BYTES = 348
+"""Size of a header of NIfTI-1; that of NIfTI-2 is longer and says what it is at its beginning."""
 NRRD_DATA_FILE = re.compile(rb"data\s*file\s*:", re.IGNORECASE)
 METAIMAGE_DATA_FILE = re.compile(rb"elementdatafile\s*[=:]?\s*(\S*)", re.IGNORECASE)
 OTHER_SUFFIXES = (".json", ".safetensors")
@@ -45,7 +46,7 @@ def require_self_contained(path: Path, in_folder: bool) -> None:
         start = file.read(4)
     if name.endswith((".nii", ".nii.gz")):
         if not _is_nifti(path):
-            raise FileUnreadable(f"{path.name} is not a NIfTI-1 file with its voxels inside; convert it once more.")
+            raise FileUnreadable(f"{path.name} is not a NIfTI file with its voxels inside; convert it once more.")
     elif start == b"NRRD":
         _require_own_voxels(path, lambda content: not NRRD_DATA_FILE.search(content, 0, _end_of_nrrd_header(content)))
     elif name.endswith(".mha"):
@@ -61,8 +62,8 @@ def _is_nifti(path: Path) -> bool:
             header = stream.read(NIFTI_HEADER_BYTES)
     except (EOFError, OSError, zlib.error):
         return False
-    size = NIFTI_HEADER_BYTES
-    return header[:4] in (size.to_bytes(4, "little"), size.to_bytes(4, "big")) and header[344:348] == b"n+1\0"
+    sizes = {int.from_bytes(header[:4], order) for order in ("little", "big")}
+    return (348 in sizes and header[344:348] == b"n+1\0") or (540 in sizes and header[4:8] == b"n+2\0")
 
 
 def _end_of_nrrd_header(content: mmap.mmap) -> int:

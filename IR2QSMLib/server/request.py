@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -62,6 +63,20 @@ def _names(value: Any) -> list[str]:
     return value
 
 
+def _plain_names(value: Any) -> list[str]:
+    """Names of series or files of a folder that is sent."""
+    names = _names(value)
+    if not all(map(is_plain_name, names)):
+        raise ValueError("names without folders")
+    return names
+
+
+def _word(value: Any) -> list[str]:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 .]{0,63}", value):
+        raise ValueError("a word")
+    return [value]
+
+
 def _one_of(*choices: str) -> Words:
     def words(value: Any) -> list[str]:
         if value not in choices:
@@ -79,7 +94,9 @@ SAFE_OPTIONS: dict[str, Words] = {
     "bipolar": _flag,
     "completion_steps": _number,
     "flip_sign": _flag,
+    "imaginary": _plain_names,
     "input": _one_of(*INPUTS),
+    "manufacturer": _word,
     "mask_labels": _numbers,
     "mask_threshold": _number,
     "merit": _flag,
@@ -88,6 +105,7 @@ SAFE_OPTIONS: dict[str, Words] = {
     "non_finite": _one_of(*NON_FINITE),
     "outside": _one_of("zero", "free", "auto"),
     "phase_range": _numbers,
+    "real": _plain_names,
     "reference": _one_of("mean", "none"),
     "regularisation": _number_or_auto,
     "regularisation_factor": _number,
@@ -98,11 +116,14 @@ SAFE_OPTIONS: dict[str, Words] = {
     "tile": _number,
     "units": _one_of(*FIELD_UNITS),
     "unwrapping": _one_of(*UNWRAPPINGS),
+    "volume": _word,
 }
 """Options of `ir2qsm reconstruct` that a client may set, by their names in the command line's arguments: numbers,
 switches and words of a list; none of them names a file."""
+IN_FOLDER = ("real", "imaginary")
+"""Options that name files or series where the field is a folder; else they would be paths."""
 
-INPUT_FILES = ("field", "mask", "echoes", "magnitude", "noise", "csf", "reference", "weights")
+INPUT_FILES = ("field", "mask", "echoes", "imaginary", "magnitude", "noise", "csf", "reference", "weights")
 """Options whose files or folders are sent; on the server they lie in the folder of the run."""
 RESULTS = ("output", "uncertainty", "mask_output", "unexplained")
 """Options that name a map to write; on the server it is named like its option."""
@@ -156,8 +177,11 @@ class RunRequest:
 
     def check(self) -> None:
         """Raise ParameterInvalid for options, names of files or results that a server does not accept."""
+        is_folder = any(file.option == "field" and len(file.path) > 1 for file in self.files)
         for name, value in self.options.items():
             self._words(name, value)
+            if name in IN_FOLDER and not is_folder:
+                raise ParameterInvalid(f"{_option(name)} goes with the folder of a scan; leave it out.", name)
         if not 1 <= len(self.files) <= MAX_FILES:
             raise ParameterInvalid(f"{len(self.files)} files were sent; expected 1 to {MAX_FILES}.", option="field")
         places = set()
@@ -181,7 +205,7 @@ class RunRequest:
         """The words of `ir2qsm reconstruct`, its files below `inputs` and its results below `results`."""
         named: dict[str, dict[int, Path]] = {}
         for file in self.files:
-            named.setdefault(file.option, {})[file.index] = place_of(file, inputs, depth=1)
+            named.setdefault(file.option, {}).setdefault(file.index, place_of(file, inputs, depth=1))
         paths = {option: [str(by_index[n]) for n in sorted(by_index)] for option, by_index in named.items()}
         words = ["reconstruct", *paths.pop("field"), *paths.pop("mask", [])]
         for option, values in paths.items():
