@@ -112,7 +112,8 @@ def test_an_option_of_another_method_is_refused(
         ),
         (
             ("--network", "lpcnn", "--reads", "tikhonov"),
-            "The network 'lpcnn' descends on the field; let it read 'field' or 'both'.",
+            "The unrolled network 'lpcnn' fits its map to the field, and the channels of its input are first_map; "
+            "expected 'field' among them.",
         ),
     ],
 )

@@ -26,7 +26,7 @@ def blocks(language: str, text: str = README) -> list[str]:
 @pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
-    truth, field = simulate(Case(0, 40.0, (56, 64, 56), (2.8, 2.8, 2.8)))
+    truth, field = simulate(Case(0, 40.0, (40, 48, 40), (2.0, 2.0, 2.0), phantom=True))
     with Outputs() as outputs:
         write_case(outputs, folder, truth, field)
     return folder
@@ -44,6 +44,7 @@ def test_the_python_examples_run(head: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert getattr(names["chi"], "shape", None) == (24, 24, 24)
 
 
+@pytest.mark.long
 def test_lpcnn_is_better_from_two_orientations_than_from_either() -> None:
     (example,) = blocks("python", NETWORKS)
     names: dict[str, dict[str, tuple[float, float]]] = {}

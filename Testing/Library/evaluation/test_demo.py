@@ -1,9 +1,8 @@
-"""The demo on a small brain: its files, its figure and its table."""
+"""The demo on a small phantom: its files, its figure and its table."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +13,10 @@ from IR2QSMLib.evaluation import demo as module
 from IR2QSMLib.evaluation.metrics import score
 from IR2QSMLib.io.images import read_volume
 from IR2QSMLib.io.masks import read_mask
-from IR2QSMLib.simulation.cases import CASES
+from IR2QSMLib.simulation.cases import CASES, Case
 from IR2QSMLib.simulation.seeds import FIRST_TRAINING_SEED
+
+SMALL = Case(4, 40.0, (40, 48, 40), (2.0, 2.0, 2.0), phantom=True)
 
 
 class FinishedDemo(NamedTuple):
@@ -26,11 +27,10 @@ class FinishedDemo(NamedTuple):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> FinishedDemo:
-    """The demo on a coarse grid."""
+    """The demo on a small phantom."""
     folder, reports = tmp_path_factory.mktemp("demo") / "new", []
-    small = replace(CASES[module.CASE], shape=(40, 48, 40), voxel_size=(4.0, 4.0, 4.0))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "CASES", {module.CASE: small})
+        patch.setattr(module, "CASES", {module.CASE: SMALL})
         text = module.demo(folder, "cpu", lambda fraction, stage: reports.append((fraction, stage)))
     return FinishedDemo(folder, text, reports)
 
@@ -104,8 +104,7 @@ def test_a_cancelled_demo_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_second_run_gives_the_same_maps(done: FinishedDemo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    small = replace(CASES[module.CASE], shape=(40, 48, 40), voxel_size=(4.0, 4.0, 4.0))
-    monkeypatch.setattr(module, "CASES", {module.CASE: small})
+    monkeypatch.setattr(module, "CASES", {module.CASE: SMALL})
     module.demo(tmp_path, "cpu")
     for name in ("chi", "chi_uncertainty", "localfield"):
         repeated, first = (read_volume(folder / f"{name}.nii.gz")[0] for folder in (tmp_path, done.folder))

@@ -26,7 +26,7 @@ def weights(make_weights: Callable[..., Path]) -> Path:
 
 
 def test_inference_is_timed_against_a_plain_pass(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TIMED_SHAPE", (32, 40, 32))
+    monkeypatch.setattr(module, "TIMED_SHAPE", (24, 32, 24))
     monkeypatch.setattr(benchmark_module, "transform_report", lambda device: f"Inversion on {device}")
     monkeypatch.setattr(benchmark_module, "benchmark_methods", lambda weights: [])
     monkeypatch.setattr(module, "IR2UnetConfig", lambda: IR2UnetConfig(0.25, 2))  # stands for the published size
@@ -42,7 +42,7 @@ def test_inference_is_timed_against_a_plain_pass(weights: Path, monkeypatch: pyt
     )  # the first pass is not timed, the others by turns
     assert "\nInversion on cpu" in lines
     report = lines[-1]
-    assert report.startswith("\n### Inference of 32×40×32 voxels on cpu, bfloat16 ")
+    assert report.startswith("\n### Inference of 24×32×24 voxels on cpu, bfloat16 ")
     bundled, published = rows_of(report)
     assert bundled["network"] == "bundled" and published["network"].startswith("published size")
     for row in (bundled, published):
@@ -61,6 +61,5 @@ def test_the_tile_error_is_listed_for_each_tile_below_the_volume(
     assert list(rows) == ["64", "96"]
     for row in rows.values():
         assert 0.0 < float(row["RMS %"]) < float(row["largest %"]) < 100.0
-    assert rows_of(tile_report(weights, "cpu")) == list(rows.values())
     monkeypatch.setattr(module, "CASES", PHANTOM)
     assert rows_of(tile_report(weights, "cpu")) == []

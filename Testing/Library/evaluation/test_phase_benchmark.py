@@ -39,7 +39,7 @@ def test_the_head_has_wraps_and_a_background_that_is_harmonic_inside(head: HeadI
     assert field_error(truth, truth) == 0.0
 
 
-@pytest.mark.parametrize("seed", [900, 15])
+@pytest.mark.parametrize("seed", [900, pytest.param(15, marks=pytest.mark.long)])
 def test_from_phase_the_map_has_four_fifths_of_the_xsim_from_the_true_field(seed: int) -> None:
     head = draw_head_in_air(56, 3.15, seed)
     phase = head.phase(0.01)

@@ -148,10 +148,10 @@ def test_options_of_version_0_1_0_are_accepted(old: tuple[str, ...], new: tuple[
     assert parser.parse_args([*common, *old]) == parser.parse_args([*common, *new]) != parser.parse_args(common)
 
 
-def test_what_cannot_be_resumed_is_refused(tmp_path: Path) -> None:
-    done = train(tmp_path, "--resume", "nothing", "--minutes", "1", "--progress", "json")
-    assert done.returncode == 2
-    assert json.loads(done.stdout)["message"] == "There is no run in 'nothing' to resume; give the folder of one."
+def test_what_cannot_be_resumed_is_refused(ir2qsm: Callable[..., Any], tmp_path: Path) -> None:
+    ran = ir2qsm("train", "--resume", tmp_path / "nothing", "--minutes", 1, "--progress", "json")
+    assert ran.code == 2
+    assert ran.events()[-1]["message"] == "There is no run in 'nothing' to resume; give the folder of one."
 
 
 def test_a_folder_with_a_run_is_not_trained_over(ir2qsm: Callable[..., Any], tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_one_loop_trains_any_network_and_resumes(name: str, tmp_path: Path) -> N
     assert card["validation"]["xsims"] and all(-1.0 <= x <= 1.0 for x in card["validation"]["xsims"])
 
 
-@pytest.mark.parametrize("name", ["unet", "lpcnn", "modl-qsm"])
+@pytest.mark.parametrize("name", ["unet", pytest.param("lpcnn", marks=pytest.mark.long), "modl-qsm"])
 def test_a_run_learns(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unrolled = NETWORKS[name].unrolled
     batches = list(draw_round(NetworkInput(), SAMPLING, 0, CPU, isolated=unrolled))

@@ -48,7 +48,7 @@ def test_a_recipe_whose_parts_do_not_fit_is_refused() -> None:
 
 
 def test_an_unrolled_network_is_not_trained_without_the_field() -> None:
-    with pytest.raises(ParameterInvalid, match="'modl-qsm' descends on the field"):
+    with pytest.raises(ParameterInvalid, match="'modl-qsm' fits its map to the field"):
         Recipe(make_config("modl-qsm", width=0.125, n_inputs=1), NetworkInput(("first_map",)))
 
 
