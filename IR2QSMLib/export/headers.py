@@ -146,7 +146,7 @@ class Anonymiser:
             setattr(out, keyword, self.uid(str(header[keyword].value)))
         for keyword in EMPTY_IF_MISSING:
             setattr(out, keyword, "")
-        out.PatientName, out.PatientID = "Anonymous", self._patient_id
+        out.PatientName, out.PatientID = "Anonymous^", self._patient_id
         out.PatientIdentityRemoved = "YES"
         out.DeidentificationMethod = "ir2qsm export --anonymise"
         out.DeidentificationMethodCodeSequence = [

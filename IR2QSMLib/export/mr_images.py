@@ -93,6 +93,8 @@ def _add_acquisition(image: Dataset, header: Dataset, source: Source) -> None:
     for keyword, unknown in (("ScanningSequence", "RM"), ("SequenceVariant", "NONE")):
         if keyword not in image:
             setattr(image, keyword, unknown)  # "research mode": multi-frame sources do not say it in these words
+    if "BodyPartExamined" not in image:
+        image.Laterality = None  # not known: the part may be one of a pair
     image.SpacingBetweenSlices = round(source.grid.voxel_size[2], 6)
 
 

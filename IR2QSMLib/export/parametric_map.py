@@ -6,7 +6,7 @@ import numpy as np
 from highdicom import UID, PlanePositionSequence, VOILUTTransformation
 from highdicom.enum import CoordinateSystemNames
 from highdicom.pm import ParametricMap, RealWorldValueMapping
-from highdicom.sr import CodeContentItem
+from highdicom.sr import CodeContentItem, CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
@@ -78,5 +78,33 @@ def _parametric_map(
         content_description=text,
         **series,
     )
+    _order_frames(instance)
+    _add_anatomy(instance, str(source.headers[0].get("BodyPartExamined") or ""))
+    instance.ContentCreatorName = None
+    if "BodyPartExamined" in source.headers[0]:
+        instance.BodyPartExamined = source.headers[0].BodyPartExamined
     instance.DerivationDescription = description.derivation
     return save_ready(instance, description)
+
+
+def _order_frames(instance: Dataset) -> None:
+    """Put the frames in the order of the slices along their normal, which readers such as dcmqi take for granted."""
+    groups = list(instance.PerFrameFunctionalGroupsSequence)
+    cosines = np.asarray(instance.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient)
+    normal = np.cross(cosines[:3].astype(float), cosines[3:].astype(float))
+    places = [normal @ np.asarray(group.PlanePositionSequence[0].ImagePositionPatient, float) for group in groups]
+    order = np.argsort(places)
+    frames = np.frombuffer(instance.FloatPixelData, dtype="<f4").reshape(len(groups), -1)
+    instance.FloatPixelData = np.ascontiguousarray(frames[order]).tobytes()
+    for number, index in enumerate(order, 1):
+        groups[index].FrameContentSequence[0].DimensionIndexValues = number
+    instance.PerFrameFunctionalGroupsSequence = [groups[index] for index in order]
+
+
+def _add_anatomy(instance: Dataset, body_part: str) -> None:
+    """Say that a map of the head, or of a part that the source does not name, shows the brain."""
+    if body_part not in ("", "HEAD", "BRAIN"):
+        return
+    anatomy = Dataset()
+    anatomy.FrameLaterality, anatomy.AnatomicRegionSequence = "U", [CodedConcept.from_code(codes.SCT.Brain)]
+    instance.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]

@@ -46,6 +46,7 @@ def segmentation(
         content_description="Regions of the susceptibility map",
         **description.series(series, "Regions"),
     )
+    instance.ContentCreatorName = None
     if "ContributingEquipmentSequence" in images[0]:
         instance.ContributingEquipmentSequence = images[0].ContributingEquipmentSequence
     return save_ready(instance, description)
