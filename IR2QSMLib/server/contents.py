@@ -47,8 +47,8 @@ def require_self_contained(path: Path, in_folder: bool) -> None:
     if name.endswith((".nii", ".nii.gz")):
         if not _is_nifti(path):
             raise FileUnreadable(f"{path.name} is not a NIfTI file with its voxels inside; convert it once more.")
-    elif start == b"NRRD":
-        _require_own_voxels(path, lambda content: not NRRD_DATA_FILE.search(content, 0, _end_of_nrrd_header(content)))
+    elif start == b"NRRD" or name.endswith(".nrrd"):
+        _require_own_voxels(path, _is_whole_nrrd)
     elif name.endswith(".mha"):
         _require_own_voxels(path, lambda content: _values(content) == [b"local"])
 
@@ -66,10 +66,11 @@ def _is_nifti(path: Path) -> bool:
     return (348 in sizes and header[344:348] == b"n+1\0") or (540 in sizes and header[4:8] == b"n+2\0")
 
 
-def _end_of_nrrd_header(content: mmap.mmap) -> int:
-    """Behind the first empty line, which ends a header for every reader; the end of the file without one."""
+def _is_whole_nrrd(content: mmap.mmap) -> bool:
+    """Whether no data file is named before the first empty line, which ends a header for every reader."""
     end = content.find(b"\n\n")
-    return len(content) if end < 0 else end
+    header = (0, len(content) if end < 0 else end)
+    return content[:4] == b"NRRD" and not NRRD_DATA_FILE.search(content, *header)
 
 
 def _values(content: mmap.mmap) -> list[bytes]:
@@ -82,4 +83,4 @@ def _require_own_voxels(path: Path, is_own: Callable[[mmap.mmap], bool]) -> None
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             if is_own(content):
                 return
-    raise FileUnreadable(f"{path.name} has its voxels in another file; save header and voxels as one file.")
+    raise FileUnreadable(f"{path.name} does not hold its voxels itself; save header and voxels as one file.")

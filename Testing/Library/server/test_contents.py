@@ -36,6 +36,7 @@ def secret(tmp_path: Path) -> Path:
         ("f.mha", lambda path: NRRD + b"data file: " + path + b"\n\n"),
         ("f.mha", lambda path: MHA + b"ElementDataFile = " + path + b"\n"),
         ("f.mha", lambda path: MHA + b"Comment = ElementDataFile = LOCAL\nElementDataFile = " + path + b"\n"),
+        ("f.nrrd", lambda path: b"abcd"),
         ("f.mha", lambda path: MHA),
         ("f.mha", lambda path: b""),
         ("f.nii", lambda path: b'<nifti_image image_filename = "' + path + b'" />'),

@@ -54,7 +54,8 @@ def mutated(random_: random.Random, server: Any) -> bytes:
 def described(random_: random.Random, server: Any) -> bytes:
     """A run that is well formed and asks for what it must not get."""
     name = random_.choice([*ELSEWHERE, "field.nii", "field.nrrd", "field.txt"])
-    path = random_.choice([[name], ["scan", name], [name, name], [], [[name]], name])
+    elsewhere = random_.choice(ELSEWHERE)
+    path = random_.choice([[name], ["scan", elsewhere], [elsewhere, name], [], [[name]], name])
     files: list[Any] = [{**file("field.nii", 4), "path": path}]
     if random_.random() < 0.3:
         files.append(

@@ -12,6 +12,7 @@ import pytest
 
 from IR2QSMLib.core.errors import FileUnreadable, ParameterInvalid, ServerUnavailable
 from IR2QSMLib.server.client import Server
+from Testing.Library.servers import held_run
 
 Start = Callable[..., Any]
 Run = Callable[..., Any]
@@ -114,10 +115,10 @@ def test_another_version_is_refused(start_server: Start, small_run: Any) -> None
     server.require_empty()
 
 
-def test_a_full_queue_is_refused(start_server: Start, small_run: Any, holding: Any) -> None:
+def test_a_full_queue_is_refused(start_server: Start, small_run: Any) -> None:
     server = start_server(queue=0)
     head = small_run().to_json()
-    with holding(server):
+    with held_run(server):
         assert server.client().info()["full"]
         with pytest.raises(ServerUnavailable, match="queue is full"):
             server.client().require_ready(1)
@@ -128,9 +129,9 @@ def test_a_full_queue_is_refused(start_server: Start, small_run: Any, holding: A
     assert not server.client().info()["full"]
 
 
-def test_a_connection_that_drops_leaves_nothing(start_server: Start, small_run: Any, holding: Any) -> None:
+def test_a_connection_that_drops_leaves_nothing(start_server: Start, small_run: Any) -> None:
     server = start_server()
-    with holding(server):
+    with held_run(server):
         pass
     server.require_empty()
     head = small_run().to_json()
