@@ -32,6 +32,7 @@ from PySide6.QtCore import QEvent, QTimer  # noqa: E402
 from PySide6.QtWidgets import QApplication, QWidget  # noqa: E402
 
 from Testing.Slicer import event_loop, slice_pictures  # noqa: E402
+from Testing.Slicer.answers import Answers  # noqa: E402
 from Testing.Slicer.dialogs import Dialogs  # noqa: E402
 from Testing.Slicer.messages import Messages  # noqa: E402
 from Testing.Slicer.steps import TIMES, enter_scan, tick, workers  # noqa: E402
@@ -51,6 +52,15 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
 def app() -> Any:
     """The one application, which is also `slicer.app`."""
     return APP
+
+
+@pytest.fixture(scope="session", autouse=True)
+def answers(app: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Questions that a worker has answered in this session load the library no second time."""
+    launch = slicer.util.launchConsoleProcess
+    slicer.util.launchConsoleProcess = Answers(launch, tmp_path_factory.mktemp("answers"))
+    yield
+    slicer.util.launchConsoleProcess = launch
 
 
 MESSAGES = Messages()

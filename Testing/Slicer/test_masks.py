@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import slicer
 
-from Testing.Slicer.steps import apply
+from Testing.Slicer.steps import apply, tick
 
 Wait = Callable[..., None]
 pytestmark = pytest.mark.usefixtures("clean")
@@ -35,10 +35,10 @@ def test_a_segment_or_a_label_can_be_chosen(ready: Any, sample: Any, wait_until:
         assert not part.isHidden() and part.count() == 3
         part.setCurrentIndex(2)
         assert ready._parameters.maskPart == part.itemData(2) != ""
-    ready.ui.uncertaintyCheck.click()
+    tick(ready.ui.methodList, "tkd")
     n_colours = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLColorTableNode")
     apply(ready, wait_until)
-    values = slicer.util.arrayFromVolume(slicer.util.getNode("field QSM IR2QSM"))
+    values = slicer.util.arrayFromVolume(slicer.util.getNode("field QSM TKD"))
     assert values[half].std() > 0.01 and not values[~half].any()
     assert not slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeNode")[1:]  # none of the export stays
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLColorTableNode") == n_colours
@@ -70,11 +70,11 @@ def test_a_segmentation_on_another_grid_is_noted_and_an_empty_segment_refused(
     node.SetAndObserveTransformNodeID(shift.GetID())
     ready._update()
     assert ready.ui.maskNote.text() == "The mask lies on another grid; it will be resampled to the field's."
-    ready.ui.uncertaintyCheck.click()
+    tick(ready.ui.methodList, "tkd")
     apply(ready, wait_until)
     sentence = "lies on another grid and was resampled to that of the field."
     assert sentence in ready.ui.statusLabel.text() and sentence in ready.ui.logText.toPlainText()
-    values = slicer.util.arrayFromVolume(slicer.util.getNode("field QSM IR2QSM"))
+    values = slicer.util.arrayFromVolume(slicer.util.getNode("field QSM TKD"))
     assert (values != 0).sum() == pytest.approx(drawn.sum(), rel=0.02) and values[drawn].std() > 0.01
 
 

@@ -18,7 +18,7 @@ BEST, FAST, CUSTOM = range(3)
 def informed(panel: Any) -> Any:
     """The panel, with what the library says of two methods."""
     words = {"sentence": "A method.", "citation": "A paper"}
-    learned = {"options": {"weights": {}, "consistency": {}}, "outputs": ["uncertainty"], **words}
+    learned = {"options": {"weights": {}, "network_only": {}}, "outputs": ["uncertainty"], **words}
     panel._information.answer = {
         "methods": {"ir2qsm": learned, "tikhonov": {"options": {"regularisation": {}}, **words}}
     }

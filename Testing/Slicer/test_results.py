@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import slicer
 
-from Testing.Slicer.steps import apply, volumes, workers
+from Testing.Slicer.steps import apply, tick, volumes, workers
 
 Wait = Callable[..., None]
 pytestmark = pytest.mark.usefixtures("clean")
@@ -90,8 +90,9 @@ def test_a_launcher_that_ends_abnormally_is_one_clear_message(
     )
     assert volumes() == ["field"]
     launcher.write_text(LAUNCHER.format(python=sys.executable))
+    tick(ready.ui.methodList, "tkd")
     apply(ready, wait_until)
-    assert volumes() == ["field", "field QSM IR2QSM"]
+    assert volumes() == ["field", "field QSM TKD"]
 
 
 def colours_of(table: Any) -> list[list[float]]:

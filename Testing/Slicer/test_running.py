@@ -13,7 +13,7 @@ import qt
 import slicer
 import vtk
 
-from Testing.Slicer.steps import apply, volumes, workers
+from Testing.Slicer.steps import apply, arguments, press, tick, volumes, workers
 
 Wait = Callable[..., None]
 pytestmark = pytest.mark.usefixtures("clean")
@@ -88,29 +88,31 @@ def test_apply_makes_a_map_on_the_grid_of_the_field(
 
 
 def test_a_second_run_makes_a_second_map_or_updates_the_chosen_one(ready: Any, sample: Any, wait_until: Wait) -> None:
-    ready.ui.uncertaintyCheck.click()
+    ready.ui.consistencyCheck.click()
+    assert "--network-only" in arguments(ready)
+    tick(ready.ui.methodList, "tikhonov")
     apply(ready, wait_until)
-    first = slicer.util.getNode("field QSM IR2QSM")
+    first = slicer.util.getNode("field QSM TIKHONOV")
     kept = slicer.util.arrayFromVolume(first).copy()
     first.GetDisplayNode().SetWindowLevelMinMax(-0.05, 0.3)
     ready.ui.chiSelector.setCurrentNode(first)
-    ready.ui.consistencyCheck.click()
+    ready.ui.automaticCheck.click()
     apply(ready, wait_until)
-    assert volumes() == ["field", "field QSM IR2QSM"]
+    assert volumes() == ["field", "field QSM TIKHONOV"]
     assert np.abs(slicer.util.arrayFromVolume(first) - kept).max() > 1e-3
     assert first.GetDisplayNode().GetWindowLevelMax() == pytest.approx(0.3)  # what the user set is kept
     ready.ui.chiSelector.setCurrentNode(None)
-    ready.ui.consistencyCheck.click()
+    ready.ui.automaticCheck.click()
     apply(ready, wait_until)
-    assert volumes() == ["field", "field QSM IR2QSM", "field QSM IR2QSM_1"]
-    assert np.array_equal(slicer.util.arrayFromVolume(slicer.util.getNode("field QSM IR2QSM_1")), kept)
+    assert volumes() == ["field", "field QSM TIKHONOV", "field QSM TIKHONOV_1"]
+    assert np.array_equal(slicer.util.arrayFromVolume(slicer.util.getNode("field QSM TIKHONOV_1")), kept)
 
 
 def test_cancel_leaves_nothing(ready: Any, wait_until: Wait) -> None:
     before = slicer.mrmlScene.GetNumberOfNodes()
     ready.ui.applyButton.click()
     wait_until(lambda: "inversion" in ready.ui.statusLabel.text(), 60)
-    ready.ui.applyButton.click()
+    press(ready.ui.maskSelector, qt.Qt.Key_Escape)
     wait_until(lambda: ready.ui.applyButton.text() == "Apply", 60)
     assert ready.ui.statusLabel.text() == "Cancelled; nothing was changed."
     assert slicer.mrmlScene.GetNumberOfNodes() == before
@@ -142,8 +144,9 @@ def test_a_worker_that_dies_is_reported_and_the_next_apply_works(
     assert ready.ui.statusLabel.text().startswith("The worker was ended by the system, most likely because memory ran")
     screenshot(ready.parent, "panel-died", 300)
     assert volumes() == ["field"]
+    tick(ready.ui.methodList, "tkd")
     apply(ready, wait_until)
-    assert volumes() == ["field", "field QSM IR2QSM"]
+    assert volumes() == ["field", "field QSM TKD"]
 
 
 def test_a_refusal_of_the_library_is_shown(ready: Any, sample: Any, wait_until: Wait) -> None:
@@ -172,15 +175,14 @@ def test_the_map_of_a_field_that_was_removed_meanwhile_is_kept(ready: Any, sampl
         node.SetAndObserveTransformNodeID(shift.GetID())
     place = matrix_of(field)
     other = slicer.modules.volumes.logic().CloneVolume(field, "other")
-    ready.ui.uncertaintyCheck.click()
+    tick(ready.ui.methodList, "tkd")
     ready.ui.applyButton.click()
-    wait_until(lambda: "inversion" in ready.ui.statusLabel.text(), 60)
     slicer.mrmlScene.RemoveNode(field)
     assert ready.ui.fieldSelector.currentNode() is None  # and not another volume
     wait_until(lambda: not ready._apply.running, 120)
     assert "'field' was removed meanwhile; its map lies where it was." in ready.ui.statusLabel.text()
-    assert volumes() == ["other", "field QSM IR2QSM"]
-    chi = slicer.util.getNode("field QSM IR2QSM")
+    assert volumes() == ["other", "field QSM TKD"]
+    chi = slicer.util.getNode("field QSM TKD")
     assert np.array_equal(matrix_of(chi), place) and chi.GetParentTransformNode() is shift
     assert slicer.util.arrayFromVolume(chi).std() > 0.01
     red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
@@ -191,17 +193,16 @@ def test_the_map_of_a_field_that_was_removed_meanwhile_is_kept(ready: Any, sampl
 def test_a_map_whose_output_was_removed_meanwhile_is_a_new_one(ready: Any, sample: Any, wait_until: Wait) -> None:
     output = slicer.modules.volumes.logic().CloneVolume(sample[0], "output")
     ready.ui.chiSelector.setCurrentNode(output)
-    ready.ui.uncertaintyCheck.click()
+    tick(ready.ui.methodList, "tkd")
     ready.ui.applyButton.click()
-    wait_until(lambda: "inversion" in ready.ui.statusLabel.text(), 60)
     slicer.mrmlScene.RemoveNode(output)
     wait_until(lambda: not ready._apply.running, 120)
     assert "The output volume was removed meanwhile; the map is a new one." in ready.ui.statusLabel.text()
-    assert volumes() == ["field", "field QSM IR2QSM"]
+    assert volumes() == ["field", "field QSM TKD"]
 
 
 def test_the_panel_may_be_left_while_it_runs(ready: Any, wait_until: Wait) -> None:
-    ready.ui.uncertaintyCheck.click()
+    tick(ready.ui.methodList, "tkd")
     ready.ui.applyButton.click()
     ready.exit()
     wait_until(lambda: len(volumes()) == 2, 120)

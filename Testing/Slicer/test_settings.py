@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import slicer
 
-from Testing.Slicer.steps import apply
+from Testing.Slicer.steps import apply, tick
 
 Wait = Callable[..., None]
 pytestmark = pytest.mark.usefixtures("clean")
@@ -45,9 +45,9 @@ def test_parameters_survive_a_reload_of_the_module(ready: Any) -> None:
 
 
 def test_a_window_set_elsewhere_is_left_alone(ready: Any, wait_until: Wait) -> None:
-    ready.ui.uncertaintyCheck.click()
+    tick(ready.ui.methodList, "tkd")
     apply(ready, wait_until)
-    display = slicer.util.getNode("field QSM IR2QSM").GetDisplayNode()
+    display = slicer.util.getNode("field QSM TKD").GetDisplayNode()
     display.SetWindowLevelMinMax(-0.02, 0.02)
     ready.ui.b0DirectionEdit.setText("0 0 1")
     assert display.GetWindowLevelMax() == pytest.approx(0.02)
