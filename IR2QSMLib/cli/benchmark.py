@@ -27,6 +27,7 @@ def _add_options(p: argparse.ArgumentParser) -> None:
         help="only measured fields that come with a reference map, each folder laid out as QSM-CI's contract",
     )
     p.add_argument("--phase", action="store_true", help="only the way from phase to local field, and its costs")
+    p.add_argument("--quality", action="store_true", help="only the lights of 'ir2qsm report', on planted faults")
 
 
 def _run(args: argparse.Namespace, console: Console) -> Answer:
@@ -34,8 +35,12 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
     from IR2QSMLib.evaluation.benchmark import benchmark
     from IR2QSMLib.evaluation.measured_benchmark import benchmark_measured
     from IR2QSMLib.evaluation.phase_benchmark import phase_benchmark
+    from IR2QSMLib.evaluation.quality_benchmark import quality_benchmark
 
     keep_freed_memory()
+    if args.quality:
+        quality_benchmark(progress=console.progress, emit=console.say)
+        return {"warnings": []}
     if args.measured:
         if args.cases or args.phase or args.sweep:
             raise ParameterInvalid("--measured came with --cases, --phase or --sweep; run them one after the other.")

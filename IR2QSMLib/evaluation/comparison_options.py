@@ -10,7 +10,7 @@ from pathlib import Path
 from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.inversion.registry import Method, make_method
 from IR2QSMLib.pipeline.inputs import REFERENCES
-from IR2QSMLib.report.figure import WINDOW
+from IR2QSMLib.report.figure import WINDOW, require_window
 
 
 @dataclass(frozen=True)

@@ -43,17 +43,16 @@ class QualityNumbers:
     """Share of the local field's power that is smooth and harmonic."""
     sign_balance: float | None = None
     """Balance of signs by `field.sign`: positive where the strongest sources are paramagnetic; None unless the mask may
-    be a brain's."""
+    be a brain's with strong sources in it."""
 
     @property
     def highest_cone_index(self) -> float | None:
         """The largest over the bands."""
         return max((value for value in self.cone_index if value is not None), default=None)
 
-    @property
-    def fine_snr(self) -> float | None:
-        """SNR in the finest band that the grid holds."""
-        return next((value for value in reversed(self.band_snr or ()) if value is not None), None)
+    def snr_in_band(self, number: int) -> float | None:
+        """SNR in one of `physics.cone.BANDS`; None where it is not known."""
+        return None if self.band_snr is None else self.band_snr[number]
 
 
 def quality_numbers(
@@ -85,7 +84,7 @@ def quality_numbers(
         band_snr = snr_by_band(spectrum, 0.5 / max(grid.voxel_size))
         share = spectrum.discrepancy_share if share is None else share
         background = residual_background(local) if background is None else background
-        balance = sign_balance(local) if may_be_brain(local) else None
+        balance = (sign_balance(local) or None) if may_be_brain(local) else None
     n_mask = voxels.get("mask")
     unreliable = steps.get("n_voxels_unreliable")
     return QualityNumbers(

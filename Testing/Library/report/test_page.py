@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
-from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +13,8 @@ from torch import Tensor
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.report.figure import Panel
 from IR2QSMLib.report.page import KNEE, LARGEST, html_page
+from Testing.Library.report.browser import page_after_scripts, probe
 
-BROWSERS = ("chromium-headless-shell", "chrome-headless-shell", "chromium", "chromium-browser", "google-chrome")
 SHAPE = (20, 24, 18)
 GRID = Grid(SHAPE, (1.0, 1.0, 1.5), (-1.0, 0, 0, 0, -1.0, 0, 0, 0, 1.0))  # right, anterior, superior
 MASK = torch.ones(SHAPE, dtype=torch.bool)
@@ -79,35 +75,8 @@ def make_page(**changes: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def browser() -> str:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"none of {', '.join(BROWSERS)} is installed; on Debian: apt-get install {BROWSERS[0]}")
-    return path
-
-
-def page_after_scripts(browser: str, path: Path, hash_: str = "") -> str:
-    """The page after its scripts, in a browser that knows no name on the network."""
-    command = [
-        browser,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-        f"--user-data-dir={path.parent / 'profile'}",
-        "--virtual-time-budget=10000",
-        "--dump-dom",
-        path.as_uri() + hash_,
-    ]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=True).stdout
-
-
-@pytest.fixture(scope="module")
-def shots(browser: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    path = tmp_path_factory.mktemp("page") / "page.html"
-    path.write_text(make_page().replace("</body>", PROBE + "</body>"), encoding="utf-8")
-    (text,) = re.findall(r'<pre id="out">(.*?)</pre>', page_after_scripts(browser, path), re.DOTALL)
-    return dict(json.loads(unescape(text)))
+def shots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return probe(make_page(), PROBE, tmp_path_factory.mktemp("page") / "page.html")
 
 
 def plane(shot: list[dict[str, Any]], map_number: int, plane_number: int) -> Tensor:
@@ -192,10 +161,10 @@ def test_values_are_shown_under_the_pointer_and_a_click_moves_the_other_planes(s
     assert shots["clicked"] == [4, 0, across - 1] and down > 0  # the upper right corner of the axial plane
 
 
-def test_the_address_chooses_slice_and_difference(browser: str, tmp_path: Path) -> None:
+def test_the_address_chooses_slice_and_difference(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text(make_page(), encoding="utf-8")
-    dom = page_after_scripts(browser, path, "#axial=7&difference=b")
+    dom = page_after_scripts(path, "#axial=7&difference=b")
     assert 'data-ready="yes"' in dom and "<figcaption>a \u2212 b</figcaption>" in dom
     assert re.search(r'id="axial"[^>]*><output>7</output>', dom)
 
