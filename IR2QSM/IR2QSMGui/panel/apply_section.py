@@ -19,7 +19,7 @@ from IR2QSMGui.parameters import Input, InputProblem
 from IR2QSMGui.run import durations, install
 from IR2QSMGui.run.options import Options
 from IR2QSMGui.run.reconstruction import Reconstruction
-from IR2QSMGui.run.series import Series
+from IR2QSMGui.run.run_queue import RunQueue
 from IR2QSMGui.run.worker import Cancelled, WorkerFailed
 
 
@@ -37,7 +37,7 @@ class ApplySection:
     on_changed
         Called without arguments when a run begins or ends, and after an installation.
     on_maps
-        Called with a series that has made maps.
+        Called with a queue that has made maps.
     """
 
     def __init__(
@@ -46,19 +46,19 @@ class ApplySection:
         log: Log,
         choice: Callable[[], Choice | None],
         on_changed: Callable[[], None],
-        on_maps: Callable[[Series], None],
+        on_maps: Callable[[RunQueue], None],
     ) -> None:
         self._ui, self._log = ui, log
         self._choice, self._on_changed, self._on_maps = choice, on_changed, on_maps
         self._status = Status(ui.statusLabel, ui.progressBar)
         self._marks = OptionMarks(ui)
-        self._series: Series | None = None
+        self._queue: RunQueue | None = None
         self._installing = self._closed = False
         self._settings_problem = ""
         self.say = self._status.say
         ui.applyButton.clicked.connect(self._apply_or_cancel)
         ui.skipButton.clicked.connect(self._skip)
-        ui.queueButton.clicked.connect(self._queue)
+        ui.queueButton.clicked.connect(self._add_choice)
         self._shortcuts = [
             self._shortcut(keys, slot)
             for slot, several in ((self._apply_key, ("Ctrl+Return", "Ctrl+Enter")), (self._cancel_key, ("Esc",)))
@@ -68,7 +68,7 @@ class ApplySection:
     @property
     def running(self) -> bool:
         """Whether a run goes on."""
-        return self._series is not None
+        return self._queue is not None
 
     def update(self, ready: bool, settings_problem: str) -> None:
         """Let Apply be pressed when the choice is ready, and say what is wrong with the settings."""
@@ -77,7 +77,7 @@ class ApplySection:
         ui.applyButton.setEnabled(self.running or (ready and not self._installing))
         ui.queueButton.setEnabled(ready)
         ui.queueButton.setVisible(self.running)
-        ui.skipButton.setVisible(self._series is not None and self._series.has_next)
+        ui.skipButton.setVisible(self._queue is not None and self._queue.has_next)
         show_note(ui.estimateNote, self._estimate() if ready and not self.running else "")
         if not self.running and settings_problem != self._settings_problem:  # else what a run said last stays
             self.say(settings_problem, bool(settings_problem))
@@ -101,16 +101,16 @@ class ApplySection:
         """End a run at once: the module is unloaded or Slicer ends."""
         self._closed = True
         self._status.end()
-        if self._series is not None:
-            self._series.kill()
+        if self._queue is not None:
+            self._queue.kill()
 
     def _apply_or_cancel(self, *_args: Any) -> None:
-        if self._series is not None:
+        if self._queue is not None:
             self._ui.applyButton.setEnabled(False)
             self._ui.skipButton.setEnabled(False)
             self._status.end()
             self.say(_("Cancelling…"))
-            self._series.cancel()
+            self._queue.cancel()
             return
         choice = self._choice()
         if choice is None:
@@ -123,7 +123,7 @@ class ApplySection:
             else:
                 self._start(choice)
         except (InputProblem, RuntimeError, OSError) as problem:
-            self._series = None
+            self._queue = None
             self._status.end()
             message, is_problem = str(problem), True
         finally:
@@ -157,36 +157,36 @@ class ApplySection:
 
     def _start(self, choice: Choice) -> None:
         self._marks.mark(None)
-        self._series = series = Series(self._status.progressed, self._run_ended, self._series_ended)
-        self._add(series, choice)
+        self._queue = queue = RunQueue(self._status.progressed, self._run_ended, self._queue_ended)
+        self._add(queue, choice)
         self._ui.skipButton.setEnabled(True)
         self._status.begin()
-        series.start()
+        queue.start()
 
-    def _add(self, series: Series, choice: Choice) -> None:
+    def _add(self, queue: RunQueue, choice: Choice) -> None:
         parameters, options = choice.parameters, choice.options()
         chi = parameters.chi
         outputs = (chi, None if chi is None else chi.GetNodeReference("IR2QSM.uncertainty"))
-        series.add(choice.phases, parameters.mask, options, outputs)
+        queue.add(choice.phases, parameters.mask, options, outputs)
         for one in options:
             arguments = _("Apply: {arguments}").format(arguments=_without_folders(one))
             self._log.add(f"— {time.strftime('%H:%M:%S')}", arguments)
 
-    def _queue(self, *_args: Any) -> None:
+    def _add_choice(self, *_args: Any) -> None:
         """Add the runs that are chosen now to those that go on."""
         choice = self._choice()
-        if self._series is None or choice is None:
+        if self._queue is None or choice is None:
             return
         try:
-            self._add(self._series, choice)
+            self._add(self._queue, choice)
         except InputProblem as problem:
             self.say(str(problem), True)
         self._on_changed()
 
     def _skip(self, *_args: Any) -> None:
-        if self._series is not None:
+        if self._queue is not None:
             self._ui.skipButton.setEnabled(False)  # until the next run begins
-            self._series.skip()
+            self._queue.skip()
 
     def _estimate(self) -> str:
         choice = self._choice()
@@ -196,9 +196,9 @@ class ApplySection:
 
     def _run_ended(self, run: Reconstruction) -> None:
         self._ui.skipButton.setEnabled(True)
-        if run.dropped or self._series is None:
+        if run.dropped or self._queue is None:
             return
-        title = self._series.title(run)
+        title = self._queue.title(run)
         if run.error is not None:
             self._log.add(f"{title}: {run.error}", *getattr(run.error, "lines", []))
             if not isinstance(run.error, Cancelled):
@@ -207,19 +207,19 @@ class ApplySection:
             elapsed = _("Done in {elapsed}.").format(elapsed=clock(run.seconds))
             self._log.add(f"{title}:", *run.log, *run.notes, elapsed)
             durations.remember(run.work, run.seconds_to_start, run.seconds)
-        self._ui.skipButton.setVisible(self._series.has_next)
+        self._ui.skipButton.setVisible(self._queue.has_next)
 
-    def _series_ended(self, series: Series) -> None:
-        self._series = None
+    def _queue_ended(self, queue: RunQueue) -> None:
+        self._queue = None
         if self._closed:
             return
         self._status.end()
         self._on_changed()
-        if series.maps and not series.dropped:
-            self._on_maps(series)
-        text, is_problem = outcome(series)
+        if queue.maps and not queue.dropped:
+            self._on_maps(queue)
+        text, is_problem = outcome(queue)
         self.say(self._marks.with_names(text), is_problem)
-        options = [run.error.option for run in series.runs if isinstance(run.error, WorkerFailed)]
+        options = [run.error.option for run in queue.runs if isinstance(run.error, WorkerFailed)]
         self._marks.mark(next(filter(None, options), None))
 
 

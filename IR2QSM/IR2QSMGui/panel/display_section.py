@@ -10,7 +10,7 @@ from slicer.util import VTKObservationMixin
 from IR2QSMGui.logic import IR2QSMLogic
 from IR2QSMGui.panel.compare_section import CompareSection
 from IR2QSMGui.parameters import Parameters
-from IR2QSMGui.run.series import Series
+from IR2QSMGui.run.run_queue import RunQueue
 from IR2QSMGui.scene import display, layouts, nodes
 from IR2QSMGui.scene.results import intermediate_titles
 
@@ -65,19 +65,19 @@ class DisplaySection(VTKObservationMixin):
                 if nodes.is_map(node):
                     display.show_map(node, *self._applied_look)
 
-    def show(self, series: Series) -> None:
-        """Show what a series of runs has made."""
-        if len(series.maps) > 1:
-            self._comparison.tick(series.maps)
+    def show(self, queue: RunQueue) -> None:
+        """Show what a queue of runs has made."""
+        if len(queue.maps) > 1:
+            self._comparison.tick(queue.maps)
         if self._parameters is not None:
             if self._parameters.chi is None:
                 self._applied_look = None
             self.update()
-        if len(series.maps) > 1:
+        if len(queue.maps) > 1:
             self._comparison.lay_out()
         elif not layouts.n_views():
-            layouts.show_in_slice_views(series.maps[-1])
-        elif len(series.runs) == 1:
+            layouts.show_in_slice_views(queue.maps[-1])
+        elif len(queue.runs) == 1:
             self.side_by_side()
 
     def side_by_side(self, *_args: Any) -> None:

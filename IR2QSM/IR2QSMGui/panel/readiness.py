@@ -71,7 +71,7 @@ class Readiness:
     mask: Note
     methods: Note
     settings: Note
-    """Of the output and of the settings under Advanced."""
+    """About the output and the settings under Advanced."""
     ready: bool
 
 

@@ -9,7 +9,7 @@ import qt
 from slicer.i18n import tr as _
 
 from IR2QSMGui.panel.widgets import PROBLEM_STYLE
-from IR2QSMGui.run.series import Series, Skipped
+from IR2QSMGui.run.run_queue import RunQueue, Skipped
 from IR2QSMGui.run.worker import Cancelled
 
 INTERVAL_MS = 500
@@ -75,22 +75,22 @@ class Status:
         self.say(self._failures + text, bool(self._failures))
 
 
-def outcome(series: Series) -> tuple[str, bool]:
-    """What became of a series of runs, in sentences for the status line, and whether that is a problem."""
-    runs = series.runs
-    if series.dropped:
+def outcome(queue: RunQueue) -> tuple[str, bool]:
+    """What became of a queue of runs, in sentences for the status line, and whether that is a problem."""
+    runs = queue.runs
+    if queue.dropped:
         return "", False
     failed = [run for run in runs if run.error is not None and not isinstance(run.error, Cancelled)]
     finished = [run for run in runs if run.chi is not None]
     if len(runs) == 1 and not finished:
         return str(runs[0].error), bool(failed)
     skipped = [run for run in runs if isinstance(run.error, Skipped)]
-    sentences = [f"{series.title(run)}: {run.error}" for run in (*failed, *skipped)]
+    sentences = [f"{queue.title(run)}: {run.error}" for run in (*failed, *skipped)]
     if any(isinstance(run.error, Cancelled) and run not in skipped for run in runs):
-        kept = ", ".join(map(series.title, finished))
+        kept = ", ".join(map(queue.title, finished))
         cancelled = _("Cancelled; what was finished stays: {kept}.").format(kept=kept) if kept else str(Cancelled())
         sentences.append(cancelled)
     elif finished:
-        sentences.append(_("Done in {elapsed}.").format(elapsed=clock(series.seconds)))
+        sentences.append(_("Done in {elapsed}.").format(elapsed=clock(queue.seconds)))
     notes = dict.fromkeys(note for run in finished for note in run.notes)
     return " ".join([*sentences, *notes]), bool(failed)

@@ -21,7 +21,7 @@ class Skipped(Cancelled):
         RuntimeError.__init__(self, _("Skipped."))
 
 
-class Series:
+class RunQueue:
     """A queue of reconstructions; a map stays once it is in the scene, whatever comes after.
 
     A run that fails does not keep the next from being tried. Cancelling ends the present run and drops the next ones;
@@ -34,19 +34,19 @@ class Series:
     on_run_end
         Called with each reconstruction at its end.
     on_end
-        Called with the series at its end.
+        Called with the queue at its end.
     """
 
     def __init__(
         self,
         on_progress: Callable[[float, str], None] | None = None,
         on_run_end: Callable[[Reconstruction], None] | None = None,
-        on_end: Callable[[Series], None] | None = None,
+        on_end: Callable[[RunQueue], None] | None = None,
     ) -> None:
         self.runs: list[Reconstruction] = []
         self._on_progress = on_progress or (lambda fraction, stage: None)
         self._on_run_end = on_run_end or (lambda run: None)
-        self._on_end = on_end or (lambda series: None)
+        self._on_end = on_end or (lambda queue: None)
         self._current = 0
         self._skipped: Reconstruction | None = None
 
@@ -144,7 +144,7 @@ class Series:
             self._start_one_of(self._current + 1)
 
     def _start_one_of(self, n: int) -> None:
-        """Start the n-th run, or the next one that can be started; the series ends where there is none."""
+        """Start the n-th run, or the next one that can be started; the queue ends where there is none."""
         for index in range(n, len(self.runs)):
             self._current = index
             try:
