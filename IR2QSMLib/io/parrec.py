@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from functools import partial
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import torch
-from nibabel.parrec import PARRECError, PARRECImage
+from nibabel.parrec import PARRECArrayProxy, PARRECError, PARRECHeader
 from torch import Tensor
 
 from IR2QSMLib.core.errors import FileUnreadable
@@ -56,17 +58,22 @@ def parrec_echoes(path: Path) -> list[Echo]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # versions of PAR that nibabel reads without a promise
-            image = PARRECImage.from_filename(par, strict_sort=True)
-            lines = image.header.image_defs[image.header.get_sorted_slice_indices()]
-            n_slices = image.shape[2]
-            displayed = image.header.get_data_scaling("dv")
-            floating = image.header.get_data_scaling("fp")
-            affine = image.affine
+            header = PARRECHeader.from_fileobj(StringIO(par.read_text(encoding="latin-1")), strict_sort=True)
+            lines = header.image_defs[header.get_sorted_slice_indices()]
+            displayed, floating = (header.get_data_scaling(method) for method in ("dv", "fp"))
+            affine = header.get_affine()
+            n_bytes = math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+            pixels = PARRECArrayProxy(str(rec), header)
     except (PARRECError, KeyError, IndexError, OSError, ValueError) as error:
         raise FileUnreadable(
             f"{par.name} and {rec.name} cannot be read ({' '.join(str(error).split())}); export them again."
         ) from error
-    grid = _grid_of(affine, image.shape[:3])
+    if rec.stat().st_size < n_bytes:
+        raise FileUnreadable(
+            f"{rec.name} is truncated: {par.name} promises {n_bytes:,} bytes; copy or export both again."
+        )
+    n_slices = header.get_data_shape()[2]
+    grid = _grid_of(affine, header.get_data_shape()[:3], lines[:n_slices]["image offcentre"], par.name)
     require_size(grid, par.name)
     first_lines = lines[::n_slices]
     has_dynamics = len(set(first_lines["dynamic scan number"].tolist())) > 1
@@ -84,7 +91,7 @@ def parrec_echoes(path: Path) -> list[Echo]:
                 kind=kind,
                 name=f"{par.name}, {kind}, TE {1e3 * te:g} ms{f', volume {dynamic}' if dynamic else ''}",
                 grid=grid,
-                read_values=partial(_values, image, n, slopes, intercepts),
+                read_values=partial(_values, pixels, n, slopes, intercepts),
                 echo_time=te or None,
                 manufacturer="Philips",
                 volume=dynamic,
@@ -103,9 +110,24 @@ def _sibling(path: Path, suffix: str) -> Path:
     raise FileUnreadable(f"{path.with_suffix(suffix.upper()).name} is missing beside {path.name}; put it there.")
 
 
-def _grid_of(affine: np.ndarray, shape: tuple[int, int, int]) -> Grid:
-    """The grid by nibabel's affine, which is in RAS coordinates."""
+def _grid_of(affine: np.ndarray, shape: tuple[int, int, int], centres: np.ndarray, name: str) -> Grid:
+    """The grid by nibabel's affine (RAS), with the slices in the order of their centres (ap, fh, rl) [mm].
+
+    Raises FileUnreadable where the affine and the centres contradict each other.
+    """
     lps = np.diag([-1.0, -1.0, 1.0]) @ affine[:3]
+    in_plane = [0.5 * (shape[0] - 1), 0.5 * (shape[1] - 1)]
+    by_affine = np.array([lps @ [*in_plane, z, 1.0] for z in range(shape[2])])
+    by_lines = centres[:, [2, 0, 1]]
+    if shape[2] > 1 and (by_lines[-1] - by_lines[0]) @ lps[:, 2] < 0.0:
+        lps[:, 3] += (shape[2] - 1) * lps[:, 2]
+        lps[:, 2] *= -1.0
+        by_affine = by_affine[::-1]
+    if np.abs(by_affine - by_lines).max() > 0.1 * np.linalg.norm(lps[:, 2]):
+        raise FileUnreadable(
+            f"{name} says twice where its slices lie, by angulation and by the centre of each slice, and the two "
+            "differ; export the scan as DICOM."
+        )
     voxel_size = np.linalg.norm(lps[:, :3], axis=0)
     x, y, z = voxel_size
     nx, ny, nz = shape
@@ -114,9 +136,9 @@ def _grid_of(affine: np.ndarray, shape: tuple[int, int, int]) -> Grid:
     return Grid((nx, ny, nz), (float(x), float(y), float(z)), direction, (float(ox), float(oy), float(oz)))
 
 
-def _values(image: PARRECImage, n: int, slopes: np.ndarray, intercepts: np.ndarray) -> Tensor:
+def _values(pixels: PARRECArrayProxy, n: int, slopes: np.ndarray, intercepts: np.ndarray) -> Tensor:
     """The values of one volume, float32: (x, y, z)."""
-    stored = np.asarray(image.dataobj.get_unscaled())
+    stored = np.asarray(pixels.get_unscaled())
     stored = stored.reshape(*stored.shape[:3], -1)[..., n]
     slope, intercept = (v.reshape(1, 1, stored.shape[2], -1)[..., n] for v in (slopes, intercepts))
     return torch.from_numpy(np.ascontiguousarray(stored * slope + intercept, dtype=np.float32))
