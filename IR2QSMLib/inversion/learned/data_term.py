@@ -9,7 +9,7 @@ from torch import Tensor
 
 from IR2QSMLib.core.progress import Progress, silent
 from IR2QSMLib.core.volumes import LocalField
-from IR2QSMLib.inversion.learned.assess import is_discrepancy, power_in_cone
+from IR2QSMLib.inversion.learned.stopping_rule import is_discrepancy, power_in_cone
 from IR2QSMLib.inversion.regularisation.spectrum import Spectrum, estimate_spectrum
 from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.physics.dipole import dipole_kernel

@@ -1,4 +1,4 @@
-"""Whether what a map leaves of the field is discrepancy, assessed by its power in the cone of the dipole kernel."""
+"""When the steps on the field end: a map leaves only discrepancy, by its power in the cone of the dipole kernel."""
 
 from __future__ import annotations
 
