@@ -35,6 +35,7 @@ def _add_options(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--reads", choices=("field", "first", "both", "three", "tikhonov"), help=argparse.SUPPRESS)
     p.add_argument(
+        "--whole-brain-map-share",
         "--whole-brain-share",
         "--whole-brain",
         type=float,
@@ -42,7 +43,12 @@ def _add_options(p: argparse.ArgumentParser) -> None:
         metavar="P",
         help="share of the heads whose first map begins from that of the bundled whole-brain network",
     )
-    p.add_argument("--whole-brains", action="store_true", help="train on whole brains on coarse voxels, not on patches")
+    p.add_argument(
+        "--whole-heads",
+        "--whole-brains",
+        action="store_true",
+        help="train on whole heads on coarse voxels, not on patches",
+    )
     p.add_argument(
         "--voxel-size", "--voxel", type=float, metavar="MM", help="cubic voxels along B0 (drawn: 0.6 to 3 mm, oblique)"
     )
@@ -122,12 +128,12 @@ def _run(args: argparse.Namespace, console: Console) -> Answer:
             patches_per_head=args.patches,
             rounds_per_set=args.rounds_per_set,
             seed=args.seed,
-            whole_brain_share=args.whole_brain_share,
+            whole_brain_map_share=args.whole_brain_map_share,
             voxel_size=args.voxel_size,
         ),
         args.loss,
         args.learning_rate,
-        whole_brains=args.whole_brains,
+        trains_on_whole_heads=args.whole_heads,
     )
     run = TrainingRun(
         args.folder or args.resume,

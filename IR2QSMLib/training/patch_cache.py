@@ -111,7 +111,7 @@ def _draw(network_input: NetworkInput, sampling: Sampling, seed: int, device: to
 
 def _hash(network_input: NetworkInput, sampling: Sampling, device: torch.device) -> str:
     weights = None
-    if sampling.whole_brain_share > 0.0:
+    if sampling.whole_brain_map_share > 0.0:
         weights = whole_brain.load(whole_brain.bundled(whole_brain.NAME)).sha256
     parts = {
         "version": __version__,
@@ -119,7 +119,7 @@ def _hash(network_input: NetworkInput, sampling: Sampling, device: torch.device)
         "patch_size": sampling.patch_size,
         "patches_per_head": sampling.patches_per_head,
         "voxel_size": sampling.voxel_size,
-        "whole_brain_share": sampling.whole_brain_share,
+        "whole_brain_map_share": sampling.whole_brain_map_share,
         "whole_brain_sha256": weights,
         "settings": asdict(SETTINGS),
         "device": device.type,

@@ -107,7 +107,7 @@ def cut_patches(network_input: NetworkInput, sampling: Sampling, rng: RandomSour
     field, chi = working_grid.to_working_grid(field), working_grid.volume_to_working_grid(chi)
     data_term = DataTerm.of(field)
     first_map = data_term.first_map
-    if rng.chance(sampling.whole_brain_share):
+    if rng.chance(sampling.whole_brain_map_share):
         first_map = data_term.enforce_consistency(torch.where(field.mask, whole_brain_map(field).chi, 0.0))[0]
     volumes = {
         "field": data_term.field.values,

@@ -48,7 +48,7 @@ class Recipe:
     """The highest; it falls to nearly zero over the run's time."""
     averaging_decay: float = 0.999
     """Decay of the averaged weights, a step."""
-    whole_brains: bool = False
+    trains_on_whole_heads: bool = False
     """Whether the network learns from whole heads on coarse voxels, and not from patches."""
 
     def __post_init__(self) -> None:
@@ -76,6 +76,8 @@ class Recipe:
         rest = dict(values)
         if "config" not in rest:
             rest = {OLD_NAMES.get(key, key): value for key, value in rest.items()}
+        if "whole_brains" in rest:
+            rest["trains_on_whole_heads"] = rest.pop("whole_brains")
         config = make_config(rest.pop("network", "ir2unet"), **rest.pop("config"))
         network_input = NetworkInput.from_dict(rest.pop("network_input"))
         return cls(config, network_input, Sampling.from_dict(rest.pop("sampling")), **rest)
@@ -88,7 +90,7 @@ class Recipe:
 
     def task(self, patch_cache: Path | None = None) -> PatchTask | WholeBrainTask:
         """What the network is trained on; `patch_cache` is a folder that keeps patches for other runs."""
-        if self.whole_brains:
+        if self.trains_on_whole_heads:
             return WholeBrainTask(self.network_input, self.sampling.seed)
         unrolled = NETWORKS[self.network].unrolled
         return PatchTask(self.network_input, self.sampling, self.loss, unrolled=unrolled, cache_folder=patch_cache)

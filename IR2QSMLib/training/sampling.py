@@ -14,7 +14,8 @@ OLD_NAMES = {
     "volumes": "n_heads",
     "patches": "patches_per_head",
     "turns": "rounds_per_set",
-    "whole_brain": "whole_brain_share",
+    "whole_brain": "whole_brain_map_share",
+    "whole_brain_share": "whole_brain_map_share",
     "voxel": "voxel_size",
 }
 """Names of the fields in recipes of version 0.1.0."""
@@ -41,7 +42,7 @@ class Sampling:
     rounds_per_set: int = 1
     """Rounds that one set of heads lasts, each with other patches: with few heads a round, its steps are alike."""
     seed: int = 0
-    whole_brain_share: float = 0.0
+    whole_brain_map_share: float = 0.0
     """Share of the heads whose first map begins from the map of the bundled whole-brain network."""
     voxel_size: float | None = None
     """Edge of cubic voxels [mm], B0 along z, for a network that runs on such a grid; None draws voxels and B0."""

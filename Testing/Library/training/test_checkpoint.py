@@ -63,13 +63,13 @@ def to_version_0_1_0(folder: Path) -> None:
             "patches": sampling.patches_per_head,
             "turns": sampling.rounds_per_set,
             "seed": sampling.seed,
-            "whole_brain": sampling.whole_brain_share,
+            "whole_brain": sampling.whole_brain_map_share,
             "voxel": sampling.voxel_size,
         },
         "loss": recipe.loss,
         "learning_rate": recipe.learning_rate,
         "averaging": recipe.averaging_decay,
-        "whole_brains": recipe.whole_brains,
+        "whole_brains": recipe.trains_on_whole_heads,
     }
     (folder / recipe_module.FILE).write_text(json.dumps(old_recipe), encoding="utf-8")
 

@@ -137,7 +137,8 @@ def test_the_command_trains_in_sittings_and_resumes(tmp_path: Path) -> None:
         (("--start", "w.safetensors"), ("--initial-weights", "w.safetensors")),
         (("--stock", "cache"), ("--patch-cache", "cache")),
         (("--turns", "2"), ("--rounds-per-set", "2")),
-        (("--whole-brain", "0.5"), ("--whole-brain-share", "0.5")),
+        (("--whole-brain", "0.5"), ("--whole-brain-map-share", "0.5")),
+        (("--whole-brains",), ("--whole-heads",)),
         (("--voxel", "1"), ("--voxel-size", "1")),
     ],
 )

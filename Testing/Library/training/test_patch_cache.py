@@ -120,7 +120,7 @@ def test_patches_are_drawn_anew_for_other_settings(
 def test_first_maps_are_drawn_anew_for_other_weights_of_the_whole_brain_network(
     tmp_path: Path, drawn: list[int], make_weights: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sampling = replace(SMALL, n_heads=1, whole_brain_share=1e-9)
+    sampling = replace(SMALL, n_heads=1, whole_brain_map_share=1e-9)
     for n_files, seed in ((1, 1), (1, 1), (2, 2)):
         path = make_weights(kind="whole-brain", seed=seed)  # type: ignore[operator]
         monkeypatch.setattr(whole_brain, "bundled", lambda name, path=path: path)

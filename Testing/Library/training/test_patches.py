@@ -76,7 +76,7 @@ def test_a_patch_larger_than_the_head_has_air_around_it() -> None:
 @pytest.mark.usefixtures("tiny_whole_brain")
 def test_a_share_of_the_heads_begins_from_the_whole_brain_s_map() -> None:
     """Field, truth and mask are the same; the first map is another one of the same head."""
-    samplings = (SMALL, replace(SMALL, whole_brain_share=1.0))
+    samplings = (SMALL, replace(SMALL, whole_brain_map_share=1.0))
     usual, other = (cut_patches(NetworkInput(), sampling, RandomSource(5)) for sampling in samplings)
     for name in ("field", "chi", "mask"):
         assert torch.equal(usual.tensors[name], other.tensors[name])

@@ -54,7 +54,11 @@ def test_an_unrolled_network_is_not_trained_without_the_field() -> None:
 
 @pytest.mark.parametrize(
     "recipe",
-    [Recipe(), RECIPE, Recipe(WholeBrainConfig(), NetworkInput(CHANNELS), Sampling(seed=3), whole_brains=True)],
+    [
+        Recipe(),
+        RECIPE,
+        Recipe(WholeBrainConfig(), NetworkInput(CHANNELS), Sampling(seed=3), trains_on_whole_heads=True),
+    ],
 )
 def test_a_recipe_reads_back_from_json(recipe: Recipe) -> None:
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
@@ -71,13 +75,22 @@ def test_a_recipe_of_version_0_1_0_is_read() -> None:
             patches_per_head=12,
             rounds_per_set=2,
             seed=7,
-            whole_brain_share=0.85,
+            whole_brain_map_share=0.85,
             voxel_size=1.0,
         ),
         loss="relative",
         learning_rate=5e-4,
         averaging_decay=0.99,
     )
+
+
+def test_former_names_in_a_recipe_are_accepted() -> None:
+    recipe = Recipe(sampling=Sampling(whole_brain_map_share=0.5), trains_on_whole_heads=True)
+    values = recipe.to_dict()
+    values["whole_brains"] = values.pop("trains_on_whole_heads")
+    values["sampling"]["whole_brain_share"] = values["sampling"].pop("whole_brain_map_share")
+    values["network_input"] = {"reads": "both"}
+    assert Recipe.from_dict(values) == recipe
 
 
 def test_a_recipe_without_a_network_s_name_is_ir2unets() -> None:

@@ -202,7 +202,7 @@ def test_a_first_map_without_error_does_not_outweigh_others() -> None:
 
 
 def test_a_run_on_whole_brains_leaves_weights_that_load_and_resumes_bit_for_bit(tmp_path: Path) -> None:
-    recipe = Recipe(CONFIG, NETWORK_INPUT, Sampling(), whole_brains=True)
+    recipe = Recipe(CONFIG, NETWORK_INPUT, Sampling(), trains_on_whole_heads=True)
     unbroken = PacedRun(tmp_path / "unbroken", recipe, 0.75)
     scores = unbroken()
     assert unbroken.round == 4 and unbroken.step == 24 and math.isfinite(scores["coherence"])
