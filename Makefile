@@ -87,6 +87,10 @@ $(VIEWER):
 docs: .venv/installed-docs
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/html
 
+# The strings of the Slicer module into its .ts files: new ones are to be translated there.
+translations: .venv/installed-test
+	$(BIN)/python -m Testing.Slicer.translations
+
 # Leaves .venv and runs/ alone.
 clean:
 	rm -rf demo dist build docs/html docs/reference .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
