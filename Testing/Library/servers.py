@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from IR2QSMLib.core.errors import Cancelled
 from IR2QSMLib.core.version import __version__
+from IR2QSMLib.server.application import Application, Limits
 from IR2QSMLib.server.client import Server
 from IR2QSMLib.server.folders import ServerFolder
+from IR2QSMLib.server.listen import open_socket, serve
 
 TOKEN = "a-token-of-these-tests"
 
@@ -82,3 +87,38 @@ def held_run(server: RunningServer) -> Iterator[socket.socket]:
     with server.connect(server.head(1000) + b"{") as connection:
         wait_until(lambda: len(server.folder.runs()) == 1)
         yield connection
+
+
+@contextmanager
+def servers(parent: Path) -> Iterator[Callable[..., RunningServer]]:
+    """Start servers in threads of this process, with the limits that a test needs; all end at the end."""
+    stop = threading.Event()
+    threads: list[threading.Thread] = []
+    folders: list[ServerFolder] = []
+    token_file = parent / "token"
+    token_file.write_text(TOKEN)
+
+    def require_going_on() -> None:
+        if stop.is_set():
+            raise Cancelled
+
+    def start(certificate: Path | None = None, key: Path | None = None, **limits: Any) -> RunningServer:
+        folder, listener = ServerFolder(parent), open_socket("127.0.0.1", 0, tls=False, insecure=False)
+        said: list[str] = []
+        folders.append(folder)
+        application = Application(TOKEN, folder, Limits(**limits), "cpu", said.append)
+        port = listener.getsockname()[1]
+        arguments = (application, listener, certificate, key, require_going_on)
+        threads.append(threading.Thread(target=serve, args=arguments))
+        threads[-1].start()
+        return RunningServer(port, folder, token_file, said, "http" if certificate is None else "https")
+
+    try:
+        yield start
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(60)
+        for folder in folders:
+            folder.close()
+    assert not any(thread.is_alive() for thread in threads)
