@@ -51,3 +51,8 @@ def test_the_wheel_holds_nothing_but_the_library_its_weights_and_its_licences(in
     weights = {path.name for path in (installed / "IR2QSMLib" / "Resources" / "Models").iterdir()}
     assert weights == {path.name for path in (ROOT / "Resources" / "Models").iterdir()}
     assert {path.name for path in installed.glob("*.dist-info/licenses/*")} == {"LICENSE.txt", "NOTICE"}
+
+
+def test_the_wheel_holds_the_viewer_where_make_viewer_brought_it(installed: Path) -> None:
+    brought = {path.name for path in (ROOT / "Resources" / "Viewer").glob("*.js")}
+    assert {path.name for path in (installed / "IR2QSMLib" / "Resources").rglob("*.js")} == brought
