@@ -44,7 +44,7 @@ class Limits:
     queue: int = 4
     """Runs that may wait for the one that computes."""
     seconds: float = 7200.0
-    """Longest computation of one run [s]."""
+    """Longest computation of one run, and longest upload [s]."""
 
 
 class Application:
@@ -134,11 +134,13 @@ class Application:
         try:
             with self._folder.of_run() as folder:
                 try:
-                    request = await _receive_run(body, folder)
+                    request = await asyncio.wait_for(_receive_run(body, folder), self._limits.seconds)
                 except IR2QSMError as error:
                     await body.drain()  # else the client would not see the answer before it has sent everything
                     await reply.json(HTTPStatus.BAD_REQUEST, _error_event(error))
                     return
+                except asyncio.TimeoutError as error:  # an OSError from Python 3.11 on
+                    raise Disconnected from error
                 except OSError as error:
                     await body.drain()
                     full = ServerUnavailable(f"The server cannot store the files ({error.strerror}).", option="server")

@@ -16,7 +16,7 @@ STALL_SECONDS = 60.0
 """In which a client must send or take the next piece."""
 PIECE = 2**18
 """Bytes that are sent at once."""
-LONGEST_HEAD = 2**24
+LONGEST_HEAD = 2**23
 """Bytes of the line that describes a run."""
 
 
