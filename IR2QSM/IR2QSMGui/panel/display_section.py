@@ -66,8 +66,8 @@ class DisplaySection(VTKObservationMixin):
                     display.show_map(node, *self._applied_look)
 
     def show(self, queue: RunQueue) -> None:
-        """Show what a queue of runs has made."""
-        if len(queue.maps) > 1:
+        """Show what a queue of runs has made; its maps are those to compare, a single one where there is no other."""
+        if len(queue.maps) > 1 or not self._comparison.ticked():
             self._comparison.tick(queue.maps)
         if self._parameters is not None:
             if self._parameters.chi is None:

@@ -41,6 +41,7 @@ class RegionsSection(VTKObservationMixin):
         self._chart: Any = None
         self._watched: list | None = None
         self._filled: tuple | None = None
+        self._hint = ""
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(DELAY_MS)
@@ -71,6 +72,12 @@ class RegionsSection(VTKObservationMixin):
         can_fill = bool(parts and self._maps())
         ui.regionsButton.setEnabled(can_fill)
         ui.copyTableButton.setEnabled(can_fill)
+        hint = "" if segmentation is None or can_fill else _("Tick a map under Compare.")
+        if segmentation is not None and not parts:
+            hint = _("'{name}' has no segments; draw one in the Segment Editor.").format(name=segmentation.GetName())
+        if hint or self._hint:  # else what was said last stays
+            show_note(ui.regionsNote, hint)
+        self._hint = hint
         self._watch()
         if self._table is None and segmentation is not None:  # a table that came with the scene
             tables = slicer.util.getNodesByClass("vtkMRMLTableNode")
