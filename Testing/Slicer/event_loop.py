@@ -31,8 +31,13 @@ def run(function: Callable[..., None], arguments: dict[str, Any]) -> None:
         raise raised[0]
 
 
+PATIENCE = 300.0
+"""Seconds in which anything ends that ends at all, also on a machine whose processors are all busy."""
+
+
 def wait(condition: Callable[[], Any], seconds: float = 60.0, what: str = "") -> None:
-    """Spin the event loop until a condition holds; fail when it does not within some seconds."""
+    """Spin the event loop until a condition holds; fail when it does not within the seconds or `PATIENCE`."""
+    seconds = max(seconds, PATIENCE)
     end = time.monotonic() + seconds
     loop = QEventLoop()
     while not condition():
