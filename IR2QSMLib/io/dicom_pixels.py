@@ -11,12 +11,12 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate, generate_frames
+from pydicom.errors import InvalidDicomError
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 from torch import Tensor
 
 from IR2QSMLib.core.errors import FileUnreadable, PackageMissing
-from IR2QSMLib.io.dicom_files import read_dataset
+from IR2QSMLib.io.dicom_files import DAMAGE, read_dataset
 from IR2QSMLib.io.dicom_slices import DicomSlice
 from IR2QSMLib.io.images import itk_path
 
@@ -80,7 +80,10 @@ def _tiles(mosaic: np.ndarray, s: DicomSlice) -> np.ndarray:
 
 def _decode(path: Path) -> np.ndarray:
     """The stored numbers of a file: (frame, row, column)."""
-    header = read_dataset(path)
+    try:
+        header = read_dataset(path)
+    except (InvalidDicomError, *DAMAGE) as error:
+        raise FileUnreadable(f"{path.name} is truncated or damaged; copy or export it again.") from error
     try:
         stack = np.asarray(header.pixel_array)
         return stack[None] if stack.ndim == 2 else stack
@@ -89,7 +92,7 @@ def _decode(path: Path) -> np.ndarray:
             f"The pixels of {path.name} cannot be read: their header holds a list where a number belongs; export the "
             "scan again."
         ) from error
-    except (AttributeError, KeyError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (RuntimeError, *DAMAGE) as error:
         syntax = header.file_meta.get("TransferSyntaxUID")
         if syntax is None or not syntax.is_compressed or "PixelData" not in header:
             raise FileUnreadable(
@@ -97,7 +100,7 @@ def _decode(path: Path) -> np.ndarray:
             ) from error
         try:
             return _decode_by_simpleitk(header)
-        except (AttributeError, RuntimeError, ValueError):
+        except (AttributeError, ImportError, RuntimeError, ValueError):
             raise PackageMissing(
                 f"The pixels of {path.name} are compressed as {syntax.name}, and no decoder that is installed reads "
                 "them; install more with: pip install 'ir2qsm[dicom-compressed]', or export the scan again without "
@@ -110,6 +113,8 @@ def _decode_by_simpleitk(header: Dataset) -> np.ndarray:
 
     Each frame is written as an image without place, slope and intercept, which ITK would apply or refuse.
     """
+    from pydicom.encaps import encapsulate, generate_frames  # an older pydicom, as of Slicer, has no such function
+
     frames = []
     n_frames = int(header.get("NumberOfFrames") or 1)
     with TemporaryDirectory(prefix="ir2qsm-") as folder:
