@@ -140,6 +140,13 @@ def test_a_connection_that_drops_leaves_nothing(start_server: Start, small_run: 
     server.require_empty()
 
 
+def test_an_upload_that_does_not_end_is_given_up(start_server: Start) -> None:
+    server = start_server(seconds=0.1)
+    with server.connect(server.head(1000) + b"{") as connection:
+        assert connection.recv(100) == b""
+    server.require_empty()
+
+
 def test_a_file_that_names_another_one_is_refused_by_the_server(start_server: Start, small_run: Any) -> None:
     server = start_server()
     with pytest.raises(FileUnreadable, match=r"field\.nii is not a NIfTI file") as caught:
