@@ -8,6 +8,7 @@ from dataclasses import replace
 from IR2QSMLib.core.errors import ParameterInvalid
 from IR2QSMLib.core.units import ECHO_TIME_TOLERANCE
 from IR2QSMLib.io.acquisition import Echo
+from IR2QSMLib.io.image_kind import names_phase_of_one_echo
 
 SOURCE = "difference of two echo times in the headers"
 """What the provenance calls the source of the time of a phase difference."""
@@ -19,7 +20,8 @@ def resolve_phase_difference(
     """Give a phase difference the time TE2 − TE1, and the magnitude of its later echo.
 
     One phase is a difference where its header has EchoTime1 and EchoTime2, or where it stands beside the magnitudes of
-    exactly two echo times of which the later one is its own.
+    exactly two echo times of which the later one is its own. A phase that BIDS entities name as that of one echo is
+    none.
 
     Parameters
     ----------
@@ -43,9 +45,7 @@ def resolve_phase_difference(
         return list(echoes), []
     phase, magnitudes = phases[0], [e for e in echoes if e.kind == "magnitude"]
     times = sorted({round(e.echo_time, 6) for e in magnitudes if e.echo_time is not None})
-    beside_two = len(magnitudes) == len(times) == 2 and (
-        phase.is_difference or (phase.echo_time is not None and abs(phase.echo_time - times[1]) <= ECHO_TIME_TOLERANCE)
-    )
+    beside_two = len(magnitudes) == len(times) == 2 and (phase.is_difference or _is_at(phase, times[1]))
     two_times = phase.difference_of or ((times[0], times[1]) if beside_two else None)
     if two_times is None:
         if phase.is_difference and user_times is None:
@@ -72,3 +72,10 @@ def resolve_phase_difference(
     else:
         note += f"their spacing is {1e3 * spacing:.4g} ms; the time given with --te is used instead."
     return [*resolved, *others], [note]
+
+
+def _is_at(phase: Echo, later_time: float) -> bool:
+    """Whether an unmarked phase can be the difference that ends with the echo at this time [s]."""
+    if phase.echo_time is None or names_phase_of_one_echo(phase.name):
+        return False
+    return abs(phase.echo_time - later_time) <= ECHO_TIME_TOLERANCE

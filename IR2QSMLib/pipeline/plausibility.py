@@ -22,6 +22,11 @@ LARGEST_SHARE_BEYOND = 1e-3
 """Share of the mask that may exceed it."""
 MOST_MASK_LOST = 0.2
 """Share of the mask that background removal may take without a warning."""
+KEEPS_MORE = {
+    "v-sharp": "; --background lbv loses a layer of one voxel only",
+    "lbv": "; --background pdf keeps the mask as it is",
+}
+"""What to try where a background removal leaves little of the mask."""
 MOST_IN_CONE = 1.45
 """Cone index from which a map has streaks: multi-orientation references of three measured brains have 0.69 to 1.25,
 maps with visible streaks 1.5 and more (docs/experiments/2026-11-30-mismatch-axis.md)."""
@@ -37,13 +42,10 @@ def check_sign(local: LocalField, source: str, advice: str = "see --flip-sign") 
 def check_field(local: LocalField) -> list[str]:
     """Whether the sign of a local field [ppm] is flipped, it is a total field, or no head has such voxels.
 
-    Sign and background are checked only in whole brains: a part of one may have few veins, and a smooth field.
+    The background is checked only in whole brains: a part of one may have a smooth field.
     """
-    warnings = []
-    is_whole_brain = not touched_sides(local.mask)
-    if is_whole_brain:
-        warnings += check_sign(local, "field", "turn it if veins are dark in the map")
-    background = residual_background(local) if is_whole_brain else 0.0
+    warnings = check_sign(local, "field", "turn it if veins are dark in the map")
+    background = 0.0 if touched_sides(local.mask) else residual_background(local)
     if background > MAX_BACKGROUND:
         warnings.append(
             f"{100 * background:.2g} % of the local field's power is smooth background: if it is a total field, say so "
@@ -96,12 +98,12 @@ def check_streaks(index: Sequence[float | None]) -> list[str]:
     ]
 
 
-def check_mask_loss(before: Tensor, after: Tensor) -> list[str]:
-    """Whether background removal took more than a fifth of the mask; both bool (x, y, z)."""
+def check_mask_loss(before: Tensor, after: Tensor, background: str) -> list[str]:
+    """Whether the removal named `background` left less than four fifths of the mask; both bool (x, y, z)."""
     n_before, n_after = int(before.sum()), int(after.sum())
     if n_after >= (1.0 - MOST_MASK_LOST) * n_before:
         return []
     return [
-        f"Background removal left {n_after} of the mask's {n_before} voxels ({100 * n_after / max(1, n_before):.0f} "
-        "%): look at the mask; another --background, such as lbv, keeps more."
+        f"Of the mask's {n_before} voxels {n_after} have a local field ({100 * n_after / max(1, n_before):.0f} %): "
+        f"look at the mask, which may reach beyond the brain{KEEPS_MORE.get(background, '')}."
     ]

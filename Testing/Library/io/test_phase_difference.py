@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from IR2QSMLib.core.errors import ParameterInvalid
+from IR2QSMLib.core.errors import FieldInvalid, ParameterInvalid
 from IR2QSMLib.io.scans import find_acquisition
 from Testing.Library.scanners import Scanner, random_scan, write_echo
 
@@ -68,3 +68,13 @@ def test_phase_difference_in_dicom(tmp_path: Path) -> None:
 def test_two_phases_beside_two_magnitudes_stay_echoes(tmp_path: Path) -> None:
     Scanner(tmp_path, echo_times=(TE1, TE2)).siemens(PHASE, MAGNITUDE)
     assert find_acquisition(tmp_path).echo_times == (TE1, TE2)
+
+
+def test_phase_that_bids_names_as_that_of_one_echo_is_no_difference(tmp_path: Path) -> None:
+    write_magnitudes(tmp_path, ("sub-1_echo-1_part-mag_MEGRE", "sub-1_echo-2_part-mag_MEGRE"))
+    phase = tmp_path / "sub-1_echo-2_part-phase_MEGRE.nii"
+    write_echo(phase, PHASE[1], EchoTime=TE2, MagneticFieldStrength=3, ImageType=PHASE_TYPE)
+    with pytest.raises(FieldInvalid, match="1 phase images and 2 of magnitude; expected one of each for every echo"):
+        find_acquisition(tmp_path)
+    alone = find_acquisition(phase, [tmp_path / "sub-1_echo-2_part-mag_MEGRE.nii"])
+    assert alone.echo_times == (TE2,) and alone.notes == []
