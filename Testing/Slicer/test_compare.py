@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import qt
 import slicer
+import vtk
 
 from Testing.Slicer.slice_pictures import view_image
 from Testing.Slicer.steps import tick
@@ -139,6 +140,27 @@ def test_a_renamed_map_keeps_its_view_and_takes_its_name_along(panel: Any, maps:
     panel.exit()  # maps are renamed in the Data module
     maps[0].SetName("first")
     assert shown(1) is maps[0] and label(1) == "first"
+
+
+def test_a_legend_is_removed_before_its_volume(panel: Any, maps: list[Any]) -> None:
+    from IR2QSMGui.parameters import Colours
+    from IR2QSMGui.scene import display
+
+    for node in maps[:2]:
+        display.show_map(node, (-0.1, 0.1), Colours.GREY, True)
+    tick(panel.ui.compareList, "one", "two")
+    panel.ui.compareButton.click()
+    panel.ui.differenceCheck.click()
+    removed: list[str] = []
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def note(_scene: Any, _event: str, node: Any) -> None:
+        removed.append(node.GetClassName())
+
+    slicer.mrmlScene.AddObserver(slicer.mrmlScene.NodeRemovedEvent, note)
+    panel.ui.differenceCheck.click()  # Slicer files a legend under its volume, and warns where that is gone
+    first_legend = removed.index("vtkMRMLColorLegendDisplayNode")
+    assert first_legend < removed.index("vtkMRMLScalarVolumeNode") < removed.index("vtkMRMLScalarVolumeDisplayNode")
 
 
 def test_differences_come_back_with_the_scene(panel: Any, maps: list[Any], tmp_path_factory: Any) -> None:

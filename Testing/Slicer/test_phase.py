@@ -23,11 +23,11 @@ def test_phase_is_recognised_and_what_is_missing_is_asked_for(
 ) -> None:
     ui = chosen.ui
     wait_until(lambda: chosen._information.echo_time_range is not None)  # the library says which times can be
-    assert ui.inputSelector.currentText() == "Wrapped phase" and ui.fieldLabel.text() == "Phase:"
+    assert ui.inputSelector.currentText() == "Wrapped phase" and ui.fieldLabel.text() == "Ph&ase:"
     assert "Its numbers are radians, ±π." in ui.fieldNote.text()
     assert ui.unitSelector.isHidden() and ui.echoTimeSpin.isHidden() and not ui.b0Spin.isHidden()
     assert items_of(ui.echoList) == sorted(set(scan) - {"phase 1"})
-    assert ui.b0Label.text() == "B0 [T]:" and ui.echoTimesLabel.text() == "Echo times [ms]:"
+    assert ui.b0Label.text() == "B&0 [T]:" and ui.echoTimesLabel.text() == "Echo &times [ms]:"
     for change, sentence in (
         (lambda: None, "The magnitude is missing: choose that of each echo."),
         (

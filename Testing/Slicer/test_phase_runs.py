@@ -32,7 +32,7 @@ def test_panel_console_and_command_line_give_the_same_voxels_and_intermediates(
     expected = command_line(files, folder, "--te", *TIMES, "--b0", 3, "--keep", folder / "kept")
     ready_phase.ui.keepCheck.click()
     apply(ready_phase, wait_until)
-    assert ready_phase.ui.statusLabel.text().startswith("Done in 0:")
+    assert ready_phase.ui.statusLabel.text().startswith("Done in ")
     chi = slicer.util.getNode("phase 1 QSM TKD")
     assert np.array_equal(slicer.util.arrayFromVolume(chi), expected) and expected.std() > 0.01
     titles = ("total field", "local field", "effective mask", "residual", "quality")

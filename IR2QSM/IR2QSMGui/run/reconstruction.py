@@ -64,7 +64,7 @@ class Reconstruction:
         on_progress: Callable[[float, str], None] | None = None,
         on_end: Callable[[Reconstruction], None] | None = None,
     ) -> None:
-        phases = list(field) if isinstance(field, (tuple, list)) else [field]
+        phases: list[Any] = list(field) if isinstance(field, (tuple, list)) else [field]
         self._field: Any = phases[0] if phases else None
         self._mask, self._options = mask, options
         self._outputs = (output, uncertainty_output)
