@@ -28,7 +28,7 @@ from IR2QSMLib.io.acquisition import DIGEST_KEY, Acquisition
 from IR2QSMLib.io.masks import read_mask
 from IR2QSMLib.io.total_fields import read_total_field
 from IR2QSMLib.pipeline import plausibility
-from IR2QSMLib.pipeline.filtered_phase import coarse_to_fine, refuse_filtered, refuse_marked_as_filtered
+from IR2QSMLib.pipeline.filtered_phase import background_share, refuse_filtered, refuse_marked_as_filtered
 from IR2QSMLib.pipeline.inputs import drop_non_finite, volume_name, volume_on_grid
 from IR2QSMLib.pipeline.inspection import require_plausible
 from IR2QSMLib.pipeline.metadata import DEFAULT_METADATA, FieldMetadata
@@ -147,7 +147,7 @@ def preprocess_phase(
     spacing = times[0] if len(times) == 1 else sum(b - a for a, b in pairwise(times)) / (len(times) - 1)
     local = maps.local.to("cpu")
     require_plausible(local, "phase", None)
-    ratio = (coarse_to_fine if steps.accept_filtered else refuse_filtered)(maps.total, maps.local.mask)
+    share = (background_share if steps.accept_filtered else refuse_filtered)(maps.total, maps.local.mask)
     rss_magnitude = phase.rss_magnitude()
     noise = None if maps.total.noise is None else maps.total.noise.cpu()
     local = replace(local, magnitude=rss_magnitude, noise=noise, echo_spacing=spacing, b0=acquisition.b0)
@@ -173,8 +173,9 @@ def preprocess_phase(
         "b0_t": acquisition.b0,
         "sources": acquisition.sources,
         "mask_image": None if mask is None else mask.name,
-        "coarse_to_fine_field": ratio,
+        "background_share": share,
         "filtered_phase_accepted": steps.accept_filtered,
+        **_digest_of(acquisition),
         **conversion_notes,
         **maps.notes,
     }
