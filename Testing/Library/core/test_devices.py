@@ -107,7 +107,7 @@ def test_out_of_memory_errors_are_recognised() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)
-    for error in (MemoryError(), torch.OutOfMemoryError("x"), RuntimeError("CUDA error: Out of memory")):
+    for error in (MemoryError(), torch.cuda.OutOfMemoryError("x"), RuntimeError("CUDA error: Out of memory")):
         assert is_out_of_memory(error)
     for other in (RuntimeError("sizes differ"), ValueError("out of memory"), KeyboardInterrupt()):
         assert not is_out_of_memory(other)

@@ -53,7 +53,7 @@ def test_two_maps_of_one_file_name_are_refused(case_folder: Path, tmp_path: Path
     methods = ["ir2qsm,weights=a/b", "ir2qsm,weights=a-b"]
     with pytest.raises(ParameterInvalid, match=r"would have one file name, chi_ir2qsm-weights-a-b\.nii\.gz; compare"):
         comparison_table(case_folder, tmp_path / "out", methods)
-    assert not (tmp_path / "out").exists()
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 # -- measures ---------------------------------------------------------------------------------------------------------

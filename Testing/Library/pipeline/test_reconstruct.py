@@ -108,7 +108,7 @@ def memory_hungry_tkd(error: type[Exception], n_failures: int) -> Method:
     return invert
 
 
-@pytest.mark.parametrize("error", [OutOfMemory, torch.OutOfMemoryError])
+@pytest.mark.parametrize("error", [OutOfMemory, torch.cuda.OutOfMemoryError])
 def test_a_device_whose_memory_is_too_small_is_replaced_by_the_cpu(
     reconstruct_case: Reconstruct, error: type[Exception]
 ) -> None:
