@@ -14,7 +14,7 @@ DERIVATION = CodedConcept("121401", "DCM", "Derivation")
 REFERENCE_REGION = CodedConcept("C94970", "NCIt", "Reference Region")
 SIDES = {"left": codes.SCT.Left, "right": codes.SCT.Right}
 UNKNOWN_REGION = codes.SCT.Tissue
-"""Of a region whose name is in no list."""
+"""Code of a region whose name is in no list."""
 
 REGIONS: dict[str, Code] = {
     "caudate": codes.SCT.CaudateNucleus,

@@ -18,7 +18,7 @@ EQUIPMENT = {
     "software_versions": __version__,
     "device_serial_number": __version__,
 }
-"""Of the program, which is the equipment that made the objects."""
+"""The program as the equipment that made the objects."""
 MAX_TEXT = 1024
 """Characters of a short text (ST) of DICOM."""
 

@@ -24,16 +24,16 @@ class Region:
     """One label of a label map, and the values of the map in it."""
 
     number: int
-    """Of its segment, from 1."""
+    """Number of its segment, from 1."""
     label: int
     name: str
     code: Code
     side: Code | None
     """Left or right."""
     volume: float
-    """Of all its voxels [mm³]."""
+    """Volume of all its voxels [mm³]."""
     statistics: RegionStatistics
-    """Of its voxels where χ is valid [ppm]."""
+    """Statistics of its voxels where χ is valid [ppm]."""
 
 
 def read_names(labels: Path) -> dict[int, str]:

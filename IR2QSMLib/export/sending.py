@@ -30,7 +30,7 @@ MEANINGS = {
     0x0122: "it does not take this class of objects",
     0x0124: "this sender is not authorised",
 }
-"""Of the status of a C-STORE, by its first byte or as it is."""
+"""Meanings of the status of a C-STORE, by its first byte or as it is."""
 
 
 class ArchiveRefused(ParameterInvalid):

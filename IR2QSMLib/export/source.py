@@ -36,7 +36,7 @@ class Source:
     images: tuple[Dataset, ...]
     """Headers of the series that is referenced: a slice each, or one of a multi-frame file."""
     echo_times: tuple[float, ...]
-    """Of the scan [s]."""
+    """Echo times of the scan [s]."""
     highest_series: int
     """Number of the folder's last series."""
     checked: bool

@@ -20,11 +20,12 @@ from IR2QSMLib.report.viewer import viewer_script
 
 GOOD, LOOK, BAD, UNKNOWN = "good", "look", "bad", "unknown"
 LEVELS = (UNKNOWN, GOOD, LOOK, BAD)
-"""Of a light, from the least to the most trouble."""
+"""Levels of a light, from the least to the most trouble."""
 WORDS = {GOOD: "good", LOOK: "look", BAD: "trouble", UNKNOWN: "not known"}
 """What the page calls them."""
 MAX_VOXELS = 3_500_000
-"""Of a map on the page, in the mask's box; finer maps are averaged over blocks, so that a page has 15 MB at most."""
+"""Most voxels of a map on the page, in the mask's box; finer maps are averaged over blocks, so that a page has at most
+15 MB."""
 
 
 class Light(NamedTuple):

@@ -39,7 +39,7 @@ class RunningServer:
         return Server(self.address, token)
 
     def options(self) -> list[str]:
-        """Of `ir2qsm reconstruct`."""
+        """Options of `ir2qsm reconstruct`."""
         return ["--server", self.address, "--token-file", str(self.token_file)]
 
     def head(self, length: object, *, token: str = TOKEN, version: str = __version__, target: str = "/runs") -> bytes:

@@ -70,7 +70,7 @@ class SourceFiles:
     """A DICOM folder, and a map on its grid with everything that may go with it."""
 
     folder: Path
-    """Of DICOM."""
+    """Folder of DICOM files."""
     grid: Grid
     chi: Tensor
     labels: Tensor

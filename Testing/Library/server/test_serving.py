@@ -19,7 +19,7 @@ from IR2QSMLib.server.tokens import is_token, make_token_file, read_token
 
 ROOT = Path(__file__).resolve().parents[3]
 CERTIFICATE = Path(__file__).with_name("certificate.pem")
-"""Of 127.0.0.1, signed by itself, with its key."""
+"""Certificate of 127.0.0.1, signed by itself, with its key."""
 Refused = Callable[..., str]
 
 
