@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import qt
+import slicer
 from slicer.i18n import tr as _
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def remember(work: Work, seconds_to_start: float, seconds: float) -> None:
     runs = _runs()
     latest = [[work.n_voxels, round(seconds_to_start, 2), round(seconds, 2)], *runs.get(work.kind, [])]
     runs[work.kind] = latest[:N_KEPT]
-    qt.QSettings().setValue(KEY, json.dumps(runs))
+    slicer.app.userSettings().setValue(KEY, json.dumps(runs))
 
 
 def estimate(works: Sequence[Work]) -> tuple[float, float]:
@@ -78,7 +78,7 @@ def sentence(works: Sequence[Work]) -> str:
 
 def _runs() -> dict[str, list[list[float]]]:
     try:
-        runs: dict[str, list[list[float]]] = json.loads(str(qt.QSettings().value(KEY, "{}")))
+        runs: dict[str, list[list[float]]] = json.loads(str(slicer.app.userSettings().value(KEY, "{}")))
         valid = all(len(one) == 3 and all(x >= 0 for x in one) and one[0] > 0 for of in runs.values() for one in of)
     except (ValueError, TypeError, AttributeError):  # written by another version, or by hand
         return {}

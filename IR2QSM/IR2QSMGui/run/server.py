@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 
-import qt
+import slicer
 from slicer.i18n import tr as _
 
 DEVICE = "server"
@@ -47,12 +47,12 @@ class Server:
 
 def saved() -> Server:
     """The computer that the settings name."""
-    settings = qt.QSettings()
+    settings = slicer.app.userSettings()
     return Server(**{name: str(settings.value(f"{KEY}/{name}", "") or "") for name in asdict(Server())})
 
 
 def save(server: Server) -> None:
     """Keep it in the settings."""
-    settings = qt.QSettings()
+    settings = slicer.app.userSettings()
     for name, value in asdict(server).items():
         settings.setValue(f"{KEY}/{name}", value)

@@ -9,7 +9,7 @@ import ctk
 import qmrml
 import slicer
 import vtk
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QSettings, Signal
 from PySide6.QtWidgets import QApplication, QMainWindow
 
 LOGICS = {"colors": "ColorLogic", "volumes": "VolumesLogic", "segmentations": "SegmentationsModuleLogic"}
@@ -100,6 +100,7 @@ class Application(QApplication):
         self.slots, self._window, self._home = [], QMainWindow(), str(folder)
         self._window.setObjectName("qSlicerMainWindow")
         add, remove = lambda signal, slot: self.slots.append(slot), lambda signal, slot: self.slots.remove(slot)
+        self.userSettings = QSettings
         self.moduleManager, self.testingEnabled = lambda: SimpleNamespace(connect=add, disconnect=remove), lambda: False
 
     def reset(self, scene):
