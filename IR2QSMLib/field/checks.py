@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from IR2QSMLib.core.volumes import LocalField, Phase
 from IR2QSMLib.field.echoes import MAX_RESIDUAL, EchoCombination
 from IR2QSMLib.field.mask import pairs_inside
+from IR2QSMLib.physics.harmonics import harmonic_share
 
 MIN_SNR = 10.0
 """Median magnitude of the first echo over the signal's noise below which a warning is due."""
@@ -145,17 +145,4 @@ def residual_background(local: LocalField) -> float:
     local : LocalField
         In ppm.
     """
-    index = local.mask.nonzero().cpu()  # in double precision, which not every device knows
-    if len(index) < 9:
-        return 0.0
-    position = index.double() * torch.tensor(local.grid.voxel_size, dtype=torch.float64)
-    x, y, z = ((position - position.mean(0)) / position.std().clamp_min(1e-12)).T
-    basis = torch.stack([torch.ones_like(x), x, y, z, x * y, y * z, z * x, x**2 - y**2, 2 * z**2 - x**2 - y**2], 1)
-    values = local.values[local.mask].cpu().double()
-    values = values - values.mean()
-    total = float(values.square().sum())
-    if total == 0.0:
-        return 0.0
-    gram = basis.T @ basis + 1e-9 * len(x) * torch.eye(9, dtype=torch.float64)
-    explained = basis @ torch.linalg.solve(gram, basis.T @ values)
-    return min(1.0, float(explained.square().sum()) / total)
+    return harmonic_share(local.values, local.mask, local.grid, 2)

@@ -27,8 +27,7 @@ from IR2QSMLib.field.vsharp import VSharp
 from IR2QSMLib.io.acquisition import DIGEST_KEY, Acquisition
 from IR2QSMLib.io.masks import read_mask
 from IR2QSMLib.io.total_fields import read_total_field
-from IR2QSMLib.pipeline import plausibility
-from IR2QSMLib.pipeline.filtered_phase import background_share, refuse_filtered, refuse_marked_as_filtered
+from IR2QSMLib.pipeline import filtered_phase, plausibility
 from IR2QSMLib.pipeline.inputs import drop_non_finite, volume_name, volume_on_grid
 from IR2QSMLib.pipeline.inspection import require_plausible
 from IR2QSMLib.pipeline.metadata import DEFAULT_METADATA, FieldMetadata
@@ -133,7 +132,7 @@ def preprocess_phase(
     with errors_naming("mask"):
         mask_values = None if mask is None else read_mask(mask, acquisition.grid, name, mask_labels, mask_threshold)
     if not steps.accept_filtered:
-        refuse_marked_as_filtered(acquisition)
+        filtered_phase.refuse_marked_as_filtered(acquisition)
     phase, conversion_notes, warnings = steps.conversion(acquisition, mask_values)
     removal = steps.removal(phase.n_echoes)
     maps, memory_warnings = _on_device_or_cpu(
@@ -147,7 +146,8 @@ def preprocess_phase(
     spacing = times[0] if len(times) == 1 else sum(b - a for a, b in pairwise(times)) / (len(times) - 1)
     local = maps.local.to("cpu")
     require_plausible(local, "phase", None)
-    share = (background_share if steps.accept_filtered else refuse_filtered)(maps.total, maps.local.mask)
+    judge = filtered_phase.background_share if steps.accept_filtered else filtered_phase.refuse_filtered
+    share = judge(maps.total, maps.local.mask)
     rss_magnitude = phase.rss_magnitude()
     noise = None if maps.total.noise is None else maps.total.noise.cpu()
     local = replace(local, magnitude=rss_magnitude, noise=noise, echo_spacing=spacing, b0=acquisition.b0)
@@ -160,7 +160,7 @@ def preprocess_phase(
     }
     if noise is not None:
         intermediates["noise"] = noise
-    warnings += maps.warnings
+    warnings += [*maps.warnings, *filtered_phase.warn_of_little_background(maps.total, share)]
     if mask is None:  # it may hold fat and skin, of which the sign cannot be judged
         warnings.append("The mask was made from the magnitude; a brain mask of your own is better.")
     else:
