@@ -26,6 +26,7 @@ from IR2QSMLib.inversion.learned.load import bundled, load
 from IR2QSMLib.inversion.medi import Medi
 from IR2QSMLib.io.images import read_volume, read_volume_on
 from IR2QSMLib.io.masks import read_mask
+from IR2QSMLib.io.sidecars import number
 from IR2QSMLib.physics.cone import cone_agreement, cone_index
 from IR2QSMLib.pipeline.reconstruct import reconstruct
 from IR2QSMLib.report.table import markdown_table
@@ -84,10 +85,9 @@ class MeasuredCase:
         if not bool(reference[mask].isfinite().all()):
             raise FieldInvalid(f"{REFERENCE} of '{folder.name}' is not finite in {MASK}; leave such voxels out of it.")
         medi_inputs: dict[str, Any] = {}
-        times = parameters.get("TE")
-        if (folder / MAGNITUDE).is_file() and isinstance(parameters.get("B0"), int | float) and times:
-            spacing = times[1] - times[0] if len(times) > 1 else times[0]
-            medi_inputs = {"magnitude": folder / MAGNITUDE, "b0": float(parameters["B0"]), "echo_time": float(spacing)}
+        b0, spacing = number(parameters.get("B0")), _echo_spacing(parameters.get("TE"))
+        if (folder / MAGNITUDE).is_file() and b0 is not None and b0 > 0.0 and spacing is not None:
+            medi_inputs = {"magnitude": folder / MAGNITUDE, "b0": b0, "echo_time": spacing}
         x, y, z = grid.b0_direction
         return cls(folder, grid, mask, score_mask, torch.where(mask, reference, 0.0), (x, y, z), medi_inputs)
 
@@ -180,12 +180,22 @@ def _is_default(method: BenchmarkMethod) -> bool:
 def _parameters(path: Path) -> dict[str, Any]:
     try:
         parameters = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise FileUnreadable(f"{path.name} of '{path.parent.name}' is not JSON that can be read; mend it.") from error
     direction = parameters.get("B0_dir") if isinstance(parameters, dict) else None
-    numbers = isinstance(direction, list) and all(isinstance(x, int | float) for x in direction)
-    if not numbers or len(direction or ()) != 3:
+    numbers = [number(x) for x in direction] if isinstance(direction, list) else []
+    if len(numbers) != 3 or not all(x is not None and math.isfinite(x) for x in numbers):
         raise FileUnreadable(
             f"{path.name} of '{path.parent.name}' has no B0_dir; expected the direction of B0 as three numbers."
         )
     return dict(parameters)
+
+
+def _echo_spacing(times: Any) -> float | None:
+    """The spacing [s] of the first two of a JSON's echo times, or the one there is; None where it is not positive."""
+    first_two = [number(te) for te in times[:2]] if isinstance(times, list) else []
+    known = [te for te in first_two if te is not None]
+    if not known or len(known) < len(first_two):
+        return None
+    spacing = known[-1] - known[0] if len(known) > 1 else known[0]
+    return spacing if 0.0 < spacing < math.inf else None

@@ -17,7 +17,7 @@ from pydicom.errors import InvalidDicomError
 from IR2QSMLib.core.errors import FileUnreadable
 from IR2QSMLib.core.units import field_unit
 from IR2QSMLib.io.acquisition import KINDS
-from IR2QSMLib.io.dicom_files import read_dataset
+from IR2QSMLib.io.dicom_files import DAMAGE, read_dataset
 from IR2QSMLib.io.image_kind import FIELD, kind_from_image_type, words_of
 from IR2QSMLib.io.mosaic import mosaic_of
 
@@ -109,7 +109,7 @@ def read_slices(folder: Path) -> tuple[list[DicomSlice], int]:
             slices += _slices_of(header, path)
         except FileUnreadable as error:  # a mosaic that cannot be cut may lie beside the scan
             refused.append(error)
-        except (AttributeError, IndexError, TypeError, ValueError) as error:
+        except DAMAGE as error:
             raise FileUnreadable(
                 f"{path.name} lacks the place of its slices, or holds it in a form that DICOM does not know "
                 f"({type(error).__name__}); export the scan again, or leave the file out."
@@ -123,7 +123,7 @@ def kinds_up_to_phase(folder: Path) -> set[str | None]:
     """The kinds of the MR images in a folder, up to the first that is a phase or a part of it."""
     kinds: set[str | None] = set()
     for path, header in _headers_in(folder):
-        with suppress(AttributeError, FileUnreadable, IndexError, TypeError, ValueError):
+        with suppress(FileUnreadable, *DAMAGE):
             kinds |= set() if header is None else {s.kind for s in _slices_of(header, path)}
         if kinds & {"phase", "real", "imaginary"}:
             break
@@ -135,9 +135,10 @@ def _headers_in(folder: Path) -> Iterator[tuple[Path, Dataset | None]]:
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name.upper() != "DICOMDIR"):
         try:
             header = read_dataset(path, stop_before_pixels=True)
-        except (InvalidDicomError, OSError, EOFError, ValueError):
-            header = None
-        yield path, header if header is not None and header.get("Modality") == "MR" and header.get("Rows") else None
+            is_image = header.get("Modality") == "MR" and header.get("Rows")
+        except (InvalidDicomError, *DAMAGE):
+            is_image = False
+        yield path, header if is_image else None
 
 
 def _slices_of(header: Dataset, path: Path) -> list[DicomSlice]:

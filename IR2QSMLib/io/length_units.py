@@ -31,7 +31,7 @@ MILLIMETRES = {
 """Length of each unit [mm], by the names that writers use, in the singular and in lower case; µ is a character of its
 own or μ."""
 SMALLEST_EDGE, LARGEST_EDGE = 1e-3, 100.0
-"""Edges [mm] of voxels beyond which an unusual unit is not believed: a micron, and half a head."""
+"""Edges [mm] of voxels beyond which a header is not believed: a micron, and half a head."""
 
 
 def convert_to_millimetres(image: sitk.Image, path: Path) -> sitk.Image:
@@ -52,18 +52,21 @@ def convert_to_millimetres(image: sitk.Image, path: Path) -> sitk.Image:
     if factor != 1.0:
         image.SetSpacing([factor * v for v in image.GetSpacing()])
         image.SetOrigin([factor * v for v in image.GetOrigin()])
-        require_believable(path.name, units[0], image.GetSpacing()[:3])
+    require_believable(path.name, units[0] if units else "mm", image.GetSpacing()[:3])
     return image
 
 
 def require_believable(name: str, unit: str, voxel_size_mm: tuple[float, ...]) -> None:
-    """Raise GridInvalid when a unit other than mm makes voxels that no scanner has."""
+    """Raise GridInvalid for voxels that no scanner has."""
     if all(SMALLEST_EDGE <= edge <= LARGEST_EDGE for edge in voxel_size_mm):
         return
-    edges = " × ".join(f"{edge:.3g}" for edge in voxel_size_mm)
+    edges = f"{name} has voxels of {' × '.join(f'{edge:.3g}' for edge in voxel_size_mm)} mm"
+    if unit == "mm":
+        raise GridInvalid(
+            f"{edges}; expected {SMALLEST_EDGE:g} to {LARGEST_EDGE:g} mm: correct the voxel size in its header."
+        )
     raise GridInvalid(
-        f"{name} has voxels of {edges} mm by the unit of length in its header ({unit}); if they are meant in mm, set "
-        "the unit to mm."
+        f"{edges} by the unit of length in its header ({unit}); if they are meant in mm, set the unit to mm."
     )
 
 

@@ -35,7 +35,7 @@ def require_header(path: Path) -> None:
     entries: dict[str, str] = {}
     for line in filter(str.strip, head.splitlines()):
         key, separator, value = line.partition("=")
-        if not separator:
+        if not separator or not key.isprintable():
             raise _damaged(path, line)
         entries[key.strip()] = value
     n_axes = entries.get("NDims", "").strip()

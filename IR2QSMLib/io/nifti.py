@@ -21,6 +21,8 @@ from IR2QSMLib.io.nifti2 import FIRST_VOXEL, nifti1_header, open_unpacked
 
 UNITS_OF_LENGTH = {1: ("m", 1e3), 3: ("µm", 1e-3)}
 """Codes of xyzt_units: the unit and its millimetres; all others mean mm. ITK converts them, too."""
+DAMAGE = (EOFError, KeyError, OSError, ValueError, zlib.error, nibabel.spatialimages.HeaderDataError, WrapStructError)
+"""What nibabel raises of damaged headers."""
 ROUNDING_ERROR = 1e-6
 """Rounding error of 1 − b² − c² − d², b, c and d a header's quaternion in single precision: 1.2e-7, and what programs
 that wrote the header before have added to it."""
@@ -48,12 +50,16 @@ def read_stored_values(path: Path) -> np.ndarray:
         Unless all bytes that the header promises are in the file; ITK would fill up with zeros. Also when the voxels
         are said to begin inside the header; ITK would take some of it for voxels.
     """
+    damaged = FileUnreadable(f"{path.name} is truncated or damaged in its header; copy or export it again.")
     try:
         header = read_header(path)
-    except (EOFError, OSError, WrapStructError, zlib.error) as error:
-        raise FileUnreadable(f"{path.name} is truncated or damaged in its header; copy or export it again.") from error
-    n_voxels = math.prod(int(n) for n in header["dim"][1 : 1 + int(header["dim"][0])])
-    n_bytes = n_voxels * int(header["bitpix"]) // 8
+        dtype = header.get_data_dtype()
+    except DAMAGE as error:
+        raise damaged from error
+    sizes = [int(n) for n in header["dim"][1 : 1 + int(header["dim"][0])]]
+    if min(sizes) < 1 or dtype.itemsize * 8 != int(header["bitpix"]):
+        raise damaged
+    n_bytes = math.prod(sizes) * dtype.itemsize
     data_file, offset = path, float(header["vox_offset"])
     first = FIRST_VOXEL if header["magic"] == b"n+1" else 0
     if not first <= offset < 2**31:
@@ -75,7 +81,6 @@ def read_stored_values(path: Path) -> np.ndarray:
             f"{data_file.name} is truncated or damaged: the {start + n_bytes:,} bytes that its header promises cannot "
             "all be read; copy or export it again."
         )
-    dtype = header.get_data_dtype()
     if dtype.kind not in "fc":
         dtype = np.dtype(np.uint8)
     return np.frombuffer(content, dtype, n_bytes // dtype.itemsize, start)
@@ -87,7 +92,7 @@ def is_complex(path: Path) -> bool:
         return False
     try:
         return bool(read_header(path).get_data_dtype().kind == "c")
-    except (EOFError, OSError, ValueError, zlib.error, nibabel.spatialimages.HeaderDataError, WrapStructError):
+    except DAMAGE:
         return False
 
 

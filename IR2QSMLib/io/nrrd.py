@@ -11,6 +11,7 @@ from IR2QSMLib.core.errors import FileUnreadable, GridInvalid
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 VECTOR = rf"\(\s*{NUMBER}(?:\s*,\s*{NUMBER})*\s*\)"
 GEOMETRY = {
+    "sizes": r"\d+(?:\s+\d+)*",
     "space directions": rf"(?:(?:{VECTOR}|none)\s*)+",
     "space origin": VECTOR,
     "spacings": rf"(?:(?:{NUMBER}|nan)(?:\s+|$))+",

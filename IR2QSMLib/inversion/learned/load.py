@@ -82,7 +82,9 @@ def _load(path: Path, modified_ns: int, n_bytes: int) -> LoadedNetwork:
         stored = weights.header.get("calibration")
         if stored is not None and tuple(stored["features"]) == FEATURES:  # else that of another version
             calibration = Calibration.from_dict(stored)
-    except (AttributeError, KeyError, TypeError) as error:
+        with torch.device("meta"):  # sizes that the file does not have may be beyond any memory
+            strict_state_dict(weights, build(config).state_dict())
+    except (AttributeError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
         raise WeightsInvalid(
             f"The header of '{weights.name}' lacks or misnames a setting ({error}); import or train it again.",
             option="weights",

@@ -96,7 +96,9 @@ def test_short_or_missing_data_file_is_refused(tmp_path: Path, header: str, data
     [
         (".nrrd", b"(0,1,0)", b"(0,1{5,0)"),
         (".nrrd", b"(0,0,0)\n", b"(0,0)0,0)\n"),
+        (".nrrd", b"sizes: 9 10", b"sizes: 9 10e2"),
         (".mha", b"ElementSpacing = 1 1 1", b"ElementSpacing = 1 1.x 1"),
+        (".mha", b"Offset =", b"Offset\0="),
         (".mha", b"Offset = 0 0 0", b"Offset = 0 00"),
         (".mha", b"AnatomicalOrientation = ", b"AnatomicalOrientation "),
         (".mha", b"TransformMatrix = 1 0", b"TransformMatrix = 1 nan"),
@@ -142,6 +144,16 @@ def test_a_voxel_size_of_nifti_that_is_not_positive_is_refused(tmp_path: Path, s
     content[84:88] = struct.pack("<f", size)
     path.write_bytes(content)
     with pytest.raises(GridInvalid, match=r"no voxel size along y \(pixdim is .*\); set it in the header"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(("place", "number"), [(70, 4096), (72, -32736), (72, 16), (42, -9), (46, 0)])
+def test_a_nifti_header_of_unknown_types_or_sizes_is_refused(tmp_path: Path, place: int, number: int) -> None:
+    path = write(tmp_path / "a.nii", VALUES)
+    content = bytearray(path.read_bytes())
+    content[place : place + 2] = struct.pack("<h", number)
+    path.write_bytes(content[:-8])
+    with pytest.raises((FileUnreadable, GridInvalid), match=r"damaged"):
         read_image(path)
 
 
