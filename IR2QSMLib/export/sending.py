@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,15 @@ def _files(folder: Path) -> tuple[list[tuple[Path, str]], int]:
 
 
 def _connect(entity: AE, host: str, port: int, archive: str, called: str) -> Association:
+    """An association; raises ArchiveRefused."""
+    try:
+        socket.create_connection((host, port), SECONDS).close()  # which says why, where pynetdicom does not
+    except OSError as error:
+        reason = error.strerror or "no answer"
+        raise ArchiveRefused(
+            f"The archive at {archive} cannot be reached ({reason}); check host and port, and that it runs.",
+            option="archive",
+        ) from error
     association = entity.associate(host, port, ae_title=called)
     if association.is_established:
         return association
@@ -143,7 +153,7 @@ def _connect(entity: AE, host: str, port: int, archive: str, called: str) -> Ass
             option="archive",
         )
     raise ArchiveRefused(
-        f"The archive at {archive} cannot be reached, or ended the connection; check host and port, and that it runs.",
+        f"What listens at {archive} ended the connection; check that the port is that of a DICOM archive.",
         option="archive",
     )
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 from pydicom.uid import generate_uid
-from pynetdicom import AE
 from torch import Tensor
 
 from IR2QSMLib.core.grid import Grid
@@ -128,6 +127,11 @@ def program(name: str) -> str:
     return path
 
 
+def _is_closed(port: int) -> bool:
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) != 0
+
+
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     """Orthanc on loopback, empty at first; it knows itself as ORTHANC and takes no other title."""
@@ -141,13 +145,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([command, str(folder / "configuration.json")], stdout=log, stderr=log)
     try:
-        entity = AE()
-        entity.add_requested_context("1.2.840.10008.1.1")
-        while True:
-            association = entity.associate("127.0.0.1", dicom, ae_title="ORTHANC")
-            if association.is_established:
-                association.release()
-                break
+        while any(_is_closed(port) for port in (dicom, http)):
             assert process.poll() is None, (folder / "log").read_text()
             time.sleep(0.1)
         yield Archive(f"127.0.0.1:{dicom}", f"http://127.0.0.1:{http}")
