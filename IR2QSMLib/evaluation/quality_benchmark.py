@@ -12,7 +12,7 @@ from IR2QSMLib.report.map_page import BAD, LOOK
 from IR2QSMLib.report.table import markdown_table
 from IR2QSMLib.simulation.seeds import FIT, REPORT
 
-FIT_SEEDS, REPORT_SEEDS = tuple(FIT[:5]), tuple(REPORT[2:8])
+FIT_SEEDS, REPORT_SEEDS = tuple(FIT[:5]), tuple(REPORT[2:7])
 """Heads on which the limits were fitted, and others."""
 TARGETS = {
     "noise": ("noise × 8",),
