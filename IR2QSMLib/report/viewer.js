@@ -30,8 +30,8 @@ async function startViewer() {
   element("viewer").hidden = false;
   const nv = new niivue.Niivue({
     logLevel: "error", isRadiologicalConvention: true, isOrientCube: true, isColorbar: true, isAntiAlias: false,
-    isNearestInterpolation: true, dragAndDropEnabled: false, crosshairColor: [0.9, 0.6, 0.2, 0.7], crosshairWidth: 0.6, show3Dcrosshair: true,
-    multiplanarShowRender: niivue.SHOW_RENDER.ALWAYS, isResizeCanvas: true,
+    isNearestInterpolation: true, dragAndDropEnabled: false, multiplanarShowRender: niivue.SHOW_RENDER.ALWAYS,
+    crosshairColor: [0.9, 0.6, 0.2, 0.7], crosshairWidth: 0.6, show3Dcrosshair: true,
   });
   const sliders = Object.entries(planes).map(([name, {through}]) => [element(name), through]);
   // NiiVue counts voxels to the right, the front and the head, the page to the left, the back and the head.
@@ -44,6 +44,10 @@ async function startViewer() {
       slider.nextElementSibling.value = slider.value;
     }
     if (voxel.every((n, axis) => n >= 0 && n < data.shape[axis])) showValues(voxelIndex(voxel));
+  };
+  nv.onIntensityChange = volume => {  // dragged with the right button
+    windows[shown] = [volume.cal_min, volume.cal_max];
+    showWindow();
   };
   await nv.attachToCanvas(element("viewer").querySelector("canvas"));
   const volumes = await Promise.all(data.maps.map(({name}, map) =>

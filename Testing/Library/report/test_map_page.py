@@ -51,6 +51,8 @@ const wait = setInterval(() => {
     const at = {clientX: box.left + 0.2 * box.width, clientY: box.top + 0.2 * box.height, bubbles: true, deltaY: 100};
     canvas.dispatchEvent(new MouseEvent("mousemove", at));
     canvas.dispatchEvent(new WheelEvent("wheel", at));
+    viewer.nv.onIntensityChange({cal_min: 0.25, cal_max: 0.75});
+    out.dragged = [+$("low").value, +$("high").value];
     out.scrolled = slices().map((n, axis) => n - before[axis]);
   }
   out.shown = viewer?.nv.volumes.map(volume => volume.name);
@@ -78,7 +80,7 @@ def test_the_viewer_follows_the_controls_and_the_wheel_without_an_error(tmp_path
     assert len({shown[name] for name in ("first", "lower", "wide", "mask")}) == 4
     assert shown["wide"] > shown["lower"]  # what was grey is bright in a window that begins lower
     assert shown["window"] == [0, 1] and shown["shown"] == ["mask.nii"]
-    assert sum(map(abs, shown["scrolled"])) >= 1
+    assert sum(map(abs, shown["scrolled"])) >= 1 and shown["dragged"] == [0.25, 0.75]
     assert re.fullmatch(r"χ -?\d\.\d{3}   mask 1\.000   local field -?\d\.\d{3}", shown["values"])
 
 
