@@ -20,10 +20,11 @@ N_KEPT = 5
 """Runs of each kind that are kept, the latest."""
 START_RANGE = (3.0, 20.0)
 """Seconds until a worker begins: Python and torch are loaded."""
-RANGES = {"tkd": (0.1, 5.0), "tikhonov": (0.1, 10.0), "tv": (2.0, 120.0), "ilsqr": (2.0, 120.0), "medi": (4.0, 240.0)}
-"""Seconds for a million voxels, from a fast graphics card to one slow core, of methods without a network."""
-NETWORK_RANGE, UNCERTAINTY_RANGE, ECHO_RANGE = (0.5, 120.0), (0.5, 120.0), (2.0, 30.0)
-"""The same of a network, of its uncertainty, and of each echo of a phase."""
+RANGES = {"tkd": (0.01, 1.0), "tikhonov": (0.02, 2.0), "tv": (0.5, 40.0), "ilsqr": (0.5, 60.0), "medi": (1.0, 150.0)}
+"""Seconds for a million voxels of methods without a network. One thread of an AMD EPYC was timed on 3.6 million
+(docs/benchmark.md and its history): a tenth of that, for graphics cards, to some five times, for slow or busy ones."""
+NETWORK_RANGE, UNCERTAINTY_RANGE, ECHO_RANGE = (0.4, 20.0), (0.4, 20.0), (0.1, 5.0)
+"""The same of a network, of its uncertainty, and of each echo of a phase (docs/phase.md)."""
 
 
 @dataclass(frozen=True)

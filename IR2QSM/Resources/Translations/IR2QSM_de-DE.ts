@@ -855,6 +855,14 @@
         <translation>Wie in der Karte</translation>
     </message>
     <message>
+        <source>Tick a map under Compare.</source>
+        <translation>Kreuzen Sie unter „Vergleichen“ eine Karte an.</translation>
+    </message>
+    <message>
+        <source>&apos;{name}&apos; has no segments; draw one in the Segment Editor.</source>
+        <translation>&apos;{name}&apos; hat keine Segmente; zeichnen Sie eines im Segment Editor.</translation>
+    </message>
+    <message>
         <source>Copied; paste it into a spreadsheet.</source>
         <translation>Kopiert; fügen Sie es in eine Tabellenkalkulation ein.</translation>
     </message>

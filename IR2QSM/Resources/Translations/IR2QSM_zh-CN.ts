@@ -855,6 +855,14 @@
         <translation>与图相同</translation>
     </message>
     <message>
+        <source>Tick a map under Compare.</source>
+        <translation>请在“比较”中勾选一幅图。</translation>
+    </message>
+    <message>
+        <source>&apos;{name}&apos; has no segments; draw one in the Segment Editor.</source>
+        <translation>&apos;{name}&apos; 没有分割区；请在 Segment Editor 中绘制。</translation>
+    </message>
+    <message>
         <source>Copied; paste it into a spreadsheet.</source>
         <translation>已复制；可粘贴到电子表格。</translation>
     </message>
