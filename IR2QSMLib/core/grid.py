@@ -10,11 +10,10 @@ from itertools import product
 import numpy as np
 
 from IR2QSMLib.core.errors import GridInvalid, GridMismatch, ParameterInvalid
+from IR2QSMLib.core.tolerances import COSINE_TOLERANCE
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 AXES = "xyz"
-MAX_COSINE_ERROR = 1e-3
-"""Largest deviation of direction cosines from orthonormal ones, |DᵀD − 1|: about 0.06° between two axes."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Grid:
         if not all(math.isfinite(v) for v in self.origin):
             raise GridInvalid(f"The origin is {self.origin} mm; expected three finite numbers.")
         d = self.matrix
-        if not np.all(np.isfinite(d)) or np.abs(d.T @ d - np.eye(3)).max() > MAX_COSINE_ERROR:
+        if not np.all(np.isfinite(d)) or np.abs(d.T @ d - np.eye(3)).max() > COSINE_TOLERANCE:
             raise GridInvalid(
                 "The image's axes are not at right angles (a sheared or degenerate sform); resample it to an "
                 "orthogonal grid first."

@@ -16,8 +16,6 @@ B0_RANGE = (0.01, 25.0)
 """Lowest and highest field strength of scanners [T]."""
 TE_RANGE = (2e-5, 0.25)
 """Shortest and longest echo time [s], ultrashort ones included."""
-ECHO_TIME_TOLERANCE = 1e-5
-"""Echo times [s] that differ by no more are the same."""
 
 _UNIT_SYNONYMS = {
     "hertz": "hz",

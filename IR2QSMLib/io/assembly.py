@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from IR2QSMLib.core.errors import FieldInvalid, ParameterInvalid
-from IR2QSMLib.core.units import B0_RANGE, ECHO_TIME_TOLERANCE, GYROMAGNETIC_RATIO, TE_RANGE
+from IR2QSMLib.core.tolerances import ECHO_TIME_TOLERANCE
+from IR2QSMLib.core.units import B0_RANGE, GYROMAGNETIC_RATIO, TE_RANGE
 from IR2QSMLib.io.acquisition import KINDS, Acquisition, Echo
 from IR2QSMLib.io.phase_difference import SOURCE, resolve_phase_difference
 

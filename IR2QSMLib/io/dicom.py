@@ -11,6 +11,7 @@ import numpy as np
 
 from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, GridInvalid, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
+from IR2QSMLib.core.tolerances import COSINE_TOLERANCE, POSITION_DIGITS
 from IR2QSMLib.io.acquisition import Echo
 from IR2QSMLib.io.dicom_groups import (
     Volume,
@@ -38,7 +39,10 @@ from IR2QSMLib.io.image_kind import FIELD, names_filtered_phase, names_phase_dif
 from IR2QSMLib.io.images import require_size
 
 MAX_GAP_DIFFERENCE = 0.05
-"""Relative excess of a distance between slices, over the median distance, above which a slice is missing."""
+"""Relative excess of a distance between slices, over the median distance, above which a slice is missing; and
+below it."""
+MAX_SHIFT = 0.2
+"""Share of a voxel by which a slice may lie beside the line through the first, besides rounded cosines."""
 
 
 def dicom_echoes(
@@ -186,8 +190,8 @@ def grid_of_slices(slices: Volume) -> Grid:
     first, positions = slices[0], positions_of(slices)
     gaps = np.diff(positions)
     step = float(np.median(gaps)) if len(gaps) else first.thickness
-    if len(gaps) and gaps.min() < 1e-3:
-        n_places = len(np.unique(np.round(positions, 2)))
+    if len(gaps) and gaps.min() < 0.1**POSITION_DIGITS / 2:
+        n_places = len(np.unique(np.round(positions, POSITION_DIGITS)))
         raise GridInvalid(f"{name_of(slices)} has {len(slices)} slices in {n_places} places; export the scan again.")
     wide = np.flatnonzero(gaps > (1.0 + MAX_GAP_DIFFERENCE) * step)
     if len(wide):
@@ -197,6 +201,7 @@ def grid_of_slices(slices: Volume) -> Grid:
             f"{name_of(slices)} ({first.kind}) lacks {n} slice{'s' if n > 1 else ''} (at {place:.1f} mm along the "
             "stack); export the whole scan again."
         )
+    _require_stack(slices, gaps, step)
     rows, columns = first.size
     direction = np.column_stack([first.orientation[:3], first.orientation[3:], normal_of(first)])
     return Grid(
@@ -205,3 +210,21 @@ def grid_of_slices(slices: Volume) -> Grid:
         tuple(direction.ravel().tolist()),
         first.position,
     )
+
+
+def _require_stack(slices: Volume, gaps: np.ndarray, step: float) -> None:
+    """Raise GridInvalid when sorted slices are closer than the others, or lie beside the line through the first."""
+    first = slices[0]
+    if len(gaps) and gaps.min() < (1.0 - MAX_GAP_DIFFERENCE) * step:
+        raise GridInvalid(
+            f"{name_of(slices)} ({first.kind}) has slices {gaps.min():.2f} mm apart where most are {step:.2f} mm "
+            "apart; export the scan again."
+        )
+    normal = normal_of(first)
+    places = np.array([s.position for s in slices]) - np.asarray(first.position)
+    beside = float(np.abs(places - np.outer(places @ normal, normal)).max())
+    if beside > MAX_SHIFT * min(first.spacing) + 2.0 * COSINE_TOLERANCE * float(np.abs(places).max()):
+        raise GridInvalid(
+            f"{name_of(slices)} ({first.kind}) has slices that lie up to {beside:.1f} mm beside the first, in no "
+            "straight stack; export the scan again, or resample it to one grid."
+        )

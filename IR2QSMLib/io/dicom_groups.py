@@ -9,13 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from IR2QSMLib.core.units import ECHO_TIME_TOLERANCE
+from IR2QSMLib.core.tolerances import COSINE_TOLERANCE, ECHO_TIME_TOLERANCE, SPACING_TOLERANCE
 from IR2QSMLib.io.dicom_slices import DicomSlice
-
-COSINE_TOLERANCE = 1e-3
-"""Direction cosines that differ by no more are the same: headers round them."""
-SPACING_TOLERANCE = 1e-3
-"""Relative difference up to which voxel sizes are the same."""
 
 Volume = list[DicomSlice]
 """The slices of one echo and kind of image."""

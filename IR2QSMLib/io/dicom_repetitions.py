@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from IR2QSMLib.core.tolerances import POSITION_DIGITS
 from IR2QSMLib.io.dicom_groups import grid_key, normal_of
 from IR2QSMLib.io.dicom_slices import DicomSlice
 
@@ -45,7 +46,7 @@ def _numbered(group: list[DicomSlice]) -> list[DicomSlice]:
     places: dict[float, list[DicomSlice]] = defaultdict(list)
     normal = normal_of(group[0])
     for s in group:
-        places[round(float(normal @ np.asarray(s.position)), 2)].append(s)
+        places[round(float(normal @ np.asarray(s.position)), POSITION_DIGITS)].append(s)
     if all(len(same) == 1 for same in places.values()):
         return [replace(s, coil="") for s in group]
     coils = {s.coil for s in group}

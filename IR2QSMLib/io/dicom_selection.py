@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from IR2QSMLib.core.errors import GridInvalid, ParameterInvalid
+from IR2QSMLib.core.tolerances import POSITION_DIGITS
 from IR2QSMLib.io.dicom_groups import Volume, describe, grid_key, name_of, positions_of
 from IR2QSMLib.io.image_kind import PROCESSED_TYPES, words_of
 
@@ -129,8 +130,8 @@ def require_equal_counts(volumes: list[Volume]) -> None:
     longest = max(volumes, key=len)
     for v in volumes:
         if len(v) < len(longest):
-            present = {round(p, 2) for p in positions_of(v)}
-            missing = [p for p in positions_of(longest) if round(p, 2) not in present]
+            present = {round(p, POSITION_DIGITS) for p in positions_of(v)}
+            missing = [p for p in positions_of(longest) if round(p, POSITION_DIGITS) not in present]
             places = f" (none at {', '.join(f'{p:.1f}' for p in missing[:3])} mm)" if missing else ""
             raise GridInvalid(
                 f"{name_of(v)} ({v[0].kind}) has {len(v)} slices where {name_of(longest)} ({longest[0].kind}) has "

@@ -11,6 +11,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from IR2QSMLib.core.errors import FileUnreadable
+from IR2QSMLib.core.tolerances import COSINE_TOLERANCE
 
 N_SLICES_TAG = (0x0019, 0x100A)
 """Siemens' private number of slices in a mosaic."""
@@ -48,7 +49,7 @@ def mosaic_of(header: Dataset, position: Sequence[float], cosines: Sequence[floa
     """
     n_slices, normal = _private_entries(header)
     gap = float(header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 0.0)
-    if not n_slices or normal is None or abs(np.linalg.norm(normal) - 1.0) > 1e-3 or gap <= 0.0:
+    if not n_slices or normal is None or abs(np.linalg.norm(normal) - 1.0) > COSINE_TOLERANCE or gap <= 0.0:
         raise FileUnreadable(
             f"{name} is a mosaic: all slices lie in one image, and Siemens' private header, which says how many they "
             "are and in which direction they follow each other, is missing. Export the scan as single slices "

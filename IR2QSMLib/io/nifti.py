@@ -15,7 +15,8 @@ from nibabel.quaternions import mat2quat, quat2mat
 from nibabel.wrapstruct import WrapStructError
 
 from IR2QSMLib.core.errors import FileUnreadable, GridInvalid
-from IR2QSMLib.core.grid import AXES, MAX_COSINE_ERROR
+from IR2QSMLib.core.grid import AXES
+from IR2QSMLib.core.tolerances import COSINE_TOLERANCE, SPACING_TOLERANCE
 from IR2QSMLib.io.length_units import require_believable
 from IR2QSMLib.io.nifti2 import FIRST_VOXEL, nifti1_header, open_unpacked
 
@@ -161,10 +162,10 @@ def require_geometry(path: Path, reader: sitk.ImageFileReader) -> None:
     if not np.all(np.isfinite(voxel_size)) or not np.all(voxel_size > 0):
         raise sheared(name)
     cosines = sform[:3, :3] / voxel_size
-    if np.abs(cosines.T @ cosines - np.eye(3)).max() > MAX_COSINE_ERROR:
+    if np.abs(cosines.T @ cosines - np.eye(3)).max() > COSINE_TOLERANCE:
         raise sheared(name)
     for axis, by_sform, by_pixdim in zip(AXES, voxel_size, reader.GetSpacing(), strict=False):
-        if abs(by_sform - by_pixdim) > 1e-3 * by_pixdim:
+        if abs(by_sform - by_pixdim) > SPACING_TOLERANCE * by_pixdim:
             raise GridInvalid(
                 f"{name} has voxels of {by_sform:g} mm along {axis} by its sform and {by_pixdim:g} mm by its pixdim; "
                 "correct its header first."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from IR2QSMLib.core.errors import ParameterInvalid
-from IR2QSMLib.core.units import ECHO_TIME_TOLERANCE
+from IR2QSMLib.core.tolerances import ECHO_TIME_TOLERANCE
 from IR2QSMLib.io.acquisition import Echo
 from IR2QSMLib.io.image_kind import names_phase_of_one_echo
 

@@ -65,8 +65,9 @@ def assemble_scan(
             "--volume was given, and the scan has one volume of every echo; leave it out.", option="volume"
         )
     if n_volumes > 1 and chosen is None:
+        name = next(e.name for e in echoes if e.volume)
         raise ParameterInvalid(
-            f"{next(e.name for e in echoes if e.volume == n_volumes)} is one of a time series of {n_volumes} volumes; "
+            f"{name.rpartition(', volume')[0] or name} is a time series of {n_volumes} volumes; "
             f"choose one with --volume 1 to --volume {n_volumes}, or take their complex mean with --volume mean.",
             option="volume",
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from IR2QSMLib.core.errors import FieldInvalid, FileUnreadable, ParameterInvalid
-from IR2QSMLib.core.units import ECHO_TIME_TOLERANCE
+from IR2QSMLib.core.tolerances import ECHO_TIME_TOLERANCE
 from IR2QSMLib.io.image_kind import COMPLEX, KIND_BY_LAST_WORD, coil_of, kind_by_name, names_phase_difference
 from IR2QSMLib.io.sidecars import image_stem, number, read_sidecar
 

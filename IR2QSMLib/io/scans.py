@@ -60,7 +60,7 @@ def find_acquisition(
         echoes, notes = _parts_in_files(paths, real, imaginary, in_time), []
     elif not paths[0].is_dir() and _overruled_by_user(paths, magnitude):
         echoes = file_echoes(paths, "phase", believe_kind=True, in_time=in_time)
-        notes = ["Phase and magnitude are as they were given; the sidecars call both the same."]
+        notes = ["Phase and magnitude are as they were given; names or sidecars say otherwise."]
     else:
         echoes, notes = echoes_in(paths, series, real=real, imaginary=imaginary, in_time=in_time)
     if magnitude:

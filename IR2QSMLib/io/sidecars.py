@@ -72,7 +72,9 @@ def _folders_up_to_dataset(path: Path) -> list[Path]:
 
 
 def number(value: Any) -> float | None:
-    """A JSON number, or None for anything else."""
+    """A JSON number, also one in quotes, or None for anything else."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d{1,20}(\.\d*)?([eE][-+]?\d{1,3})?\s*", value):
+        return float(value)
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     try:

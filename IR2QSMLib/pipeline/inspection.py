@@ -19,7 +19,7 @@ from IR2QSMLib.io.image_kind import COMPLEX, FIELD, image_kind, names_total_fiel
 from IR2QSMLib.io.masks import read_labels
 from IR2QSMLib.io.parrec import is_parrec, parrec_echoes
 from IR2QSMLib.io.sidecars import read_sidecar
-from IR2QSMLib.io.total_fields import holds_total_field
+from IR2QSMLib.io.total_fields import holds_total_field, read_total_field
 
 PLAUSIBLE_PPM = (0.003, 0.5)
 """Where the 99th percentile of |local field| of a head can lie."""
@@ -125,6 +125,8 @@ def _inspect_scan(folder: Path, series: Sequence[int | str] | None) -> dict[str,
 
     images: list[dict[str, Any]] = []
     try:
+        if detect_input(folder) == "total-field":
+            return _inspect_total_field(folder, series)
         echoes, notes = echoes_in([folder], series)
         images = [e.table_row(e.echo_time, e.b0) for e in echoes]
         scan = assemble_scan(echoes, notes=notes)
@@ -144,6 +146,22 @@ def _inspect_scan(folder: Path, series: Sequence[int | str] | None) -> dict[str,
         **(_scaling(scan.values_of("phase"), problems) if "phase" in scan.kinds else {"scaling": None}),
         "images": scan.table(),
         "problems": problems,
+    }
+
+
+def _inspect_total_field(source: Path, series: Sequence[int | str] | None) -> dict[str, Any]:
+    """Of a folder or a PAR file that holds a field which the scanner computed, and no phase."""
+    field = read_total_field(source, series)
+    return {
+        "image": source.name,
+        "kind": "total field",
+        "unit": field_unit(str(field.header.get("Units") or "")),
+        "range": [float(field.values.nan_to_num().min()), float(field.values.nan_to_num().max())],
+        "shape": list(field.grid.shape),
+        "voxel_size_mm": list(field.grid.voxel_size),
+        "b0_direction": list(field.grid.b0_direction),
+        "b0_t": field.header.get("MagneticFieldStrength"),
+        "problems": [],
     }
 
 

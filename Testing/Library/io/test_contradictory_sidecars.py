@@ -59,7 +59,7 @@ def test_files_are_what_the_user_gives_them_for(case: str, tmp_path: Path) -> No
     scan = find_acquisition(phases, magnitudes)
     assert np.allclose(scan.values_of("phase"), PHASE) and np.allclose(scan.values_of("magnitude"), MAGNITUDE)
     if case not in CASES:
-        assert any("as they were given; the sidecars call both the same" in note for note in scan.notes)
+        assert any("as they were given; names or sidecars say otherwise" in note for note in scan.notes)
 
 
 @pytest.mark.parametrize("names", [("a_{}.nii", "b_{}.nii"), ("a_{}_ph.nii", "a_{}.nii")])

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
+from IR2QSMLib.core.units import hz_per_ppm
 from IR2QSMLib.io.images import read_volume
-from Testing.Library.pipeline.scan_files import TIMES, VOXEL, Run, ScanFiles, agreement, differ
+from Testing.Library.pipeline.scan_files import SHAPE, TIMES, VOXEL, Run, ScanFiles, agreement, differ
+from Testing.Library.scanners import Scanner
 
 
 def test_intermediates_are_written_on_request(
@@ -172,3 +178,45 @@ def test_inspect_describes_a_scan(ir2qsm: Run, scan: ScanFiles, tmp_path: Path) 
     (tmp_path / "empty").mkdir()
     (empty,) = ir2qsm("inspect", tmp_path / "empty", "--json").events()
     assert empty["kind"] == "unknown" and "holds neither NIfTI nor DICOM" in empty["problems"][0]
+
+
+def slope(values: Tensor, truth: Tensor) -> float:
+    """Of the line through values against the truth, where both are valid."""
+    inside = (values != 0) & (truth != 0)
+    a, b = values[inside] - values[inside].mean(), truth[inside] - truth[inside].mean()
+    return float(a @ b / (b @ b))
+
+
+def test_named_parts_of_a_time_series_become_a_map(chi: Callable[..., Tensor], scan: ScanFiles, tmp_path: Path) -> None:
+    images = [nibabel.load(p) for p in (*scan.phases, *scan.magnitudes)]
+    phase, magnitude = np.stack([i.get_fdata() for i in images]).reshape(2, len(TIMES), *SHAPE)
+    signal = np.moveaxis(magnitude * np.exp(-1j * phase), 0, -1)  # GE's phase falls as the field grows
+    empty = np.ones_like(signal)
+    (tmp_path / "scan").mkdir()
+    for name, part in (("one", np.real), ("two", np.imag)):
+        series = np.stack([part(empty), part(signal), part(-signal * 1j)], -1).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(series, images[0].affine), tmp_path / "scan" / f"{name}.nii.gz")
+    parts = ("--real", "one.nii.gz", "--imaginary", "two.nii.gz", "--te", *TIMES, "--b0", 3)
+    values = chi(tmp_path / "scan", *parts, "--volume", 2, "--manufacturer", "GE", "--completion-steps", 0)
+    assert agreement(values, scan.chi) > 0.6 and 0.4 < slope(values, scan.chi) < 1.2
+
+
+def test_field_map_of_dicom_becomes_a_map(
+    chi: Callable[..., Tensor], ir2qsm: Run, scan: ScanFiles, tmp_path: Path
+) -> None:
+    hz = scan.total.numpy() * hz_per_ppm(3.0)
+    grid = scan.local.grid
+    scanner = Scanner(
+        tmp_path / "b0", "Philips", (0.007,), SHAPE, VOXEL, tuple(grid.matrix[:, :2].T.ravel()), grid.origin
+    )
+    stored = ((hz + 2000.0) / 4000.0 * 65535).round().clip(0, 65535)[None]
+    image_type = ["ORIGINAL", "PRIMARY", "B0 MAP", "B0", "UNSPECIFIED"]
+    for series in (3, 4):
+        scanner.write("b0", stored, series=series, image_type=image_type, slope=4000.0 / 65535, intercept=-2000.0)
+    several = ir2qsm("reconstruct", tmp_path / "b0", scan.mask, "-o", tmp_path / "a.nii", "--method", "tkd")
+    assert several.code == 2 and "holds 2 total fields" in several.err and "--series" in several.err
+    values = chi(tmp_path / "b0", "--series", 4, "--completion-steps", 0)
+    assert agreement(values, scan.chi) > 0.6 and 0.4 < slope(values, scan.chi) < 1.2
+    (described,) = ir2qsm("inspect", tmp_path / "b0", "--series", 4, "--json").events()
+    assert (described["kind"], described["unit"], described["b0_t"]) == ("total field", "hz", 3.0)
+    assert math.isclose(described["range"][1], float(torch.from_numpy(hz).max()), abs_tol=0.1)
