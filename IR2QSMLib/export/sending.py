@@ -11,7 +11,7 @@ from typing import Any
 import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
@@ -99,14 +99,17 @@ def send_folder(
         for sop_class in sorted({sop_class for _, sop_class in files}):
             entity.add_requested_context(sop_class, SYNTAXES)
         progress(0.0, "connecting")
-        association = _connect(entity, host, port, archive, called)
+        sockets: list[socket.socket] = []
         try:
+            association = _connect(entity, host, port, archive, called, sockets)
             _echo(association, archive)
             _require_classes(association, {sop_class for _, sop_class in files}, archive)
             warnings = _store(association, files, archive, progress)
         finally:
-            if association.is_established:
-                association.release()
+            for one in entity.active_associations:
+                one.release()
+            for connection in sockets:  # pynetdicom leaves those open that the archive closed first
+                connection.close()
     if n_others:
         warnings.append(f"{n_others} files in the folder are not DICOM and were not sent.")
     return {"sent": len(files), "warnings": warnings}
@@ -132,8 +135,8 @@ def _files(folder: Path) -> tuple[list[tuple[Path, str]], int]:
     return files, n_others
 
 
-def _connect(entity: AE, host: str, port: int, archive: str, called: str) -> Association:
-    """An association; raises ArchiveRefused."""
+def _connect(entity: AE, host: str, port: int, archive: str, called: str, sockets: list[socket.socket]) -> Association:
+    """An association, whose socket is added to the list; raises ArchiveRefused."""
     try:
         socket.create_connection((host, port), SECONDS).close()  # which says why, where pynetdicom does not
     except OSError as error:
@@ -142,7 +145,8 @@ def _connect(entity: AE, host: str, port: int, archive: str, called: str) -> Ass
             f"The archive at {archive} cannot be reached ({reason}); check host and port, and that it runs.",
             option="archive",
         ) from error
-    association = entity.associate(host, port, ae_title=called)
+    keep_socket = [(evt.EVT_CONN_OPEN, lambda event: sockets.append(event.assoc.dul.socket.socket))]
+    association = entity.associate(host, port, ae_title=called, evt_handlers=keep_socket)
     if association.is_established:
         return association
     if association.is_rejected:

@@ -140,7 +140,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     (folder / "configuration.json").write_text(
         f'{{"StorageDirectory": "{folder}/db", "IndexDirectory": "{folder}/db", "Plugins": [], "HttpPort": {http}, '
         f'"DicomPort": {dicom}, "DicomAet": "ORTHANC", "DicomCheckCalledAet": true, "AuthenticationEnabled": false, '
-        '"RemoteAccessAllowed": false}'
+        '"RemoteAccessAllowed": false, "DicomAlwaysAllowFind": true}'
     )
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([command, str(folder / "configuration.json")], stdout=log, stderr=log)

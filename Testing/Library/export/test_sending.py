@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,16 +28,20 @@ FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 """Study Root Query/Retrieve, FIND."""
 
 
-def find(archive: Archive, series_uid: str) -> list[str]:
-    """The instances of a series, asked for by C-FIND."""
+def find(archive: Archive, sent: Dataset) -> list[str]:
+    """The instances of the series of an object, asked for by C-FIND."""
     host, port = archive.dicom.split(":")
     entity = AE()
     entity.add_requested_context(FIND)
-    association = entity.associate(host, int(port), ae_title="ORTHANC")
+    sockets: list[socket.socket] = []
+    keep = [(evt.EVT_CONN_OPEN, lambda event: sockets.append(event.assoc.dul.socket.socket))]
+    association = entity.associate(host, int(port), ae_title="ORTHANC", evt_handlers=keep)
     query = Dataset()
-    query.QueryRetrieveLevel, query.SeriesInstanceUID, query.SOPInstanceUID = "IMAGE", series_uid, ""
+    query.QueryRetrieveLevel, query.SOPInstanceUID = "IMAGE", ""
+    query.StudyInstanceUID, query.SeriesInstanceUID = sent.StudyInstanceUID, sent.SeriesInstanceUID
     answers = [str(answer.SOPInstanceUID) for _, answer in association.send_c_find(query, FIND) if answer is not None]
     association.release()
+    sockets[0].close()
     return answers
 
 
@@ -59,8 +64,10 @@ def test_objects_come_back_from_an_archive_as_they_were_sent(
     ran = ir2qsm("send", tmp_path / "out", archive.dicom, "--aec", "ORTHANC", "--progress", "json")
     assert ran.code == 0 and ran.events()[-1] == {"event": "result", "sent": 11, "warnings": []}
     sent = {ds.SOPInstanceUID: ds for ds in map(pydicom.dcmread, (tmp_path / "out").iterdir())}
-    for uid in {ds.SeriesInstanceUID for ds in sent.values()}:
-        assert set(find(archive, uid)) == {ds.SOPInstanceUID for ds in sent.values() if ds.SeriesInstanceUID == uid}
+    by_series = {ds.SeriesInstanceUID: ds for ds in sent.values()}
+    assert len(by_series) == 3
+    for series, one in by_series.items():
+        assert set(find(archive, one)) == {uid for uid, ds in sent.items() if ds.SeriesInstanceUID == series}
     for uid, ds in sent.items():
         assert fetch(archive, uid) == ds
 
@@ -78,8 +85,8 @@ def round_trip(kind: str, orientation: tuple[float, ...], archive: Archive, ir2q
     exported = ir2qsm("export", chi, "--like", folder / "scan", "-o", folder / "out")
     assert exported.code == 0 and "Only the geometry" not in exported.err, exported.err
     assert ir2qsm("send", folder / "out", archive.dicom, "--aec", "ORTHANC").code == 0
-    series = pydicom.dcmread(next((folder / "out").iterdir())).SeriesInstanceUID
-    images = [fetch(archive, uid) for uid in find(archive, series)]
+    sent = pydicom.dcmread(next((folder / "out").iterdir()))
+    images = [fetch(archive, uid) for uid in find(archive, sent)]
     assert len(images) == shape[2]
     values, grid = read_volume(chi)
     assert values.abs().max() > 0.1
@@ -125,12 +132,19 @@ def listening(classes: list[str], status: int) -> Iterator[str]:
     entity, port = AE(ae_title="STRICT"), free_port()
     for sop_class in (Verification, *classes):
         entity.add_supported_context(sop_class)
-    handlers = [(evt.EVT_C_STORE, lambda event: status), (evt.EVT_C_ECHO, lambda event: 0)]
+    sockets: list[socket.socket] = []
+    handlers = [
+        (evt.EVT_C_STORE, lambda event: status),
+        (evt.EVT_C_ECHO, lambda event: 0),
+        (evt.EVT_CONN_OPEN, lambda event: sockets.append(event.assoc.dul.socket.socket)),
+    ]
     server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
     try:
         yield f"127.0.0.1:{port}"
     finally:
         server.shutdown()
+        for connection in sockets:
+            connection.close()
 
 
 @pytest.mark.parametrize(
