@@ -11,11 +11,12 @@ from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 DAMAGE = (
     AttributeError,
+    BytesLengthException,
     EOFError,
     IndexError,
     KeyError,

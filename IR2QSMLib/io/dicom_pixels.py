@@ -94,7 +94,8 @@ def _decode(path: Path) -> np.ndarray:
         ) from error
     except (RuntimeError, *DAMAGE) as error:
         syntax = header.file_meta.get("TransferSyntaxUID")
-        if syntax is None or not syntax.is_compressed or "PixelData" not in header:
+        is_known = syntax is not None and syntax.is_transfer_syntax and "PixelData" in header
+        if syntax is None or not is_known or not syntax.is_compressed:
             raise FileUnreadable(
                 f"The pixels of {path.name} cannot be read ({error}); export the scan again."
             ) from error

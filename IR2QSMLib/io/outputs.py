@@ -6,6 +6,7 @@ import builtins
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 import threading
 import uuid
@@ -167,15 +168,23 @@ class Outputs:
                 raise Cancelled
 
     def _rename_all(self) -> None:
-        """Give every file its own name."""
-        with self._lock:
+        """Give every file its own name; where one cannot have it, those that were there before come back."""
+        with self._lock, contextlib.ExitStack() as set_aside:
             if self._discarded:
                 raise Cancelled
+            renamed: list[tuple[Path, Path | None]] = []
             for temporary, path in list(self._pending.items()):
                 try:
+                    older = _set_aside(path)
+                    if older is not None:
+                        set_aside.callback(older.unlink, missing_ok=True)
                     os.replace(temporary, path)
                 except OSError as error:
+                    for new, old in reversed(renamed):
+                        with contextlib.suppress(OSError):
+                            new.unlink() if old is None else os.replace(old, new)
                     raise _unwritable(path, error) from error
+                renamed.append((path, older))
                 del self._pending[temporary]
             self.kept = True
 
@@ -186,6 +195,18 @@ class Outputs:
         except OSError:
             return
         self._pending.pop(temporary, None)
+
+
+def _set_aside(path: Path) -> Path | None:
+    """A second name or a copy of a file that will be replaced, beside it; None where there is no file."""
+    if not path.is_file() or path.is_symlink():
+        return None
+    older = path.with_name(f".ir2qsm-{uuid.uuid4().hex[:12]}-old")
+    try:
+        os.link(path, older)
+    except OSError:  # not every file system has links
+        shutil.copyfile(path, older)
+    return older
 
 
 def _write_bytes(path: Path, content: Iterable[bytes]) -> None:

@@ -152,6 +152,21 @@ def test_slice_missing_in_all_volumes_is_refused(tmp_path: Path) -> None:
         find_acquisition(tmp_path / "scan")
 
 
+@pytest.mark.parametrize(
+    ("shift", "message"),
+    [((5.0, 0.0, 0.0), "5.0 mm beside"), ((0.0, -4.0, 0.0), "beside"), ((0.0, 0.0, -1.4), "1.60 mm")],
+)
+def test_a_slice_that_lies_beside_its_stack_is_refused(shift: tuple[float, ...], message: str, tmp_path: Path) -> None:
+    Scanner(tmp_path).siemens(PHASE, MAGNITUDE)
+    for file in tmp_path.iterdir():  # the last slice of every volume
+        ds = pydicom.dcmread(file)
+        if float(ds.ImagePositionPatient[2]) == 4.0:
+            ds.ImagePositionPatient = [float(p) + d for p, d in zip(ds.ImagePositionPatient, shift, strict=True)]
+            ds.save_as(file)
+    with pytest.raises(GridInvalid, match=re.escape(message)):
+        find_acquisition(tmp_path)
+
+
 @pytest.mark.parametrize("n", [1, 2, 7])
 def test_fewer_than_eight_slices_are_refused(n: int, tmp_path: Path) -> None:
     Scanner(tmp_path / "scan", shape=(12, 10, n)).siemens(PHASE[..., :n], MAGNITUDE[..., :n])

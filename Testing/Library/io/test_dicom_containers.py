@@ -86,7 +86,7 @@ def test_missing_decoder_names_the_packages_that_have_one(tmp_path: Path) -> Non
     ) as e:
         find_acquisition(tmp_path).values_of("phase")
     extra = re.search(r"ir2qsm\[([\w-]+)\]", str(e.value))
-    assert extra is not None and f"\n{extra[1]} = [" in (ROOT / "pyproject.toml").read_text()
+    assert extra is not None and f"\n{extra[1]} = [" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def csa_header(n_slices: int, normal: np.ndarray) -> bytes:
