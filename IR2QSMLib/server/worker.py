@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import IR2QSMLib
+from IR2QSMLib.core import version
 from IR2QSMLib.core.errors import OutOfMemory
 from IR2QSMLib.server.tokens import VARIABLE
 
@@ -40,7 +40,7 @@ async def run_worker(arguments: Sequence[str], folder: Path, on_progress: Callab
     temporary = {name: str(folder) for name in ("TMPDIR", "TEMP", "TMP")}
     process = await asyncio.create_subprocess_exec(
         *command,
-        cwd=Path(IR2QSMLib.__file__).resolve().parents[1],  # where no file that was sent can be imported
+        cwd=Path(version.__file__).resolve().parents[2],  # where no file that was sent can be imported
         env={**environment, **temporary},
         stdin=PIPE,
         stdout=PIPE,

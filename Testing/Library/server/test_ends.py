@@ -133,7 +133,8 @@ def test_a_server_that_is_killed_is_one_sentence(
     assert "was lost; see whether the server still runs" in event["message"] or "No server answers" in event["message"]
     assert event["option"] == "server" and list((tmp_path / "out").iterdir()) == []
     wait_until(lambda: not any(process.is_running() for process in workers))  # they notice it by themselves
-    ServingProcess(tmp_path / "server").process.terminate()
+    with ServingProcess(tmp_path / "server").process as next_start:
+        next_start.terminate()
     wait_until(lambda: [path.name for path in (tmp_path / "server").iterdir()] == ["token"])
 
 
