@@ -50,6 +50,17 @@ NIIVUE_SHA512 := \
 NIIVUE_URL    ?= https://registry.npmjs.org/@niivue/niivue/-/niivue-$(NIIVUE).tgz
 VIEWER        := Resources/Viewer/niivue.umd.js
 
+# An archive and validators for the tests of `ir2qsm export`, which skip without them.
+ARCHIVE := apt-get install -y --no-install-recommends orthanc dicom3tools
+
+define can_archive
+if command -v dciodvfy >/dev/null && { command -v Orthanc || test -x /usr/sbin/Orthanc; } >/dev/null; then exit 0; fi; \
+if [ "$$(uname)" = Linux ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	apt-get update && DEBIAN_FRONTEND=noninteractive $(ARCHIVE) && exit 0; \
+fi; \
+echo "Tests that need an archive skip. On Debian: sudo $(ARCHIVE)" >&2
+endef
+
 .PHONY: demo test test-long viewer docs clean
 
 demo: .venv/installed-demo
@@ -59,6 +70,7 @@ test: export OMP_NUM_THREADS ?= 1
 test: .venv/installed-test
 	@$(can_draw)
 	@$(can_browse)
+	@$(can_archive)
 	@$(MAKE) --no-print-directory viewer || true
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -67,6 +79,7 @@ test: .venv/installed-test
 
 test-long: export OMP_NUM_THREADS ?= 1
 test-long: .venv/installed-test
+	@$(can_archive)
 	$(BIN)/pytest -m long
 
 viewer: $(VIEWER)
