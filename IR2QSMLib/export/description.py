@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from highdicom import UID
 from pydicom.dataset import Dataset
@@ -21,6 +21,9 @@ EQUIPMENT = {
 """The program as the equipment that made the objects."""
 MAX_TEXT = 1024
 """Characters of a short text (ST) of DICOM."""
+
+
+Instance = TypeVar("Instance", bound=Dataset)
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def describe_map(sidecar: Mapping[str, Any], window: tuple[float, float]) -> Des
     return Description(name, text[:MAX_TEXT], None if region is None else str(region), window)
 
 
-def save_ready(instance: Dataset, description: Description) -> Dataset:
+def with_series_time(instance: Instance, description: Description) -> Instance:
     """An object with the time of its series, the same in all of it."""
     instance.SeriesDate = description.made.strftime("%Y%m%d")
     instance.SeriesTime = description.made.strftime("%H%M%S")

@@ -11,7 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from IR2QSMLib.core.errors import FieldInvalid
 from IR2QSMLib.export.codes import PPM, SUSCEPTIBILITY
-from IR2QSMLib.export.description import Description, save_ready
+from IR2QSMLib.export.description import Description, with_series_time
 from IR2QSMLib.export.headers import ACQUISITION, PLACE, TIMES
 from IR2QSMLib.export.source import Source
 
@@ -76,7 +76,7 @@ def mr_images(values: np.ndarray, source: Source, description: Description) -> l
         _add_acquisition(image, header, source)
         _add_image(image, references, description)
         _add_pixels(image, stored[n], step)
-        images.append(save_ready(image, description))
+        images.append(with_series_time(image, description))
     return images
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from highdicom import UID, PlanePositionSequence, VOILUTTransformation
 from highdicom.enum import CoordinateSystemNames
@@ -11,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from IR2QSMLib.export.codes import DERIVATION, PPM, SUSCEPTIBILITY
-from IR2QSMLib.export.description import Description, save_ready
+from IR2QSMLib.export.description import Description, with_series_time
 from IR2QSMLib.export.source import Source
 
 
@@ -37,7 +39,7 @@ def parametric_maps(
 
 
 def _parametric_map(
-    values: np.ndarray, number: int, series: dict[str, object], source: Source, description: Description
+    values: np.ndarray, number: int, series: dict[str, Any], source: Source, description: Description
 ) -> Dataset:
     """χ (`number` 1) or its standard error (2)."""
     is_chi = number == 1
@@ -84,7 +86,7 @@ def _parametric_map(
     if "BodyPartExamined" in source.headers[0]:
         instance.BodyPartExamined = source.headers[0].BodyPartExamined
     instance.DerivationDescription = description.derivation
-    return save_ready(instance, description)
+    return with_series_time(instance, description)
 
 
 def _order_frames(instance: Dataset) -> None:

@@ -26,7 +26,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from IR2QSMLib.export.codes import PPM, REFERENCE_REGION, SUSCEPTIBILITY, region_code
-from IR2QSMLib.export.description import EQUIPMENT, Description, save_ready
+from IR2QSMLib.export.description import EQUIPMENT, Description, with_series_time
 from IR2QSMLib.export.regions import Region
 from IR2QSMLib.export.segmentation import category_of
 
@@ -75,7 +75,7 @@ def region_report(
         is_complete=True,
         **names,
     )
-    return save_ready(instance, description)
+    return with_series_time(instance, description)
 
 
 def _group(

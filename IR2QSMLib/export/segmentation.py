@@ -13,7 +13,7 @@ from pydicom.sr.codedict import codes
 
 from IR2QSMLib.core.version import __version__
 from IR2QSMLib.export.codes import UNKNOWN_REGION
-from IR2QSMLib.export.description import Description, save_ready
+from IR2QSMLib.export.description import Description, with_series_time
 from IR2QSMLib.export.regions import Region
 
 
@@ -49,7 +49,7 @@ def segmentation(
     instance.ContentCreatorName = None
     if "ContributingEquipmentSequence" in images[0]:
         instance.ContributingEquipmentSequence = images[0].ContributingEquipmentSequence
-    return save_ready(instance, description)
+    return with_series_time(instance, description)
 
 
 def category_of(region: Region) -> CodedConcept:
