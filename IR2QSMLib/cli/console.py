@@ -57,8 +57,13 @@ class Console:
 
     def run(self, work: Callable[[], dict[str, Any] | None]) -> int:
         """Do the work, report its result or its error, and return the exit code."""
-        with self._cancellable():
-            return self._run(work)
+        try:
+            with self._cancellable():
+                return self._run(work)
+        except (MemoryError, RuntimeError) as error:  # the thread that notices a cancellation could not be started
+            if not is_out_of_memory(error):
+                raise
+            return self._out_of_memory()
 
     def _run(self, work: Callable[[], dict[str, Any] | None]) -> int:
         try:
@@ -79,11 +84,14 @@ class Console:
         except Exception as error:
             self._discard()
             if is_out_of_memory(error):
-                self._end("error", kind=OutOfMemory.__name__, option=None, message=str(OutOfMemory()))
-                return BAD_INPUT
+                return self._out_of_memory()
             write_text(traceback.format_exc(), sys.stderr, end="")
             self._end("error", kind="InternalError", option=None, message=f"{type(error).__name__}; please report it.")
             return FAULT
+
+    def _out_of_memory(self) -> int:
+        self._end("error", kind=OutOfMemory.__name__, option=None, message=str(OutOfMemory()))
+        return BAD_INPUT
 
     def progress(self, fraction: float, stage: str) -> None:
         """The progress callback; raises Cancelled once the run was cancelled."""

@@ -17,6 +17,8 @@ from IR2QSMLib.physics.fourier import fft, frequencies, ifft
 
 STAGE = "unwrapping"
 """What progress calls this stage."""
+UNWRAPPING_BYTES = 192
+"""Bytes a voxel that scikit-image takes to unwrap a phase: 64 for the voxel, 96 for its edges, and two images."""
 
 
 def nearest_branch(phase: Tensor, template: Tensor) -> Tensor:
@@ -138,6 +140,7 @@ def unwrap_in_space(phase: Tensor, mask: Tensor) -> Tensor:
     valid = np.pad(mask[box].cpu().numpy(), 1)
     # scikit-image orders voxels on the array's border at random, seed or not: a masked border leaves none.
     values = np.pad(phase[box].cpu().numpy().astype(np.float64), 1)
+    np.empty(UNWRAPPING_BYTES * values.size, np.uint8)  # raises MemoryError where scikit-image would end the process
     values = np.ma.getdata(unwrap_phase(np.ma.array(values, mask=~valid)))
     labels, n_pieces = ndimage.label(valid)
     medians = [0.0, np.median(values[valid])]
