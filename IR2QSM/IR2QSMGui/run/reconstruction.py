@@ -79,7 +79,7 @@ class Reconstruction:
         self._on_end = on_end or (lambda run: None)
         self._scene = slicer.mrmlScene
         self.method = options.method
-        self.field_name = self._field.GetName()
+        self.field_name = phases[0].GetName()
         self.work = Work.of(options, phases)
         self._worker: Worker | None = None
         self._folder: Path | None = None
