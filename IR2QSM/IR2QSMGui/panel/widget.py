@@ -17,6 +17,7 @@ from IR2QSMGui.panel.advanced_section import DeviceSelector, TileSelector, Weigh
 from IR2QSMGui.panel.apply_section import ApplySection
 from IR2QSMGui.panel.compare_section import CompareSection
 from IR2QSMGui.panel.display_section import DisplaySection
+from IR2QSMGui.panel.export_section import ExportSection
 from IR2QSMGui.panel.log import Log
 from IR2QSMGui.panel.methods_section import MethodsSection
 from IR2QSMGui.panel.presets import PresetKeeper
@@ -84,6 +85,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._apply = ApplySection(ui, self._log, self._choice, self._update, self._display.show)
         self._weights = WeightsSelector(ui.weightsSelector, lambda path: self._set("weights", path), self._apply.say)
         self._report = ReportSection(ui, self._display.chosen_map, self._apply.say)
+        self._export = ExportSection(ui, self._display.chosen_map, self._apply.say)
         ui.copyReportButton.clicked.connect(self._log.copy)
         ui.importWeightsButton.clicked.connect(self._weights.ask)
         for name, selector_name in PLAIN_SELECTORS.items():
@@ -123,6 +125,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         self._apply.close()
         self._report.close()
+        self._export.close()
         for work in (self._inspector, self._information, self._weights):
             work.kill()
 
@@ -204,7 +207,7 @@ class IR2QSMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._inspector.adopt(parameters)
         self._scan.update()
         self._show_readiness()
-        for section in (self._display, self._report, self._comparison, self._regions):
+        for section in (self._display, self._report, self._export, self._comparison, self._regions):
             section.update()
 
     def _show_controls(self) -> None:
