@@ -23,6 +23,7 @@ class IR2QSMSubjectHierarchyPlugin(AbstractScriptedSubjectHierarchyPlugin):
     """As Slicer's plugins have it."""
 
     def __init__(self, plugin: Any) -> None:
+        plugin.setProperty("name", "IR2QSM")  # before it is registered: Slicer takes one plugin of each name
         super().__init__(plugin)
         self._compare = qt.QAction(_("Open in comparison"), plugin)
         self._compare.setObjectName("IR2QSMCompareAction")

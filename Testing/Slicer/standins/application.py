@@ -71,7 +71,7 @@ class qSlicerSubjectHierarchyPluginHandler:
     plugins, item = [], 0
 
     instance = classmethod(lambda cls: cls)
-    registerPlugin = classmethod(lambda cls, plugin: cls.plugins.append(plugin))
+    registerPlugin = classmethod(lambda cls, one: bool(one.property("name") and not cls.plugins.append(one)))
     currentItem = classmethod(lambda cls: cls.item)
 
 
