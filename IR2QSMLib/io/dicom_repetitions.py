@@ -21,7 +21,8 @@ SEVERAL_COILS = re.compile(r"[;,\-+\\]|all|comb", re.IGNORECASE)
 def number_repetitions(slices: Sequence[DicomSlice]) -> list[DicomSlice]:
     """Say of each slice to which coil and to which volume it belongs.
 
-    Where several slices share series, kind of image, echo and place, they are coils if their headers name as many coils
+    Where several slices share series, kind of image, echo and place, they are separate series if each place has as many
+    image types, coils if their headers name as many coils
     at every place, and volumes otherwise, in the order of temporal position, acquisition, time and instance number. A
     combined image among those of single coils stands for all of them.
 
@@ -49,6 +50,12 @@ def _numbered(group: list[DicomSlice]) -> list[DicomSlice]:
         places[round(float(normal @ np.asarray(s.position)), POSITION_DIGITS)].append(s)
     if all(len(same) == 1 for same in places.values()):
         return [replace(s, coil="") for s in group]
+    types = list(dict.fromkeys(s.image_type for s in group))
+    if len(types) > 1 and all({s.image_type for s in same} == set(types) for same in places.values()):
+        split = [[s for s in group if s.image_type == image_type] for image_type in types]
+        for n, members in enumerate(split[1:], 2):  # images of other types are a series of their own
+            split[n - 1] = [replace(s, uid=f"{s.uid}#{n}") for s in members]
+        return [s for members in split for s in _numbered(members)]
     coils = {s.coil for s in group}
     are_coils = len(coils) > 1 and all({s.coil for s in same} == coils for same in places.values())
     combined = [coil for coil in coils if SEVERAL_COILS.search(coil)]

@@ -24,6 +24,8 @@ from IR2QSMLib.io.mosaic import mosaic_of
 GE_KIND_TAG = (0x0043, 0x102F)
 """GE's private number of the kind of image: 0 magnitude, 1 phase, 2 real, 3 imaginary."""
 GE_KINDS = ("magnitude", "phase", "real", "imaginary")
+FLOW_TYPES, FLOW_UNITS = {"PCA", "PC", "PC_MAGN", "PHASE CONTRAST M"}, ("cm/s", "mm/s", "m/s")
+"""Image types and units of maps of flow, which Philips calls velocity as it calls B0 maps."""
 COIL_TAGS = ((0x0051, 0x100F), (0x0021, 0x114F))
 """Siemens' private names of the receive coils, in classic and in XA's multi-frame files."""
 
@@ -180,8 +182,13 @@ def _slice_from(header: Dataset, datasets: list[Dataset], path: Path, index: int
         raise ValueError("no position, orientation or spacing")
     manufacturer = str(header.get("Manufacturer") or "")
     image_type = tuple(str(v) for v in (get("FrameType", "ImageType") or ()))
-    unit = field_unit(str(get("RescaleType") or ""))
-    is_field = kind_from_image_type(image_type) == FIELD or unit not in (None, "rad")
+    rescale_type = str(get("RescaleType") or "")
+    unit = field_unit(rescale_type)
+    kind = _kind(get("ComplexImageComponent"), header, manufacturer, image_type)
+    if kind_from_image_type(image_type) == FIELD or unit not in (None, "rad"):
+        kind = FIELD
+    if words_of(image_type) & FLOW_TYPES or rescale_type.strip().lower() in FLOW_UNITS:
+        kind = None
     te_ms = _number(get("EffectiveEchoTime", "EchoTime"))
     coils = [dataset[tag].value for tag in COIL_TAGS for dataset in datasets if tag in dataset]
     coil = next((value for value in coils if isinstance(value, str | bytes)), get("ReceiveCoilName")) or ""
@@ -189,7 +196,7 @@ def _slice_from(header: Dataset, datasets: list[Dataset], path: Path, index: int
     return DicomSlice(
         path=path,
         index=index,
-        kind=FIELD if is_field else _kind(get("ComplexImageComponent"), header, manufacturer, image_type),
+        kind=kind,
         echo_time=None if te_ms is None or te_ms == 0.0 else round(1e-3 * te_ms, 8),
         position=(float(position[0]), float(position[1]), float(position[2])),
         orientation=tuple(float(v) for v in cosines),

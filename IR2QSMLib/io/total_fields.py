@@ -16,7 +16,7 @@ from IR2QSMLib.io.bids import image_files, read_field
 from IR2QSMLib.io.dicom import dicom_volumes, echo_of
 from IR2QSMLib.io.dicom_groups import describe
 from IR2QSMLib.io.dicom_slices import kinds_up_to_phase
-from IR2QSMLib.io.image_kind import COMPLEX, FIELD, image_kind
+from IR2QSMLib.io.image_kind import COMPLEX, FIELD, image_kind, names_total_field
 from IR2QSMLib.io.images import has_orientation
 from IR2QSMLib.io.parrec import is_parrec, parrec_echoes
 from IR2QSMLib.io.sidecars import read_sidecar
@@ -64,7 +64,7 @@ def read_total_field(source: Path, series: Sequence[int | str] | None = None) ->
     chosen = None if series is None else set(map(str, series))
     files = image_files(source)
     if files:
-        fields = [p for p in files if image_kind(p) == FIELD]
+        fields = [p for p in files if _is_total_field(p)]
         if chosen is not None:
             fields = [p for p in fields if p.name in chosen]
         return read_total_field(_only(fields, source, ", ".join(p.name for p in files[:6])))
@@ -77,8 +77,16 @@ def read_total_field(source: Path, series: Sequence[int | str] | None = None) ->
 def holds_total_field(folder: Path) -> bool:
     """Whether a folder has a field that a scanner computed, and no phase."""
     files = image_files(folder)
-    kinds = {image_kind(p) for p in files} if files else kinds_up_to_phase(folder)
-    return FIELD in kinds and not kinds & set(PHASES)
+    if not files:
+        kinds = kinds_up_to_phase(folder)
+        return FIELD in kinds and not kinds & set(PHASES)
+    if not any(map(_is_total_field, files)) or any(image_kind(p) in PHASES for p in files):
+        return False
+    return not kinds_up_to_phase(folder) & set(PHASES)  # the fields may be maps written beside a scan in DICOM
+
+
+def _is_total_field(path: Path) -> bool:
+    return image_kind(path) == FIELD and names_total_field(path)
 
 
 def _of_echo(echo: Echo, unit: str) -> TotalFieldImage:

@@ -102,6 +102,19 @@ def test_volumes_that_may_be_echoes_name_both_options(tmp_path: Path) -> None:
     assert find_acquisition(images["phase"], [images["mag"]], echo_times=[0.01, 0.02, 0.03]).echo_times[2] == 0.03
 
 
+def test_images_of_several_types_in_one_series_are_no_time_series(tmp_path: Path) -> None:
+    phase, magnitude = SCANS[0]
+    scanner = Scanner(tmp_path)
+    for factor, image_type in ((2.0, ["NORM", "DIS3D"]), (1.0, ["ND"])):
+        values = factor * magnitude
+        scanner.write("m", values, series=5, uid="1.2.3", image_type=["ORIGINAL", "PRIMARY", "M", *image_type])
+    stored = np.floor((phase + np.pi) / (2 * np.pi) * 4096).clip(0, 4095)
+    scanner.write("p", stored, series=6, image_type=["ORIGINAL", "PRIMARY", "P"], slope=2.0, intercept=-4096.0)
+    scan = find_acquisition(tmp_path)
+    assert np.array_equal(scan.values_of("magnitude"), magnitude)
+    assert any(note.startswith("Left out of the folder: series 5: magnitude, 2 echoes") for note in scan.notes)
+
+
 def test_scan_of_one_volume_refuses_the_option(tmp_path: Path) -> None:
     Scanner(tmp_path).siemens(*SCANS[0])
     with pytest.raises(ParameterInvalid, match="--volume was given, and the scan has one volume of every echo; leave"):

@@ -60,6 +60,26 @@ def test_phase_beside_a_field_map_is_the_input(tmp_path: Path) -> None:
     assert read_total_field(tmp_path, ["12"]).name.startswith("series 12")
 
 
+@pytest.mark.parametrize(
+    "image_type", [["DERIVED", "PRIMARY", "VELOCITY MAP", "VELOCITY", "PCA"], ["O", "P", "VELOCITY"]]
+)
+def test_velocities_of_flow_are_no_field(image_type: list[str], tmp_path: Path) -> None:
+    scanner = Scanner(tmp_path, "Philips", echo_times=(0.007,))
+    scanner.extra = {"RescaleType": "cm/s"} if "PCA" not in image_type else {}
+    scanner.write("flow", STORED, series=5, image_type=image_type, slope=SLOPE, intercept=INTERCEPT)
+    assert detect_input(tmp_path) == "phase"
+    with pytest.raises(FieldInvalid, match=r"No series in .* is a phase: series 5 .*: unknown kind"):
+        find_acquisition(tmp_path)
+
+
+def test_maps_beside_a_scan_in_dicom_are_not_the_input(tmp_path: Path) -> None:
+    Scanner(tmp_path).siemens(*random_scan((12, 10, 9), 2))
+    write_echo(tmp_path / "totalfield.nii.gz", HZ[0], Units="ppm")
+    write_echo(tmp_path / "localfield.nii.gz", HZ[0], Units="ppm")
+    assert detect_input(tmp_path) == "phase" and find_acquisition(tmp_path).echo_times == (0.004, 0.010)
+    assert read_total_field(tmp_path).name == "totalfield.nii.gz"
+
+
 def test_folder_of_nifti_with_one_field_map_is_a_total_field(tmp_path: Path) -> None:
     write_echo(tmp_path / "sub-1_magnitude.nii", MAGNITUDE[0])
     with pytest.raises(FieldInvalid, match=r"holds no total field .*, but sub-1_magnitude\.nii; give the file"):
