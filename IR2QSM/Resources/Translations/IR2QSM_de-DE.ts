@@ -284,6 +284,30 @@
         <translation>Eine Seite im Browser öffnen: die Karte in 3-D, ob ihr zu trauen ist und was zu tun ist, und ein Methodenabsatz mit Literatur.</translation>
     </message>
     <message>
+        <source>Export as DICOM…</source>
+        <translation>Als DICOM exportieren…</translation>
+    </message>
+    <message>
+        <source>Write the map as MR images like the DICOM scan that it was made of, in the window as shown: choose the folder of the scan, then an empty folder.</source>
+        <translation>Die Karte als MR-Bilder wie die DICOM-Aufnahme schreiben, aus der sie entstand, im gezeigten Fenster: Wählen Sie den Ordner der Aufnahme, dann einen leeren Ordner.</translation>
+    </message>
+    <message>
+        <source>Archive:</source>
+        <translation>Archiv:</translation>
+    </message>
+    <message>
+        <source>The archive: HOST:PORT, with its title before an @ where it asks for one, such as PACS@archive.hospital:104. Kept on this computer, not in the scene.</source>
+        <translation>Das Archiv: HOST:PORT, mit seinem Titel vor einem @, wo es einen verlangt, etwa PACS@archive.hospital:104. Wird auf diesem Rechner behalten, nicht in der Szene.</translation>
+    </message>
+    <message>
+        <source>Send to archive…</source>
+        <translation>An das Archiv senden…</translation>
+    </message>
+    <message>
+        <source>Send the objects that were exported last, or those of a folder, to the archive.</source>
+        <translation>Die zuletzt exportierten Objekte oder die eines Ordners an das Archiv senden.</translation>
+    </message>
+    <message>
         <source>Compare</source>
         <translation>Vergleichen</translation>
     </message>
@@ -680,6 +704,37 @@
     <message>
         <source>At most {n} maps can be shown.</source>
         <translation>Höchstens {n} Karten können gezeigt werden.</translation>
+    </message>
+</context>
+<context>
+    <name>panel.export_section</name>
+    <message>
+        <source>The DICOM folder that the map was made of</source>
+        <translation>Der DICOM-Ordner, aus dem die Karte entstand</translation>
+    </message>
+    <message>
+        <source>A new or empty folder for the map&apos;s DICOM objects</source>
+        <translation>Ein neuer oder leerer Ordner für die DICOM-Objekte der Karte</translation>
+    </message>
+    <message>
+        <source>The map is being written as DICOM…</source>
+        <translation>Die Karte wird als DICOM geschrieben…</translation>
+    </message>
+    <message>
+        <source>The folder of DICOM objects to send</source>
+        <translation>Der Ordner der DICOM-Objekte, die gesendet werden</translation>
+    </message>
+    <message>
+        <source>The objects are being sent…</source>
+        <translation>Die Objekte werden gesendet…</translation>
+    </message>
+    <message>
+        <source>The map is written as DICOM; Send… brings it to the archive. {warnings}</source>
+        <translation>Die Karte ist als DICOM geschrieben; „Senden…“ bringt sie in das Archiv. {warnings}</translation>
+    </message>
+    <message>
+        <source>{n} objects are in the archive.</source>
+        <translation>{n} Objekte sind im Archiv.</translation>
     </message>
 </context>
 <context>

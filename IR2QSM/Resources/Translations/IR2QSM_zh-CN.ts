@@ -284,6 +284,30 @@
         <translation>在浏览器中打开一页：三维磁化率图、其是否可信及应对办法，以及带参考文献的方法段落。</translation>
     </message>
     <message>
+        <source>Export as DICOM…</source>
+        <translation>导出为 DICOM…</translation>
+    </message>
+    <message>
+        <source>Write the map as MR images like the DICOM scan that it was made of, in the window as shown: choose the folder of the scan, then an empty folder.</source>
+        <translation>按所显示的窗宽，把图写成与其来源 DICOM 扫描相同的 MR 图像：先选择扫描所在文件夹，再选择一个空文件夹。</translation>
+    </message>
+    <message>
+        <source>Archive:</source>
+        <translation>归档：</translation>
+    </message>
+    <message>
+        <source>The archive: HOST:PORT, with its title before an @ where it asks for one, such as PACS@archive.hospital:104. Kept on this computer, not in the scene.</source>
+        <translation>归档服务器：HOST:PORT，若需要名称则写在 @ 之前，例如 PACS@archive.hospital:104。保存在本机，不保存在场景中。</translation>
+    </message>
+    <message>
+        <source>Send to archive…</source>
+        <translation>发送到归档…</translation>
+    </message>
+    <message>
+        <source>Send the objects that were exported last, or those of a folder, to the archive.</source>
+        <translation>把最近导出的对象或某个文件夹中的对象发送到归档服务器。</translation>
+    </message>
+    <message>
         <source>Compare</source>
         <translation>比较</translation>
     </message>
@@ -680,6 +704,37 @@
     <message>
         <source>At most {n} maps can be shown.</source>
         <translation>最多可显示 {n} 幅图。</translation>
+    </message>
+</context>
+<context>
+    <name>panel.export_section</name>
+    <message>
+        <source>The DICOM folder that the map was made of</source>
+        <translation>图的来源 DICOM 文件夹</translation>
+    </message>
+    <message>
+        <source>A new or empty folder for the map&apos;s DICOM objects</source>
+        <translation>存放图的 DICOM 对象的新文件夹或空文件夹</translation>
+    </message>
+    <message>
+        <source>The map is being written as DICOM…</source>
+        <translation>正在把图写为 DICOM…</translation>
+    </message>
+    <message>
+        <source>The folder of DICOM objects to send</source>
+        <translation>要发送的 DICOM 对象所在文件夹</translation>
+    </message>
+    <message>
+        <source>The objects are being sent…</source>
+        <translation>正在发送对象…</translation>
+    </message>
+    <message>
+        <source>The map is written as DICOM; Send… brings it to the archive. {warnings}</source>
+        <translation>图已写为 DICOM；可用“发送…”传到归档服务器。{warnings}</translation>
+    </message>
+    <message>
+        <source>{n} objects are in the archive.</source>
+        <translation>归档中有 {n} 个对象。</translation>
     </message>
 </context>
 <context>
