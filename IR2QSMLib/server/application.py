@@ -23,7 +23,7 @@ from IR2QSMLib.core.version import __version__
 from IR2QSMLib.server.connection import Body, Disconnected, Reply
 from IR2QSMLib.server.contents import require_self_contained
 from IR2QSMLib.server.folders import ServerFolder
-from IR2QSMLib.server.refusals import queue_full, too_large, version_sentence
+from IR2QSMLib.server.refusals import queue_full, too_large, too_slow, version_sentence
 from IR2QSMLib.server.request import RunRequest, place_of, total_size
 from IR2QSMLib.server.tokens import is_token
 from IR2QSMLib.server.worker import FIRST_EVENT, Event, run_worker
@@ -88,7 +88,10 @@ class Application:
             else:
                 await self._run(Body(receive, _length(headers)), reply)
         except Disconnected:
-            self._say("A client went away.")
+            self._say("A client went away, or stood still.")
+            if not reply.begun:
+                with suppress(Disconnected):
+                    await reply.json(HTTPStatus.REQUEST_TIMEOUT, _error_event(too_slow()))
         except Exception:  # a fault of the program, which must not end the server
             self._say(traceback.format_exc())
             error = ServerUnavailable("The server failed; its log says more.", option="server")

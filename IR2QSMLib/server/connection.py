@@ -96,11 +96,12 @@ class Reply:
 
     def __init__(self, send: Callable[[Message], Awaitable[None]]) -> None:
         self._send_message = send
-        self._begun = False
+        self.begun = False
+        """Whether a part of it was sent."""
 
     async def json(self, status: HTTPStatus, content: Mapping[str, Any]) -> None:
         """The whole answer as one JSON object; where lines were begun, the last of them."""
-        if self._begun:
+        if self.begun:
             await self.line(content)
         else:
             text = json.dumps(content).encode("ascii")
@@ -128,7 +129,7 @@ class Reply:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _begin(self, status: HTTPStatus, headers: list[tuple[bytes, bytes]]) -> None:
-        self._begun = True
+        self.begun = True
         common = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), (b"connection", b"close")]
         await self._send({"type": "http.response.start", "status": int(status), "headers": [*common, *headers]})
 

@@ -22,3 +22,11 @@ def too_large(size: int, limit: int) -> ServerUnavailable:
         "start the server with a larger --max-upload.",
         option="server",
     )
+
+
+def too_slow() -> ServerUnavailable:
+    """The error for files that stop coming, or come for too long."""
+    return ServerUnavailable(
+        "The files did not come in time; send them again, or start the server with a longer --time-limit.",
+        option="server",
+    )
