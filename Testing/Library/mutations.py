@@ -21,20 +21,21 @@ def mutated(content: bytes, places: int, chance: random.Random) -> bytes:
     """One to four faults in the first bytes, or the file cut or prolonged."""
     data = bytearray(content)
     for _ in range(chance.randint(1, 4)):
+        data = data or bytearray(b"\0")
         place, kind = chance.randrange(places), chance.randrange(6)
         if kind == 0:
-            data[place % max(1, len(data))] = chance.randrange(256)
+            data[place % len(data)] = chance.randrange(256)
         elif kind == 1:
             word = chance.choice(WORDS)
             data[place : place + len(word)] = word
         elif kind == 2:
             del data[place : place + chance.randint(1, 8)]
         elif kind == 3 and chance.random() < 0.3:
-            data = data[: chance.randrange(len(data) + 1)] or bytearray(b"\0")
+            data = data[: chance.randrange(len(data) + 1)]
         elif kind == 4:
             data[place:place] = chance.choice(WORDS)
         else:  # one bit, or another number of the same place
-            place %= max(1, len(data))
+            place %= len(data)
             data[place] ^= 1 << chance.randrange(8)
     return bytes(data)
 

@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from IR2QSMLib.core.errors import IR2QSMError
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.images import read_volume
+from IR2QSMLib.io.masks import read_labels
 from IR2QSMLib.pipeline.inputs import LoadedField, load_inputs
 from IR2QSMLib.pipeline.inspection import inspect_image
 from IR2QSMLib.pipeline.reconstruct import reconstruct
@@ -90,6 +91,10 @@ def fuzz(folder: Path, suffix: str, n: int, seed: int) -> Trials:
             with contextlib.suppress(IR2QSMError):
                 require_equal(load_inputs(*files), what_headers_say(suffix, files))
                 trials.n_read += 1
+            if number % 8 == 1:
+                with contextlib.suppress(IR2QSMError):
+                    labels = read_labels(files[1], read_volume(files[1])[1], files[0].name)
+                    np.testing.assert_array_equal(labels, READERS[suffix](files[1].read_bytes()).values)
             if number % 4 == 0:
                 with contextlib.suppress(IR2QSMError):
                     inspect_image(*files)

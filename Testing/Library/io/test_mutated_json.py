@@ -180,7 +180,9 @@ def check_scan_sidecars(folder: Path, content: dict[str, Any], which: int, seed:
         name = next(name for name, values in stored.items() if np.allclose(values, echo.read_values()))
         header = said[name]
         times = header.get("EchoTime")
-        own = [as_number(t) for t in (times if isinstance(times, list) else [times])]
+        own = [as_number(times[0] if isinstance(times, list) and len(times) == 1 else times)]
+        if echo.kind == "magnitude" and np.isnan(own).all():
+            continue  # it belongs to its phase by its place in the order
         pairs = [as_number(h.get("EchoTime2")) - as_number(h.get("EchoTime1")) for h in headers]
         every = [as_number(h.get("EchoTime")) for h in headers]
         differences = [abs(d) for d in (*pairs, *(a - b for a in every for b in every))]
