@@ -57,7 +57,7 @@ def _add_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--no-uncertainty", action="store_true", help="ir2unet: leave out the second head")
     p.add_argument("--no-residual", action="store_true", help="ir2unet: draw the map anew, not a correction")
     p.add_argument("--no-normalisation", action="store_true", help="ir2unet: leave batch normalisation out")
-    p.add_argument("--loss", choices=("squared", "absolute", "relative"), default="squared")
+    p.add_argument("--loss", choices=("squared", "absolute", "relative", "structural"), default="squared")
     p.add_argument(
         "--unit", type=float, help="susceptibility that the network counts as 1 [ppm] (1; lpcnn, modl-qsm: 0.03)"
     )

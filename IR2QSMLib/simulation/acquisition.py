@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.physics.fourier import blur, fft, frequencies, ifft, wavenumber
@@ -40,16 +41,22 @@ class Discrepancy:
     """Weight of smooth errors and white matter's shift with its angle to B0."""
     slope: float = 0.0
     """Exponent of |k| by which the spectral part's amplitude differs from the field's spectrum."""
+    apparent: float = 0.0
+    """Weight of the field of tissues whose susceptibility differs with the head's orientation."""
+    displaced: float = 0.0
+    """Weight of the change by a smooth displacement, as motion and distortion leave it."""
+    fibre_width: float = 0.0
+    """Width of the regions in which white matter's fibres run alike [mm]; 0 for one direction everywhere."""
 
 
 def draw_discrepancy(rng: RandomSource) -> Discrepancy:
-    """Random settings: none in a tenth of draws, white in a fifth, else 3 to 60 % of the power, mostly structured."""
+    """Random settings: none in a tenth of draws, white in an eighth, else 3 to 65 % of the power, mostly structured."""
     if rng.chance(0.1):
         return Discrepancy()
-    if rng.chance(0.2):
+    if rng.chance(0.14):
         return Discrepancy(rng.loguniform(2.0, 400.0))
-    share = rng.loguniform(0.03, 0.6)
-    spectral, tensor, local, smooth = (rng.uniform(0.0, 1.0) ** 2 for _ in range(4))
+    share = rng.loguniform(0.03, 0.3) if rng.chance(0.4) else rng.uniform(0.15, 0.65)
+    spectral, tensor, local, smooth, apparent, displaced = (rng.uniform(0.0, 1.0) ** 2 for _ in range(6))
     return Discrepancy(
         power_snr=(1.0 - share) / share,
         structured=rng.uniform(0.4, 0.95),
@@ -60,6 +67,9 @@ def draw_discrepancy(rng: RandomSource) -> Discrepancy:
         local=local,
         smooth=smooth,
         slope=rng.uniform(-0.6, 0.6),
+        apparent=apparent,
+        displaced=0.5 * displaced,
+        fibre_width=rng.loguniform(3.0, 25.0) if rng.chance(0.7) else 0.0,
     )
 
 
@@ -95,9 +105,11 @@ def _structured(rng: RandomSource, head: Head, d: Discrepancy, field: Tensor) ->
     """Weighted sum of the structured parts: (x, y, z)."""
     parts = (
         (d.spectral, lambda: _spectral_noise(rng, head, field, d.slope)),
-        (d.tensor, lambda: _off_diagonal_field(rng, head)),
+        (d.tensor, lambda: _off_diagonal_field(rng, head, d.fibre_width)),
         (d.local, lambda: _tissue_shift(rng, head)),
         (d.smooth, lambda: _smooth_error(rng, head)),
+        (d.apparent, lambda: simulate_field(_tissue_shift(rng, head), head.grid)),
+        (d.displaced, lambda: _displacement(rng, head, field)),
     )
     return sum(
         (_with_power(draw(), head.mask, weight) for weight, draw in parts if weight > 0.0), torch.zeros_like(head.chi)
@@ -117,18 +129,40 @@ def _spectral_noise(rng: RandomSource, head: Head, field: Tensor, slope: float) 
     return ifft(fft(rng.normal(*grid.shape)) * mean[shell].sqrt() * k.clamp_min(step) ** slope, grid.shape)
 
 
-def _off_diagonal_field(rng: RandomSource, head: Head) -> Tensor:
-    """Field −F⁻¹[(k·b)(k·u)/|k|² F v] of the tensor component between B0's direction b and u, perpendicular to it.
+def _off_diagonal_field(rng: RandomSource, head: Head, fibre_width: float) -> Tensor:
+    """Field −F⁻¹[(k·b)(k·F v)/|k|²] of the tensor components v between B0's direction b and those perpendicular to it.
 
     Liu 2010, doi 10.1002/mrm.22482.
     """
-    b = torch.tensor(head.grid.b0_direction, dtype=torch.float64)
-    u = torch.linalg.cross(b, torch.tensor(rng.direction(), dtype=torch.float64))
-    u = u / u.norm().clamp_min(1e-6)
-    k = [f.float().to(head.chi.device) for f in frequencies(head.grid, head.chi.device)]
-    kb, ku = (sum((f * float(c) for f, c in zip(k, axis, strict=True)), torch.zeros(())) for axis in (b, u))
+    grid, device = head.grid, head.chi.device
+    b = torch.tensor(grid.b0_direction, device=device).view(3, 1, 1, 1)
+    shift = _tissue_shift(rng, head)
+    if fibre_width > 0.0:
+        fibres = _random_fibres(rng, grid, fibre_width)
+        cosine = (fibres * b).sum(0)
+        v = shift * cosine * (fibres - cosine * b)
+    else:
+        u = torch.linalg.cross(b.flatten(), torch.tensor(rng.direction(), device=device))
+        v = shift * (u / u.norm().clamp_min(1e-6)).view(3, 1, 1, 1)
+    k = [f.float().to(device) for f in frequencies(grid, device)]
+    kb, kv = torch.zeros((), device=device), torch.zeros((), dtype=torch.complex64, device=device)
+    for f, along, component in zip(k, b.flatten().tolist(), v, strict=True):
+        kb, kv = kb + f * along, kv + f * fft(component)
     square = (k[0] ** 2 + k[1] ** 2 + k[2] ** 2).clamp_min(1e-12)
-    return ifft(fft(_tissue_shift(rng, head)) * (-kb * ku / square), head.grid.shape)
+    return ifft(kv * (-kb / square), grid.shape)
+
+
+def _random_fibres(rng: RandomSource, grid: Grid, width: float) -> Tensor:
+    """Unit vectors that vary over a width [mm]: (3, x, y, z)."""
+    return torch.nn.functional.normalize(torch.stack([rng.smooth_noise(grid, width) for _ in range(3)]), dim=0)
+
+
+def _displacement(rng: RandomSource, head: Head, field: Tensor) -> Tensor:
+    """Change of a field where it is displaced by a few tenths of a voxel, smoothly over centimetres: (x, y, z)."""
+    width = rng.loguniform(8.0, 40.0)
+    slopes = torch.gradient(torch.where(head.mask, field, 0.0), spacing=list(head.grid.voxel_size))
+    shift = [rng.uniform(-1.0, 1.0) + rng.smooth_noise(head.grid, width) for _ in range(3)]
+    return sum((s * g for s, g in zip(shift, slopes, strict=True)), torch.zeros_like(field))
 
 
 def _tissue_shift(rng: RandomSource, head: Head) -> Tensor:
@@ -183,9 +217,7 @@ def _smooth_error(rng: RandomSource, head: Head) -> Tensor:
         (rng.uniform(0.2, 1.0) * rng.smooth_noise(head.grid, rng.loguniform(1.2, 16.0)) for _ in range(3)),
         torch.zeros_like(head.chi),
     )
-    fibres = torch.nn.functional.normalize(
-        torch.stack([rng.smooth_noise(head.grid, rng.uniform(5.0, 12.0)) for _ in range(3)]), dim=0
-    )
+    fibres = _random_fibres(rng, head.grid, rng.uniform(5.0, 12.0))
     b = torch.tensor(head.grid.b0_direction, device=head.chi.device).view(3, 1, 1, 1)
     sine2 = 1.0 - (fibres * b).sum(0).square()
     return error + rng.uniform(0.0, 4.0) * head.white * (sine2 - 2.0 / 3.0)

@@ -52,7 +52,7 @@ NUCLEI = (
 """In the order of their labels, from 1 on."""
 
 
-def draw_brain(rng: RandomSource, grid: Grid, *, lesions: bool = True, tilt: float = 1.0) -> Head:
+def draw_brain(rng: RandomSource, grid: Grid, *, lesions: bool = True, tilt: float = 1.0, sharp: bool = False) -> Head:
     """A random brain: tissue means with smooth modulation, texture, nuclei, veins and lesions.
 
     The mask is eroded by 0 to 4 mm, and its edge is irregular.
@@ -67,6 +67,9 @@ def draw_brain(rng: RandomSource, grid: Grid, *, lesions: bool = True, tilt: flo
         Whether there may be microbleeds, haemorrhages and calcifications.
     tilt
         The head is rotated by up to 15° about the x axis and 8° about the others, times `tilt`.
+    sharp
+        Whether tissues have sharp boundaries, rough by a random amount, and a wider range of susceptibility; else the
+        boundaries are as soft as the template's, a mean over 152 people.
 
     Raises
     ------
@@ -77,19 +80,15 @@ def draw_brain(rng: RandomSource, grid: Grid, *, lesions: bool = True, tilt: flo
     maps, origin = cropped_template(str(device))
     mni = _deformed_positions(rng, positions(grid, device), grid, tilt)
     grey, white, t1, depth = sample_trilinear(maps, mni + origin.view(3, 1, 1, 1))
-    csf = (1.0 - grey - white).clamp(0.0, 1.0)
-
-    def modulated(mean: float, spread: float) -> Tensor:
-        return mean + spread * rng.smooth_noise(grid, rng.uniform(4.0, 20.0))
-
-    chi = (
-        grey * modulated(rng.uniform(0.0, 0.05), rng.uniform(0.002, 0.02))
-        + white * modulated(rng.uniform(-0.06, -0.005), rng.uniform(0.002, 0.02))
-        + csf * modulated(rng.uniform(-0.03, 0.03), rng.uniform(0.001, 0.01))
-    )
+    if sharp:
+        grey, white = _sharpened(rng, grid, grey, white)
+        chi = tissue_chi(rng, grid, grey, white)
+    else:
+        chi = _soft_tissue_chi(rng, grid, grey, white)
     chi = chi + rng.uniform(-0.1, 0.1) * (t1 - blur(t1, grid, 3.0))
     chi, labels = _add_nuclei(rng, chi, mni, grid)
-    chi = chi + _texture(rng, grid, grey, white)
+    if not sharp:
+        chi = chi + _texture(rng, grid, grey, white)
     erosion, irregularity = rng.uniform(0.0, 4.0), rng.uniform(0.0, 1.5)
     mask = depth > erosion + irregularity * rng.smooth_noise(grid, rng.uniform(2.0, 6.0))
     if bool(mask.any()):
@@ -99,6 +98,63 @@ def draw_brain(rng: RandomSource, grid: Grid, *, lesions: bool = True, tilt: flo
             chi = add_lesions(rng, chi, mni, mask, grid)
     chi = chi * rng.uniform(0.7, 1.4)
     return masked_head(chi, mask, white, labels, grid)
+
+
+def tissue_chi(rng: RandomSource, grid: Grid, grey: Tensor, white: Tensor) -> Tensor:
+    """χ of the tissues [ppm]: their means, slow and fast modulation of each, and noise of several scales.
+
+    The spread inside a region of maps from several orientations is 0.01 to 0.04 ppm at 1 mm (Lim 2013, doi
+    10.1016/j.neuroimage.2013.06.004), of which noise is a part.
+
+    Parameters
+    ----------
+    rng
+        Draws all of it.
+    grid
+        Of the maps.
+    grey, white
+        Shares of tissue; the rest is fluid: (x, y, z).
+    """
+
+    def tissue(mean: float, spread: float) -> Tensor:
+        slow = rng.smooth_noise(grid, rng.loguniform(5.0, 35.0))
+        fast = rng.smooth_noise(grid, rng.loguniform(1.5, 6.0))
+        grain = rng.loguniform(0.001, 0.02) * rng.power_law_noise(grid, rng.uniform(0.3, 2.0))
+        return mean + spread * (slow + rng.uniform(0.0, 1.0) * fast) + grain
+
+    return (
+        grey * tissue(rng.uniform(-0.01, 0.06), rng.loguniform(0.003, 0.03))
+        + white * tissue(rng.uniform(-0.07, 0.0), rng.loguniform(0.003, 0.03))
+        + (1.0 - grey - white) * tissue(rng.uniform(-0.03, 0.03), rng.loguniform(0.001, 0.01))
+    )
+
+
+def _soft_tissue_chi(rng: RandomSource, grid: Grid, grey: Tensor, white: Tensor) -> Tensor:
+    """χ of the template's tissues [ppm], their means with smooth modulation: (x, y, z)."""
+
+    def modulated(mean: float, spread: float) -> Tensor:
+        return mean + spread * rng.smooth_noise(grid, rng.uniform(4.0, 20.0))
+
+    csf = (1.0 - grey - white).clamp(0.0, 1.0)
+    return (
+        grey * modulated(rng.uniform(0.0, 0.05), rng.uniform(0.002, 0.02))
+        + white * modulated(rng.uniform(-0.06, -0.005), rng.uniform(0.002, 0.02))
+        + csf * modulated(rng.uniform(-0.03, 0.03), rng.uniform(0.001, 0.01))
+    )
+
+
+def _sharpened(rng: RandomSource, grid: Grid, grey: Tensor, white: Tensor) -> tuple[Tensor, Tensor]:
+    """Shares of grey and white matter with sharp, rough boundaries: (x, y, z) each."""
+    sharpness, roughness, width = rng.uniform(1.5, 6.0), rng.uniform(0.0, 0.7), rng.loguniform(1.0, 5.0)
+    shares = (grey, white, (1.0 - grey - white).clamp(0.0, 1.0))
+    logits = [sharpness * ((share + 0.03).log() + roughness * rng.smooth_noise(grid, width)) for share in shares]
+    grey, white, _ = torch.softmax(torch.stack(logits), dim=0)
+    return grey, white
+
+
+def draw_rotation(rng: RandomSource, tilt: float) -> Tensor:
+    """Matrix (3, 3) of a rotation by up to 15° about the x axis and 8° about the others, times `tilt`."""
+    return _rotation([math.radians(tilt * rng.uniform(-limit, limit)) for limit in (15, 8, 8)], rng.device)
 
 
 def _rotation(angles: list[float], device: torch.device) -> Tensor:
@@ -115,7 +171,7 @@ def _rotation(angles: list[float], device: torch.device) -> Tensor:
 
 def _deformed_positions(rng: RandomSource, p: Tensor, grid: Grid, tilt: float) -> Tensor:
     """Positions on the grid to positions in MNI space [mm]: a random affine map and a smooth displacement."""
-    rotation = _rotation([math.radians(tilt * rng.uniform(-limit, limit)) for limit in (15, 8, 8)], p.device)
+    rotation = draw_rotation(rng, tilt)
     scale = torch.tensor([rng.uniform(0.88, 1.18) for _ in range(3)], device=p.device)
     shear = torch.eye(3, device=p.device) + 0.03 * torch.triu(rng.normal(3, 3), 1)
     affine = torch.diag(1.0 / scale) @ shear @ rotation

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.progress import silent
@@ -14,6 +15,7 @@ from IR2QSMLib.field.background import BackgroundRemoval
 from IR2QSMLib.field.lbv import LaplacianBoundaryValue
 from IR2QSMLib.field.vsharp import VSharp
 from IR2QSMLib.simulation.brain import draw_brain
+from IR2QSMLib.simulation.folded_brain import draw_folded_brain
 from IR2QSMLib.simulation.head import Head
 from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.shapes import draw_shapes
@@ -36,20 +38,32 @@ def draw_training_grid(rng: RandomSource) -> Grid:
 
 
 def draw_head(rng: RandomSource, grid: Grid) -> Head:
-    """A brain, or for a third of the draws random shapes."""
+    """A brain of the template or a folded one, or for a fifth of the draws random shapes."""
     while True:
-        head = draw_shapes(rng, grid) if rng.chance(0.35) else draw_brain(rng, grid)
+        if rng.chance(0.2):
+            head = draw_shapes(rng, grid)
+        elif rng.chance(0.5):
+            head = draw_folded_brain(rng, grid, tilt=3.0 if rng.chance(0.2) else 1.0)
+        else:
+            head = draw_brain(rng, grid, tilt=3.0 if rng.chance(0.2) else 1.0, sharp=rng.chance(0.8))
         if float(head.mask.float().mean()) > MIN_MASK_SHARE:
             return head
 
 
-def remove_background(field: LocalField, rng: RandomSource) -> LocalField:
-    """The field after V-SHARP or LBV, which take the local field's own harmonic part away with the background.
+def remove_background(field: LocalField, chi: Tensor, rng: RandomSource) -> tuple[LocalField, Tensor]:
+    """The field after V-SHARP or LBV, and the χ that is left to be found in it.
+
+    Both take the local field's own harmonic part away with the background, at every orientation to B0, so that no map
+    of such fields can hold the harmonic part of χ, a multi-orientation reference neither. It is taken out of the truth
+    by the same removal: both are linear, and V-SHARP commutes with the dipole kernel inside the mask
+    (docs/experiments/2026-12-01-labels.md).
 
     Parameters
     ----------
     field : LocalField
         A local field [ppm] without background.
+    chi : Tensor
+        Its χ [ppm]: (x, y, z).
     rng : RandomSource
         Draws the method and V-SHARP's largest radius, 6 to 16 mm.
 
@@ -57,10 +71,14 @@ def remove_background(field: LocalField, rng: RandomSource) -> LocalField:
     -------
     LocalField
         In the mask that the method leaves; the field itself where that mask is too small.
+    Tensor
+        χ [ppm]: (x, y, z).
     """
     removal: BackgroundRemoval = VSharp(largest=rng.uniform(6.0, 16.0)) if rng.chance(0.6) else LaplacianBoundaryValue()
     removed = removal(TotalField(field.values, field.mask, field.grid), silent)
-    return removed if float(removed.mask.float().mean()) > MIN_MASK_SHARE else field
+    if float(removed.mask.float().mean()) <= MIN_MASK_SHARE:
+        return field, chi
+    return removed, removal(TotalField(torch.where(field.mask, chi, 0.0), field.mask, field.grid), silent).values
 
 
 def cut_slab(field: LocalField, rng: RandomSource) -> LocalField:

@@ -97,12 +97,12 @@ def cut_patches(network_input: NetworkInput, sampling: Sampling, rng: RandomSour
     if sampling.voxel_size is not None:
         grid = Grid(grid.shape, (sampling.voxel_size, sampling.voxel_size, sampling.voxel_size))
     head = draw_head(rng, grid)
-    field = acquire(head, draw_discrepancy(rng), rng)
+    field, chi = acquire(head, draw_discrepancy(rng), rng), head.chi
     if rng.chance(0.65):
-        field = remove_background(field, rng)
-    if rng.chance(0.2):
+        field, chi = remove_background(field, chi, rng)
+    if rng.chance(0.5):
         field = cut_slab(field, rng)
-    chi = torch.where(field.mask, head.chi - head.chi[field.mask].mean(), 0.0)
+    chi = torch.where(field.mask, chi - chi[field.mask].mean(), 0.0)
     working_grid = WorkingGrid.around(field, margin=rng.integer(8, 24))
     field, chi = working_grid.to_working_grid(field), working_grid.volume_to_working_grid(chi)
     data_term = DataTerm.of(field)

@@ -21,14 +21,12 @@ from IR2QSMLib.inversion.settings import SETTINGS
 from IR2QSMLib.physics.cone import cone_agreement
 from IR2QSMLib.physics.dipole import simulate_field
 from IR2QSMLib.simulation.acquisition import Discrepancy, acquire, draw_discrepancy
-from IR2QSMLib.simulation.brain import draw_brain
 from IR2QSMLib.simulation.head import Head, masked_head
 from IR2QSMLib.simulation.held_out import draw_held_out
 from IR2QSMLib.simulation.oversampling import block_mean
 from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.seeds import FIRST_TRAINING_SEED
-from IR2QSMLib.simulation.shapes import draw_shapes
-from IR2QSMLib.training.heads import cut_slab, remove_background
+from IR2QSMLib.training.heads import cut_slab, draw_head, remove_background
 from IR2QSMLib.training.loss import at_least_min_error, huber
 
 GRID = Grid(
@@ -67,20 +65,16 @@ class TrainingField:
 
 def draw_fields(rng: RandomSource, n_fields: int = FIELDS_PER_HEAD) -> list[TrainingField]:
     """Fields of one new head, each with its discrepancy, most after background removal, some cut to a slab."""
-    while True:
-        tilt = 3.0 if rng.chance(0.2) else 1.0
-        head = draw_shapes(rng, GRID) if rng.chance(0.25) else draw_brain(rng, GRID, tilt=tilt)
-        if float(head.mask.float().mean()) > 0.03:
-            break
+    head = draw_head(rng, GRID)
     predicted = simulate_field(head.chi, GRID)
     fields: list[TrainingField] = []
     while len(fields) < n_fields:
-        field = acquire(head, draw_discrepancy(rng), rng, predicted)
+        field, chi = acquire(head, draw_discrepancy(rng), rng, predicted), head.chi
         if rng.chance(0.65):
-            field = remove_background(field, rng)
-        if rng.chance(0.3):
+            field, chi = remove_background(field, chi, rng)
+        if rng.chance(0.5):
             field = cut_slab(field, rng)
-        fields.append(TrainingField(field, _demeaned(head.chi, field.mask)))
+        fields.append(TrainingField(field, _demeaned(chi, field.mask)))
     return fields
 
 
@@ -175,9 +169,12 @@ class WholeBrainTask:
             for share in (0.35, 0.2, 0.0):
                 snr = (1.0 - share) / share if share else float("inf")
                 field = acquire(head, Discrepancy(snr, 0.67, 1.0, 1.0, 1.0, 0.7, 0.7, 0.5), rng, predicted)
+                chi = head.chi
                 if share > 0.3:
-                    field = VSharp()(TotalField(field.values, field.mask, GRID), silent)
-                cases.append(TrainingField(field, _demeaned(head.chi, field.mask)))
+                    removal, mask = VSharp(), field.mask
+                    field = removal(TotalField(field.values, mask, GRID), silent)
+                    chi = removal(TotalField(chi, mask, GRID), silent).values
+                cases.append(TrainingField(field, _demeaned(chi, field.mask)))
         return cases
 
     @torch.inference_mode()

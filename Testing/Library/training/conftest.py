@@ -19,7 +19,8 @@ from IR2QSMLib.training import heads, run, validation
 def small_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training heads of 32³ voxels, of random shapes alone."""
     monkeypatch.setattr(heads, "SHAPES", ((32, 32, 32),))
-    monkeypatch.setattr(heads, "draw_brain", draw_shapes)
+    for name in ("draw_brain", "draw_folded_brain"):
+        monkeypatch.setattr(heads, name, lambda rng, grid, **_: draw_shapes(rng, grid))
 
 
 @pytest.fixture

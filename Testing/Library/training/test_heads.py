@@ -9,6 +9,10 @@ import torch
 
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.core.volumes import LocalField
+from IR2QSMLib.evaluation.metrics import nrmse
+from IR2QSMLib.physics.dipole import dipole_kernel, simulate_field
+from IR2QSMLib.physics.fourier import fft, ifft
+from IR2QSMLib.simulation.folded_brain import draw_folded_brain
 from IR2QSMLib.simulation.random_source import RandomSource
 from IR2QSMLib.simulation.shapes import draw_shapes
 from IR2QSMLib.training import heads
@@ -29,14 +33,17 @@ def test_training_grids_cover_voxel_sizes_slices_and_tilts() -> None:
     assert len({tuple(row) for row in around.tolist() if 0.0 not in row}) == 4  # tilted to every side
 
 
-def test_a_third_of_the_heads_at_least_are_random_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+CONSTRUCTIONS = ("draw_brain", "draw_folded_brain", "draw_shapes")
+
+
+def test_heads_are_of_every_construction(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     full = draw_shapes(RandomSource(2), draw_training_grid(RandomSource(0)).cropped((0, 0, 0), (16, 16, 16)))
-    for name in ("draw_brain", "draw_shapes"):
-        monkeypatch.setattr(heads, name, lambda rng, grid, name=name: drawn.append(name) or full)
+    for name in CONSTRUCTIONS:
+        monkeypatch.setattr(heads, name, lambda rng, grid, name=name, **_: drawn.append(name) or full)
     for seed in range(300):
         draw_head(RandomSource(seed), full.grid)
-    assert 0.30 < drawn.count("draw_shapes") / len(drawn) < 0.45
+    assert min(drawn.count(name) for name in CONSTRUCTIONS) > 0.1 * len(drawn)
 
 
 def test_a_head_that_is_hardly_on_the_grid_is_replaced_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,8 +52,8 @@ def test_a_head_that_is_hardly_on_the_grid_is_replaced_by_another(monkeypatch: p
     empty = draw_shapes(RandomSource(2), grid)
     empty.mask.zero_()
     answers = [empty, empty, full]
-    for name in ("draw_brain", "draw_shapes"):
-        monkeypatch.setattr(heads, name, lambda rng, grid: answers.pop(0))
+    for name in CONSTRUCTIONS:
+        monkeypatch.setattr(heads, name, lambda rng, grid, **_: answers.pop(0))
     assert draw_head(RandomSource(0), grid) is full
     assert not answers
 
@@ -77,7 +84,29 @@ def test_background_removal_takes_a_harmonic_field_and_leaves_a_source() -> None
     harmonic = torch.where(mask, 0.001 * (x * y + z), 0.0)
     near = torch.exp(-(x**2 + y**2 + z**2) / 8.0) * mask
     for values, kept in ((harmonic, False), (near, True)):
-        field = remove_background(LocalField(values, mask, grid), RandomSource(0))
+        field, _ = remove_background(LocalField(values, mask, grid), values, RandomSource(0))
         assert 0 < int(field.mask.sum()) < int(mask.sum())
         ratio = float(field.values[field.mask].norm() / values[field.mask].norm())
         assert ratio > 0.7 if kept else ratio < 0.1
+
+
+def with_b0_tilted(grid: Grid, number: int) -> Grid:
+    """B0 along z, or 25° from it towards one of six sides."""
+    tilt, side = math.radians(25.0 if number else 0.0), 2.0 * math.pi * number / 6
+    return grid.with_b0((math.sin(tilt) * math.cos(side), math.sin(tilt) * math.sin(side), math.cos(tilt)))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_truth_after_background_removal_is_nearer_to_a_reference_of_seven_orientations(seed: int) -> None:
+    """Its fields have been through the same removal; least squares over all of them makes the reference."""
+    grid = Grid((48, 56, 48), (3.0, 3.0, 3.0))
+    head = draw_folded_brain(RandomSource(seed), grid)
+    numerator, denominator = torch.zeros(()), torch.full((), 0.02)
+    for number in range(7):
+        tilted = with_b0_tilted(grid, number)
+        field = LocalField(torch.where(head.mask, simulate_field(head.chi, tilted), 0.0), head.mask, tilted)
+        left, chi = remove_background(field, head.chi, RandomSource(seed))
+        kernel = dipole_kernel(tilted)
+        numerator, denominator = numerator + kernel * fft(left.values), denominator + kernel.square()
+    reference = ifft(numerator / denominator, grid.shape)
+    assert nrmse(chi, reference, left.mask) < 0.8 * nrmse(head.chi, reference, left.mask)

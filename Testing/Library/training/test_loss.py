@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from IR2QSMLib.evaluation.metrics import xsim
 from IR2QSMLib.networks.blocks import Estimate
 from IR2QSMLib.networks.registry import build, make_config
-from IR2QSMLib.training.loss import CORNER, GRADIENT_LIMITS, MIN_FIRST_ERROR, estimate_loss
+from IR2QSMLib.training.loss import CORNER, GRADIENT_LIMITS, MIN_FIRST_ERROR, dissimilarity, estimate_loss
 
 
 def estimate(chi: float, *iterates: float, log_sigma: float | None = None) -> Estimate:
@@ -133,3 +134,31 @@ def test_a_patch_whose_first_map_is_exact_or_absurd_moves_the_weights_no_more_th
     ordinary = movement(chi + noise)
     assert movement(chi) <= 1.2 * ordinary
     assert movement(1e3 * noise) <= 1.2 * ordinary  # nor one that the network cannot cope with
+
+
+# The structural loss.
+
+
+def test_the_structural_loss_counts_xsim_as_the_metric_does() -> None:
+    generator = torch.Generator().manual_seed(0)
+    chi = 0.05 * torch.randn(1, 1, 24, 24, 24, generator=generator)
+    other = 0.5 * chi + 0.02 * torch.randn(1, 1, 24, 24, 24, generator=generator)
+    deep = torch.zeros_like(chi, dtype=torch.bool)
+    deep[..., 4:-4, 4:-4, 4:-4] = True  # the metric reads the windows of the mask's edge, too
+    expected = xsim(torch.where(deep, other, 0.0)[0, 0], torch.where(deep, chi, 0.0)[0, 0], deep[0, 0])
+    assert 1.0 - float(dissimilarity(other, chi, deep.float())) == pytest.approx(expected, abs=1e-4)
+    assert float(dissimilarity(chi, chi, deep.float())) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_the_structural_loss_prefers_the_truth_s_contrast_where_the_error_alone_prefers_a_fainter_map() -> None:
+    """Of two maps with half of their variance wrong, the fainter has the smaller error."""
+    generator = torch.Generator().manual_seed(1)
+    chi, noise = (0.05 * torch.randn(1, 1, 24, 24, 24, generator=generator) for _ in range(2))
+    full, mask = (chi + noise) / 2.0**0.5, torch.ones_like(chi)
+
+    def loss(scale: float, name: str) -> float:
+        return float(estimate_loss(Estimate(scale * full, [], None), chi, mask, name, first_map=full))
+
+    assert loss(0.7, "relative") < loss(1.0, "relative")
+    assert dissimilarity(0.7 * full, chi, mask) > dissimilarity(full, chi, mask)
+    assert loss(1.0, "structural") == pytest.approx(2.0, abs=1e-3)  # the first map's, by both

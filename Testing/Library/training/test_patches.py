@@ -30,8 +30,8 @@ pytestmark = pytest.mark.usefixtures("small_heads")
 def clean_fields(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fields without discrepancy, in the head's mask."""
     monkeypatch.setattr(patches_module, "draw_discrepancy", lambda rng: Discrepancy())
-    for name in ("remove_background", "cut_slab"):
-        monkeypatch.setattr(patches_module, name, lambda field, rng: field)
+    monkeypatch.setattr(patches_module, "remove_background", lambda field, chi, rng: (field, chi))
+    monkeypatch.setattr(patches_module, "cut_slab", lambda field, rng: field)
 
 
 def fields_of(chi: Tensor, grids: tuple[Grid, ...]) -> Tensor:

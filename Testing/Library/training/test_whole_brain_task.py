@@ -38,8 +38,8 @@ def small(monkeypatch: pytest.MonkeyPatch, unchanged_process: None) -> None:
     monkeypatch.setattr(whole_brain_task, "GRID", SMALL)
     monkeypatch.setattr(whole_brain_task, "FIELDS_PER_ROUND", 6)
     monkeypatch.setattr(whole_brain_task, "VALIDATION_SEEDS", (980,))
-    for name in ("draw_brain", "_draw_held_out_head"):
-        monkeypatch.setattr(whole_brain_task, name, lambda rng, grid=SMALL, **_: draw_shapes(rng, grid))
+    monkeypatch.setattr(whole_brain_task, "draw_head", draw_shapes)
+    monkeypatch.setattr(whole_brain_task, "_draw_held_out_head", lambda rng: draw_shapes(rng, SMALL))
 
 
 def new_network(seed: int = 0) -> WholeBrainUnet:
