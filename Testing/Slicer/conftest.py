@@ -116,7 +116,7 @@ def module_widget(scene: Any, dialogs: Dialogs) -> Iterator[Callable[..., Any]]:
 
     def load(path: Path = ROOT / "IR2QSM" / "IR2QSM.py") -> Any:
         name = path.stem
-        qt.STRICT.update({name, f"{name}Gui"})
+        qt.STRICT.update({name, f"{name}Gui", f"{name}SubjectHierarchyPlugin"})
         before = [n for n in sys.modules if re.fullmatch(rf"{name}(Gui)?(\..*)?", n)]
         for stale in before:
             del sys.modules[stale]

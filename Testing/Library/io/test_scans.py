@@ -45,9 +45,7 @@ def test_alternating_slices_of_ge_are_corrected_along_any_axis(tmp_path: Path) -
     for more, n_warnings in (({}, 1), ({"Manufacturer": "Siemens"}, 0)):
         phase, notes, warnings = PhaseConversion()(find_acquisition(write_bids(tmp_path / "b", TIMES, parts, **more)))
         assert np.allclose(np.exp(1j * phase.values.numpy()), ge_signal / np.abs(ge_signal), atol=1e-3)
-        slice_warnings = [
-            w for w in warnings if "Every other slice along x" in w and "--manufacturer GE" in w
-        ]
+        slice_warnings = [w for w in warnings if "Every other slice along x" in w and "--manufacturer GE" in w]
         assert len(slice_warnings) == n_warnings and "ge_slices" not in notes
     _, _, warnings = PhaseConversion()(find_acquisition(write_bids(tmp_path / "c", TIMES, PARTS)))
     assert not any("slice" in w for w in warnings)

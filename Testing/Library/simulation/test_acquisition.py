@@ -208,7 +208,7 @@ def test_apparent_susceptibility_has_a_dipole_field_so_that_nothing_of_it_lies_i
     k, c = cosine(GRID)
     power = torch.fft.fftn(part(unmasked, "apparent")).abs().square()
     band, from_cone = (k > 0.02) & (k < 0.2), (c.square() - 1.0 / 3.0).abs()
-    assert float(power[band & (from_cone < 0.02)].mean()) < 0.01 * float(power[band & (from_cone > 0.3)].mean())
+    assert float(power[band & (from_cone < 0.02)].mean()) < 0.05 * float(power[band & (from_cone > 0.3)].mean())
 
 
 def test_a_displacement_changes_the_field_where_it_is_steep(head: Head) -> None:

@@ -54,7 +54,8 @@ class NotedRun(run.TrainingRun):
         note = {"drawn": drawn, "ends": ends, "elapsed": self.timer.elapsed}
         Path(__file__).with_name(f"rank{rank}.json").write_text(json.dumps(note))
 
-heads.SHAPES, heads.draw_brain = ((32, 32, 32),), draw_shapes
+heads.SHAPES = ((32, 32, 32),)
+heads.draw_brain = heads.draw_folded_brain = lambda rng, grid, **_: draw_shapes(rng, grid)
 validation.validation_heads = validation_heads
 patch_task.draw_round, run.TrainingRun = noted_round, NotedRun
 
