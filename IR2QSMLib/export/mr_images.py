@@ -49,7 +49,7 @@ def mr_images(values: np.ndarray, source: Source, description: Description) -> l
         )
     stored = np.rint(values.astype(np.float64) / step).astype("<i2")
     series = description.series(source.highest_series + 1000, "QSM [ppm]")
-    images = []
+    images: list[Dataset] = []
     for n, (header, references) in enumerate(zip(source.headers, source.references, strict=True)):
         image = SOPClass(
             study_instance_uid=header.StudyInstanceUID,

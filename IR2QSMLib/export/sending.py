@@ -145,7 +145,7 @@ def _connect(entity: AE, host: str, port: int, archive: str, called: str, socket
             f"The archive at {archive} cannot be reached ({reason}); check host and port, and that it runs.",
             option="archive",
         ) from error
-    keep_socket = [(evt.EVT_CONN_OPEN, lambda event: sockets.append(event.assoc.dul.socket.socket))]
+    keep_socket: list[Any] = [(evt.EVT_CONN_OPEN, lambda event: sockets.append(event.assoc.dul.socket.socket))]
     association = entity.associate(host, port, ae_title=called, evt_handlers=keep_socket)
     if association.is_established:
         return association

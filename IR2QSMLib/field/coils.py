@@ -14,8 +14,8 @@ from IR2QSMLib.field.mask import MagnitudeMask
 from IR2QSMLib.field.unwrapping import unwrap_in_space
 
 OFFSET_WIDTH = 5.0
-"""σ [mm] of the Gaussian that smooths the phase offset of a coil, which is as smooth as its sensitivity: about the 10, 10
-and 5 voxels of the authors' own program, MriResearchTools.jl, at the voxels of 0.5 to 1 mm for which it was made."""
+"""σ [mm] of the Gaussian that smooths the phase offset of a coil, which is as smooth as its sensitivity: about the 10,
+10 and 5 voxels of the authors' own program, MriResearchTools.jl, at the voxels of 0.5 to 1 mm for which it was made."""
 
 
 def combine_coils(
