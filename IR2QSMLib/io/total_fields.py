@@ -13,9 +13,6 @@ from IR2QSMLib.core.errors import FieldInvalid, ParameterInvalid
 from IR2QSMLib.core.grid import Grid
 from IR2QSMLib.io.acquisition import Echo
 from IR2QSMLib.io.bids import image_files, read_field
-from IR2QSMLib.io.dicom import dicom_volumes, echo_of
-from IR2QSMLib.io.dicom_groups import describe
-from IR2QSMLib.io.dicom_slices import kinds_up_to_phase
 from IR2QSMLib.io.image_kind import COMPLEX, FIELD, image_kind, names_total_field
 from IR2QSMLib.io.images import has_orientation
 from IR2QSMLib.io.parrec import is_parrec, parrec_echoes
@@ -68,6 +65,9 @@ def read_total_field(source: Path, series: Sequence[int | str] | None = None) ->
         if chosen is not None:
             fields = [p for p in fields if p.name in chosen]
         return read_total_field(_only(fields, source, ", ".join(p.name for p in files[:6])))
+    from IR2QSMLib.io.dicom import dicom_volumes, echo_of
+    from IR2QSMLib.io.dicom_groups import describe
+
     volumes, _ = dicom_volumes(source)
     maps = [v for v in volumes if v[0].kind == FIELD and (chosen is None or str(v[0].series) in chosen)]
     volume = _only(maps, source, describe(volumes))
@@ -76,6 +76,8 @@ def read_total_field(source: Path, series: Sequence[int | str] | None = None) ->
 
 def holds_total_field(folder: Path) -> bool:
     """Whether a folder has a field that a scanner computed, and no phase."""
+    from IR2QSMLib.io.dicom_slices import kinds_up_to_phase
+
     files = image_files(folder)
     if not files:
         kinds = kinds_up_to_phase(folder)

@@ -118,7 +118,7 @@ def test_without_a_mask_one_is_made_and_warnings_are_shown(
     ready_phase.ui.maskSelector.setCurrentNode(scan["brain"])
     ready_phase.ui.flipSignCheck.click()
     apply(ready_phase, wait_until)
-    assert "'Flip the sign'" in ready_phase.ui.statusLabel.text()
+    assert "'Background' lbv" in ready_phase.ui.statusLabel.text()  # --background in the library's words
 
 
 def test_what_the_library_refuses_names_the_volumes(ready_phase: Any, scan: dict[str, Any], wait_until: Wait) -> None:
