@@ -98,6 +98,7 @@ $(VIEWER):
 
 # The pages of docs/ and the library's reference, in docs/html; a warning is an error.
 docs: .venv/installed-docs
+	rm -rf docs/reference
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/html
 
 # The strings of the Slicer module into its .ts files: new ones are to be translated there.
