@@ -146,16 +146,18 @@ def _connect(entity: AE, host: str, port: int, archive: str, called: str, socket
             option="archive",
         ) from error
     keep_socket: list[Any] = [(evt.EVT_CONN_OPEN, lambda event: sockets.append(event.assoc.dul.socket.socket))]
-    association = entity.associate(host, port, ae_title=called, evt_handlers=keep_socket)
-    if association.is_established:
-        return association
-    if association.is_rejected:
-        reason = getattr(association.acceptor.primitive, "reason_str", "") or "no reason"
-        raise ArchiveRefused(
-            f"The archive at {archive} rejected the connection ({reason}): let its administrator enter this program's "
-            f"title '{entity.ae_title}' and address, and check the archive's title '{called}' (--aec) and --aet.",
-            option="archive",
-        )
+    for _ in range(2):  # now and then a rejection is lost, when the archive hangs up right after it
+        association = entity.associate(host, port, ae_title=called, evt_handlers=keep_socket)
+        if association.is_established:
+            return association
+        if association.is_rejected:
+            reason = getattr(association.acceptor.primitive, "reason_str", "") or "no reason"
+            raise ArchiveRefused(
+                f"The archive at {archive} rejected the connection ({reason}): let its administrator enter this "
+                f"program's title '{entity.ae_title}' and address, and check the archive's title '{called}' (--aec) "
+                "and --aet.",
+                option="archive",
+            )
     raise ArchiveRefused(
         f"What listens at {archive} ended the connection; check that the port is that of a DICOM archive.",
         option="archive",

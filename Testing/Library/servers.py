@@ -60,7 +60,9 @@ class RunningServer:
             connection.sendall(content)
             connection.settimeout(patience)
             with suppress(TimeoutError):
-                answer = connection.recv(65536)
+                while piece := connection.recv(65536):  # head and body may come in two pieces
+                    answer += piece
+                return answer
             connection.settimeout(60)
             connection.shutdown(socket.SHUT_WR)
             while piece := connection.recv(65536):
