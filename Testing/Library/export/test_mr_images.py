@@ -27,7 +27,7 @@ def exported(ir2qsm: Run, source: SourceFiles, folder: Path, *options: object) -
 
 @pytest.mark.parametrize(
     ("kind", "orientation"),
-    [("siemens", OBLIQUE), ("philips", SAGITTAL), ("ge", OBLIQUE), ("enhanced", OBLIQUE), ("enhanced", SAGITTAL)],
+    [("philips", SAGITTAL), ("ge", OBLIQUE), ("enhanced", OBLIQUE)],
 )
 def test_the_series_is_read_back_to_the_same_map(
     kind: str, orientation: tuple[float, ...], make_source: MakeSource, ir2qsm: Run, tmp_path: Path

@@ -85,7 +85,7 @@ def test_several_studies_or_patients_are_refused_and_series_choose(
     assert "There is no series 3" in not_exported(source, "--series", "3")
 
 
-@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID"])
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SOPInstanceUID"])
 def test_a_source_that_cannot_be_referenced_is_refused(
     keyword: str, make_source: MakeSource, not_exported: Refused
 ) -> None:
